@@ -1,0 +1,13 @@
+"""The statistics: estimates, projections, and whether an estimate is to be trusted.
+
+Belongs here: functions of arrays, in numpy. Does not belong here: files, tables,
+settings, units' names and Dagster; whoever calls hands over arrays and plain values.
+
+- `checks`: what is refused as input, and in which words
+- `ranks`: average ranks, of a vector and of all columns of a matrix
+- `estimation`: one number for each text, from BPB and benchmark errors
+- `projection`: an estimate made into sampling weights under caps
+- `groups`: which LLMs are independent of each other, and resamples of them
+- `rank_prediction`, `stability`, `verdict`: what held-out LLMs say about the estimate
+- `selection_frequency`: how often resampled LLMs select the same texts
+"""
