@@ -1,0 +1,61 @@
+"""The lock that keeps two runs off one partition.
+
+Belongs here: taking the lock, naming its holder, letting go. Does not belong here:
+what is done while it is held. Readers never need it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pcorr_assets.errors import PcorrError
+
+
+@contextmanager
+def partition_lock(path: Path, what: str, holder: str) -> Iterator[None]:
+    """Hold the lock file at `path` for the length of the block.
+
+    The kernel's `flock` lets go of it when its holder dies in whatever way, so there is
+    never a dead lock to clear. The file stays where it is: removing it would let two
+    runs lock two files of one name.
+
+    Raises:
+        PcorrError: at once, if somebody else holds it; names `what` and the holder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PcorrError(
+                f"{what} is being materialised by {_holder(descriptor)}. "
+                "Wait until it has ended, or terminate it; then launch this again."
+            ) from None
+        note = {
+            "holder": holder,
+            "host": socket.gethostname(),
+            "process": os.getpid(),
+            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(note).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _holder(descriptor: int) -> str:
+    """Who wrote itself into the lock file; it may have been taken this very moment."""
+    try:
+        note = json.loads(os.pread(descriptor, 4096, 0))
+        return "{holder} (host {host}, process {process}, since {since})".format(**note)
+    except (ValueError, KeyError):
+        return "a run that started this moment"

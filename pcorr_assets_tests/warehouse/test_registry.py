@@ -1,0 +1,54 @@
+"""The registry is what the design's tables promise to those who query them."""
+
+from __future__ import annotations
+
+import pytest
+
+from pcorr_assets.warehouse import TABLES
+
+# The public surface: what a user's query may name.
+PROMISED = {
+    "chunks": "sample, chunk_id, page_id, chunk_index, domain, text, byte_count, "
+    "reference_token_count",
+    "llms": "llm, source, family, name, revision, commit_sha, dtype, parameter_count, "
+    "vocab_size, context_length, tokenizer_sha256, adds_bos, adds_eos",
+    "chunk_bpb": "sample, llm, chunk_id, loss, token_count, byte_count, bpb, unk_count",
+    "benchmark_errors": "llm, source, benchmark, metric, higher_is_better, score, error, stderr, "
+    "sample_count, num_fewshot, limit, seed, settings_sha256, task_version, lm_eval_version, "
+    "commit_sha, dtype",
+    "bpb_matrix": "sample, level, unit, llm, bpb, byte_count",
+    "matrix_coverage": "sample, llm, included, chunk_count, nan_count, reason",
+    "error_vectors": "target, source, llm, family, error",
+    "estimates": "sample, target, level, unit, estimator, estimate, llm_count, selection_frequency",
+    "rank_predictions": "sample, target, level, estimator, scheme, fold, llm, family, predictor, "
+    "error, predicted_rank, actual_rank",
+    "verdicts": "sample, target, verdict, reason, delta, delta_low, delta_high, stability, "
+    "permutation_p, rank_correlation, rank_r2, mean_bpb_correlation, llm_count, group_count",
+    "sampling_distributions": "sample, target, level, unit, token_count, tau, weight, included",
+    "pool_scores": "pool, shard, target, document_id, score, token_count, byte_count, "
+    "content_sha256",
+    "selections": "pool, target, document_id, shard, score, token_count, is_boundary",
+}
+
+
+@pytest.mark.parametrize("table", sorted(PROMISED))
+def test_columns_are_the_promised_ones(table: str) -> None:
+    assert TABLES[table].schema.names == PROMISED[table].split(", ")
+
+
+def test_filters_begin_with_where_the_model_lies() -> None:
+    names = TABLES["fasttext_filters"].schema.names
+    assert names[:4] == ["sample", "target", "model_path", "sha256"]
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_keys_are_columns_that_are_never_null(table) -> None:
+    for name in (*table.partition_keys, *table.unique_key):
+        assert not table.column(name).nullable
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_everything_is_described(table) -> None:
+    assert table.description.endswith(".")
+    for column in table.columns:
+        assert len(column.description) > 5
