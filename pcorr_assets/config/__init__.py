@@ -1,0 +1,46 @@
+"""`pcorr.yaml` as typed settings: the one file that users edit.
+
+Belongs here: reading, checking and explaining the file, and the grammar of the keys that
+become partitions and file names. Does not belong here: anything that acts on a setting.
+Importing this room loads pydantic and PyYAML, nothing heavier.
+"""
+
+from __future__ import annotations
+
+from pcorr_assets.config.compute import (
+    Compute,
+    Slurm,
+    SlurmOverrides,
+    SlurmResources,
+    Ssh,
+    time_limit_seconds,
+)
+from pcorr_assets.config.correlation import Benchmark, FastText, Selection, Target, Validation
+from pcorr_assets.config.llms import Family, LLMSpec, Model
+from pcorr_assets.config.loading import find_config, load_settings, settings_from
+from pcorr_assets.config.settings import Settings
+from pcorr_assets.config.texts import MatrixCsv, Pool, Sample
+
+__all__ = [
+    "Benchmark",
+    "Compute",
+    "Family",
+    "FastText",
+    "LLMSpec",
+    "MatrixCsv",
+    "Model",
+    "Pool",
+    "Sample",
+    "Selection",
+    "Settings",
+    "Slurm",
+    "SlurmOverrides",
+    "SlurmResources",
+    "Ssh",
+    "Target",
+    "Validation",
+    "find_config",
+    "load_settings",
+    "settings_from",
+    "time_limit_seconds",
+]

@@ -1,0 +1,156 @@
+"""Sections about errors and estimates: `benchmarks`, `targets`, `selection`, `validation`.
+
+Belongs here: what is evaluated and how it is turned into a selection, as settings.
+Does not belong here: the computations (`stats`, `matrix`, `filters`, `lm`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from pcorr_assets.config.fields import (
+    AbsolutePath,
+    EstimatorField,
+    HubOrFolder,
+    LevelField,
+    NonNegative,
+    Positive,
+    PositiveNumber,
+    ProjectionField,
+    Seed,
+    Share,
+    YesNo,
+    ZeroToOne,
+    list_of,
+    matching,
+    number,
+    one_of,
+)
+from pcorr_assets.config.section import Mistake, Section
+
+HIGHER_IS_BETTER = frozenset({"acc", "acc_norm", "acc_mutual_info", "exact_match", "f1", "mcc"})
+LOWER_IS_BETTER = frozenset(
+    {"perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte", "brier_score"}
+)
+
+
+class Benchmark(Section):
+    """How one lm-eval task or group (the key) is evaluated and read.
+
+    `metric` may name a filter after a comma. The error is the metric itself where lower
+    is better, else `1 - metric / scale`; `scale` is the metric's best value (100 for a
+    score in percent), by default 1. `num_fewshot` and `limit` unset: what the task says,
+    all its items. `task_path` is a folder of local task YAMLs.
+    """
+
+    metric: Annotated[
+        str,
+        matching(
+            r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*(,[A-Za-z0-9_][A-Za-z0-9_.@+-]*)?",
+            "the name of a metric, or `metric,filter` (exact_match,strict-match)",
+        ),
+    ] = Field(description="the name of a metric of the task, such as acc")
+    lower_is_better: YesNo = False
+    num_fewshot: NonNegative | None = None
+    limit: Positive | None = None
+    seed: Seed = 1234
+    task_path: AbsolutePath | None = None
+    scale: PositiveNumber | None = None
+
+    @classmethod
+    def prepare(cls, data: object) -> object:
+        """Read the direction off the metric's name where that leaves no doubt."""
+        if isinstance(data, Mapping) and data.get("lower_is_better") is None:
+            name = str(data.get("metric")).partition(",")[0]
+            if name in HIGHER_IS_BETTER | LOWER_IS_BETTER:
+                return {**data, "lower_is_better": name in LOWER_IS_BETTER}
+        return data
+
+    @classmethod
+    def rules(cls, data: Mapping[str, Any]) -> Iterator[Mistake]:
+        """A direction must be known; a scale is for scores only."""
+        if "metric" in data and "lower_is_better" not in data:
+            metric = data["metric"]
+            yield ("lower_is_better",), f"missing; is a lower {metric} better? true or false"
+        if "scale" in data and data.get("lower_is_better") is True:
+            yield ("scale",), "where lower is better the metric is the error as it is; remove scale"
+
+
+class FastText(Section):
+    """Settings of the fastText filter; one thread and a seed give byte-identical models."""
+
+    word_ngrams: Positive = 2
+    dim: Positive = 100
+    epoch: Positive = 5
+    lr: PositiveNumber = 0.1
+    bucket: Positive = 2_000_000
+    thread: Positive = 1
+    seed: Seed = 7
+    test_fraction: Annotated[
+        float, number("a number between 0 and 1, neither included", lambda x: 0 < x < 1)
+    ] = 0.1
+    quantize: YesNo = False
+
+
+class Selection(Section):
+    """From estimate to selected texts; a target may override each setting.
+
+    `keep_ratio` is the desired filter ratio: a unit's cap is its share of tokens divided
+    by it. `tokenizer` counts those tokens. `language_model` is a fastText model file that
+    identifies languages.
+    """
+
+    level: LevelField = "domain"
+    estimator: EstimatorField = "spearmanr"
+    projection: ProjectionField = "linear"
+    keep_ratio: Share = 0.1
+    tokenizer: HubOrFolder | None = None
+    max_nan_fraction: ZeroToOne = 0.05
+    fasttext: FastText = FastText()
+    language_model: AbsolutePath | None = None
+
+
+class Target(Section):
+    """One error vector: a mean over benchmarks, and what it changes in the selection.
+
+    `combine: mean_rank` averages ranks, for benchmarks whose errors have different scales.
+    """
+
+    benchmarks: Annotated[list[str], list_of("benchmark")] = Field(
+        description="a list of at least one key of `benchmarks`"
+    )
+    combine: Annotated[Literal["mean", "mean_rank"], one_of("mean", "mean_rank")] = "mean"
+    level: LevelField | None = None
+    estimator: EstimatorField | None = None
+    projection: ProjectionField | None = None
+    keep_ratio: Share | None = None
+    tokenizer: HubOrFolder | None = None
+    max_nan_fraction: ZeroToOne | None = None
+    fasttext: FastText | None = None
+    language_model: AbsolutePath | None = None
+
+    def override(self, selection: Selection) -> Selection:
+        """`selection` with what this target sets; of `fasttext` only the keys it sets."""
+        changes: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in Selection.model_fields
+            if getattr(self, name) is not None
+        }
+        if self.fasttext is not None:
+            own = self.fasttext
+            written = {name: getattr(own, name) for name in own.model_fields_set}
+            changes["fasttext"] = selection.fasttext.model_copy(update=written)
+        return selection.model_copy(update=changes)
+
+
+class Validation(Section):
+    """How hard the estimate is tested before anybody relies on it."""
+
+    bootstrap: Positive = 200
+    halvings: Positive = 50
+    permutations: Positive = 1000
+    seed: Seed = 0
+    go_stability: Annotated[float, number("a number from -1 to 1", lambda x: -1 <= x <= 1)] = 0.5

@@ -1,0 +1,229 @@
+"""Types of single values in the file, each with one phrase for what it accepts.
+
+Belongs here: checks that look at one value alone. Does not belong here: checks between
+keys (the `rules` of a section) and whether a file is there, which its reader finds out.
+
+Every check runs before pydantic's own, so that its messages never reach the user.
+"""
+
+from __future__ import annotations
+
+import glob
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ValidationInfo
+
+from pcorr_assets.config.keys import llm_key_problem, name_key_problem
+from pcorr_assets.config.section import did_you_mean, expected, said
+
+LARGEST_SEED = 2**31 - 1
+_LARGEST_WHOLE = 2**63 - 1
+_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)?")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_YES_NO = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
+
+Level = Literal["chunk", "page", "domain"]
+Estimator = Literal["product", "sign", "sign_cdf", "sign_sign", "spearmanr"]
+Projection = Literal["linear", "l2"]
+Dtype = Literal["auto", "float32", "float16", "bfloat16"]
+Overlong = Literal["error", "nan", "window"]
+
+
+def whole_number(low: int, high: int = _LARGEST_WHOLE) -> BeforeValidator:
+    """A whole number from `low` to `high`; 3e9 is one, true and "512" are not."""
+    if high < _LARGEST_WHOLE:
+        what = f"a whole number from {low} to {high}"
+    else:
+        what = f"a whole number above {low - 1}" if low > 0 else f"a whole number, {low} or more"
+
+    def check(value: object) -> int:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise expected(value, what)
+        return value
+
+    return BeforeValidator(check)
+
+
+def number(what: str, accepts: Callable[[float], bool]) -> BeforeValidator:
+    """A finite number that `accepts` takes; `what` is the phrase for it."""
+
+    def check(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise expected(value, what)
+        if not math.isfinite(value) or not accepts(value):
+            raise expected(value, what)
+        return float(value)
+
+    return BeforeValidator(check)
+
+
+def one_of(*words: str) -> BeforeValidator:
+    """One of the given words; a near miss is answered with the right one."""
+    listed = " | ".join(words)
+
+    def check(value: object) -> str:
+        if isinstance(value, str) and value in words:
+            return value
+        hint = f"; {did_you_mean(value, list(words), '')}" if isinstance(value, str) else ""
+        near = hint if "did you mean" in hint else ""
+        raise expected(value, f"one of {listed}{near}")
+
+    return BeforeValidator(check)
+
+
+def matching(pattern: str, what: str) -> BeforeValidator:
+    """A text that matches the regular expression as a whole."""
+    grammar = re.compile(pattern)
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or not grammar.fullmatch(value):
+            raise expected(value, what)
+        return value
+
+    return BeforeValidator(check)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str) and value.strip() and value.isprintable():
+        return value
+    quotes = isinstance(value, int | float) and not isinstance(value, bool)
+    raise expected(value, "a text" + (" (write it in quotes)" if quotes else " on one line"))
+
+
+def _yes_or_no(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in _YES_NO:
+        return _YES_NO[value.lower()]
+    raise expected(value, "true or false")
+
+
+def folder_of(info: ValidationInfo) -> Path:
+    """The folder that relative paths start from: the file's, else the working directory."""
+    folder = info.context.get("folder") if isinstance(info.context, Mapping) else None
+    return Path(folder) if folder else Path.cwd()
+
+
+def absolute(text: str, folder: Path) -> Path:
+    """`text` below `folder` unless it is absolute; `~` is the user's home."""
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:
+        raise said(f"got {text!r}; there is no such home folder ({error})") from None
+    return Path(os.path.normpath(folder / path))
+
+
+def _path(value: object, info: ValidationInfo) -> Path:
+    what = "a path on this machine"
+    if isinstance(value, Path):
+        value = str(value)
+    if not isinstance(value, str) or not value.strip() or "\0" in value or _URL.match(value):
+        raise expected(value, what)
+    return absolute(value, folder_of(info))
+
+
+def _hub_or_folder(value: object, info: ValidationInfo) -> str:
+    """A local folder if it is written as a path or is there, else a name on the hub."""
+    what = "a name on the Hugging Face hub (org/name) or the path of a local folder"
+    if not isinstance(value, str) or not value.strip() or "\0" in value or _URL.match(value):
+        raise expected(value, what)
+    path = absolute(value, folder_of(info))
+    if value[0] in "./~" or path.is_dir():
+        return str(path)
+    if not _HUB_ID.fullmatch(value) or ".." in value or "--" in value:
+        raise expected(value, f"{what}; {path} is no folder")
+    return value
+
+
+def globs(*endings: str) -> BeforeValidator:
+    """Files named by patterns (`*`, `**`, `?`, `[..]`), at least one, of the given endings.
+
+    The value is a list of absolute patterns for `glob.glob(..., recursive=True)`;
+    characters of the configuration's own folder are escaped.
+    """
+    what = f"a path or a list of paths or globs, ending in one of {', '.join(endings)}"
+
+    def check(value: object, info: ValidationInfo) -> list[str]:
+        patterns = [value] if isinstance(value, str) else value
+        if not isinstance(patterns, list) or not patterns:
+            raise expected(value, what)
+        checked: list[str] = []
+        for pattern in patterns:
+            if not isinstance(pattern, str) or not pattern.strip() or _URL.match(pattern):
+                raise expected(pattern, what)
+            if "\0" in pattern or not pattern.endswith((*endings, "*")):
+                raise expected(pattern, what)
+            path = str(absolute(pattern, Path("/")))
+            if not pattern.startswith(("/", "~")):
+                folder = Path(glob.escape(str(folder_of(info))))
+                path = os.path.normpath(folder / pattern)
+            checked.append(path)
+        return checked
+
+    return BeforeValidator(check)
+
+
+def list_of(what: str) -> BeforeValidator:
+    """A list with at least one element and none twice; a single text is a list of one."""
+
+    def check(value: object) -> list[Any]:
+        items = [value] if isinstance(value, str) else value
+        if not isinstance(items, list) or not items:
+            raise expected(value, f"a list of at least one {what}")
+        twice = [item for i, item in enumerate(items) if item in items[:i]]
+        if twice:
+            raise said(f"{twice[0]!r} stands twice in the list; remove one")
+        return items
+
+    return BeforeValidator(check)
+
+
+def by_key(what: str) -> BeforeValidator:
+    """A mapping from keys to sections; a key without a body has an empty one."""
+
+    def check(value: object) -> dict[Any, Any]:
+        if not isinstance(value, Mapping):
+            raise expected(value, f"a mapping from the key of each {what} to its settings")
+        return {key: {} if body is None else body for key, body in value.items()}
+
+    return BeforeValidator(check)
+
+
+def _key(problem_of: Callable[[object], str | None]) -> BeforeValidator:
+    def check(value: object) -> str:
+        problem = problem_of(value)
+        if not isinstance(value, str) and problem:
+            problem = f"{value!r} is no text, write it in quotes; {problem}"
+        if problem:
+            raise said(f"this key is refused: {problem}")
+        return str(value)
+
+    return BeforeValidator(check)
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+YesNo = Annotated[bool, BeforeValidator(_yes_or_no)]
+AbsolutePath = Annotated[Path, BeforeValidator(_path)]
+HubOrFolder = Annotated[str, BeforeValidator(_hub_or_folder)]
+NameKey = Annotated[str, _key(name_key_problem)]
+LLMKey = Annotated[str, _key(llm_key_problem)]
+Positive = Annotated[int, whole_number(1)]
+NonNegative = Annotated[int, whole_number(0)]
+Seed = Annotated[int, whole_number(0, LARGEST_SEED)]
+Share = Annotated[float, number("a number above 0, at most 1", lambda x: 0 < x <= 1)]
+ZeroToOne = Annotated[float, number("a number from 0 to 1", lambda x: 0 <= x <= 1)]
+PositiveNumber = Annotated[float, number("a number above 0", lambda x: x > 0)]
+LevelField = Annotated[Level, one_of("chunk", "page", "domain")]
+EstimatorField = Annotated[
+    Estimator, one_of("product", "sign", "sign_cdf", "sign_sign", "spearmanr")
+]
+ProjectionField = Annotated[Projection, one_of("linear", "l2")]
+DtypeField = Annotated[Dtype, one_of("auto", "float32", "float16", "bfloat16")]
+OverlongField = Annotated[Overlong, one_of("error", "nan", "window")]

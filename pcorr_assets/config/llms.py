@@ -1,0 +1,202 @@
+"""Section `llms`: families of LLMs, and the flat list that the rest of the platform uses.
+
+Belongs here: which LLMs there are, under which keys, and how each is loaded, as settings.
+Does not belong here: loading LLMs (`lm`) and registering partitions (`defs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from pcorr_assets.config.compute import SlurmResources
+from pcorr_assets.config.fields import (
+    AbsolutePath,
+    DtypeField,
+    LLMKey,
+    NameKey,
+    OverlongField,
+    YesNo,
+    list_of,
+)
+from pcorr_assets.config.keys import hub_llm_key, llm_key_problem, split_hub_key
+from pcorr_assets.config.section import Location, Mistake, Section, expected, said
+from pcorr_assets.errors import PcorrError
+
+_MODEL_FORMS = (
+    "org/name, org/name@revision, {name: org/name, revisions: [...]} or, for a local folder, "
+    "{key: ..., path: ...}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LLMSpec:
+    """One LLM: a hub name at a revision, or a local folder, and how to load it.
+
+    `name` is None for a local folder, `path` is None for a hub LLM. `dtype` is `auto`,
+    `float32`, `float16` or `bfloat16`; `overlong` is `error`, `nan` or `window`; `slurm`
+    holds what its jobs ask for beyond the general settings.
+    """
+
+    key: str
+    family: str
+    name: str | None = None
+    revision: str = "main"
+    path: Path | None = None
+    dtype: str = "auto"
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+    overlong: str = "error"
+    slurm: SlurmResources | None = None
+
+
+def _hub_name(value: object) -> str:
+    if not isinstance(value, str) or "@" in value or split_hub_key(value) is None:
+        raise expected(value, "a hub name, org/name")
+    problem = llm_key_problem(value)
+    if problem:
+        raise said(f"got {value!r}; {problem}")
+    return value
+
+
+def _revision(value: object) -> str:
+    if not isinstance(value, str):
+        raise expected(value, "the name of a branch, tag or commit, in quotes")
+    problem = llm_key_problem(f"org/name@{value}") if value != "main" else None
+    if problem:
+        raise said(f"got {value!r}; {problem}")
+    return value
+
+
+class LoadOptions(Section):
+    """How LLMs are loaded: set for a family, and again for one model where it differs."""
+
+    dtype: DtypeField | None = None
+    trust_remote_code: YesNo | None = None
+    allow_pickle: YesNo | None = None
+    overlong: OverlongField | None = None
+    slurm: SlurmResources | None = None
+
+
+class Model(LoadOptions):
+    """One entry of a family's `models`: a hub LLM at some revisions, or a local folder."""
+
+    expected_form = _MODEL_FORMS
+
+    key: LLMKey | None = None
+    path: AbsolutePath | None = None
+    name: Annotated[str, BeforeValidator(_hub_name)] | None = None
+    revisions: Annotated[list[Annotated[str, BeforeValidator(_revision)]], list_of("revision")] = (
+        Field(default_factory=lambda: ["main"])
+    )
+
+    @classmethod
+    def prepare(cls, data: object) -> object:
+        """`org/name@revision` in full."""
+        if not isinstance(data, str):
+            return data
+        parts = split_hub_key(data)
+        if parts is None:
+            raise expected(data, _MODEL_FORMS)
+        problem = llm_key_problem(hub_llm_key(*parts))
+        if problem:
+            raise said(f"got {data!r}; {problem}")
+        return {"name": parts[0], "revisions": [parts[1]]}
+
+    @classmethod
+    def rules(cls, data: Mapping[str, Any]) -> Iterator[Mistake]:
+        """Either from the hub or from a folder, whose key must be given."""
+        if ("name" in data) == ("path" in data):
+            found = "both" if "name" in data else "neither"
+            yield (), f"found {found} of name and path; expected {_MODEL_FORMS}"
+        elif "path" in data:
+            if "key" not in data:
+                yield ("key",), "missing; a local folder needs a key of your choice"
+            if "revisions" in data:
+                yield ("revisions",), "a local folder has no revisions; remove this key"
+        elif "key" in data:
+            yield ("key",), "the key of a hub LLM is its name; remove this key"
+
+    def identities(self) -> Iterator[tuple[str, str]]:
+        """`(key, revision)` of every LLM of this entry."""
+        if self.name is None:
+            yield str(self.key), "main"
+            return
+        for revision in self.revisions:
+            yield hub_llm_key(self.name, revision), revision
+
+
+def _models(value: object) -> list[Any]:
+    if not isinstance(value, list) or not value:
+        raise expected(value, "a list of at least one model")
+    return value
+
+
+class Family(LoadOptions):
+    """LLMs of one origin, which stand on one side of every split of the validation."""
+
+    family: NameKey = Field(description="the name of the family")
+    models: Annotated[list[Model], BeforeValidator(_models)] = Field(
+        description="a list of at least one model"
+    )
+
+    def specs(self, overlong: str) -> Iterator[LLMSpec]:
+        """The LLMs of this family; `overlong` is what `compute` says."""
+        for model in self.models:
+            for key, revision in model.identities():
+                yield LLMSpec(
+                    key=key,
+                    family=self.family,
+                    name=model.name,
+                    revision=revision,
+                    path=model.path,
+                    dtype=model.dtype or self.dtype or "auto",
+                    trust_remote_code=_first(model.trust_remote_code, self.trust_remote_code),
+                    allow_pickle=_first(model.allow_pickle, self.allow_pickle),
+                    overlong=model.overlong or self.overlong or overlong,
+                    slurm=self.slurm.override(model.slurm) if self.slurm else model.slurm,
+                )
+
+
+def unlisted_spec(key: str, overlong: str) -> LLMSpec:
+    """The LLM of a key that the file does not list: `org/name[@revision]`, family `org`.
+
+    Raises PcorrError for a key that is malformed or has another form.
+    """
+    problem = llm_key_problem(key)
+    parts = None if problem else split_hub_key(key)
+    if problem or parts is None:
+        why = problem or "it is not listed in the configuration"
+        raise PcorrError(
+            f"LLM key {key!r} cannot be used: {why}. Use org/name or org/name@revision for an LLM "
+            "of the hub, or list a local folder under `llms` with {key: ..., path: ...}"
+        )
+    name, revision = parts
+    return LLMSpec(
+        key=key, family=name.partition("/")[0], name=name, revision=revision, overlong=overlong
+    )
+
+
+def written_keys(families: object) -> Iterator[tuple[Location, str]]:
+    """Place and key of every LLM of a `llms` section as written, skipping what is misshapen."""
+    for i, family in enumerate(families if isinstance(families, list) else []):
+        models = family.get("models") if isinstance(family, Mapping) else None
+        for j, model in enumerate(models if isinstance(models, list) else []):
+            place = (i, "models", j)
+            if isinstance(model, str) and (parts := split_hub_key(model)):
+                yield place, hub_llm_key(*parts)
+            elif isinstance(model, Mapping) and isinstance(model.get("name"), str):
+                revisions = model.get("revisions") or ["main"]
+                listed = [revisions] if isinstance(revisions, str) else revisions
+                for revision in dict.fromkeys(r for r in listed if isinstance(r, str)):
+                    yield place, hub_llm_key(model["name"], revision)
+            elif isinstance(model, Mapping) and isinstance(model.get("key"), str):
+                yield place, model["key"]
+
+
+def _first(*values: bool | None) -> bool:
+    return next((value for value in values if value is not None), False)

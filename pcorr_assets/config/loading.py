@@ -1,0 +1,108 @@
+"""Finding and reading `pcorr.yaml`, and reporting all of its mistakes at once.
+
+Belongs here: the way from a file to `Settings`. Does not belong here: what is allowed
+in it (the sections) and anything that uses the settings.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pcorr_assets.config.section import Location, mistakes_of, path_text, shown
+from pcorr_assets.config.settings import Settings
+from pcorr_assets.config.yaml_reader import Lines, read_yaml
+from pcorr_assets.errors import PcorrError
+
+CONFIG_VARIABLE = "PCORR_CONFIG"
+DEFAULT_CONFIG = "pcorr.yaml"
+
+
+def find_config() -> Path | None:
+    """The file `$PCORR_CONFIG` names, else `pcorr.yaml` in the working directory, else None.
+
+    Raises PcorrError if the variable names something that is not a file.
+    """
+    named = os.environ.get(CONFIG_VARIABLE, "").strip()
+    if named:
+        path = Path(os.path.abspath(os.path.expanduser(named)))
+        if not path.is_file():
+            raise PcorrError(
+                f"{CONFIG_VARIABLE} names {path}, which is not a file; correct or unset it"
+            )
+        return path
+    default = Path.cwd() / DEFAULT_CONFIG
+    return default if default.is_file() else None
+
+
+def load_settings(path: Path | None) -> Settings:
+    """Read a configuration file; None or a file without content gives the defaults.
+
+    Relative paths in the file start from its folder. Raises PcorrError that lists every
+    mistake with its YAML path and line, or says why the file cannot be read.
+    """
+    if path is None:
+        return settings_from({}, folder=Path.cwd())
+    path = Path(os.path.abspath(path))
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise PcorrError(
+            f"{path}: not UTF-8 (byte {error.start}); save the file with that encoding"
+        ) from None
+    except OSError as error:
+        raise PcorrError(f"{path}: cannot be read ({error.strerror})") from None
+    data, lines = read_yaml(text, str(path))
+    if data is not None and not isinstance(data, Mapping):
+        raise PcorrError(f"{path}: got {shown(data)}; expected a mapping (lines of `key: value`)")
+    settings = settings_from(data or {}, folder=path.parent, source=str(path), lines=lines)
+    settings._path = path
+    return settings
+
+
+def settings_from(
+    data: Mapping[str, Any],
+    *,
+    folder: Path,
+    source: str = "configuration",
+    lines: Lines | None = None,
+) -> Settings:
+    """Settings of a mapping as it stands in the file; relative paths start from `folder`.
+
+    Raises PcorrError that lists every mistake; `source` and `lines` say where they stand.
+    """
+    try:
+        return Settings.model_validate(
+            {"home": "data", **_without_empty(data)}, context={"folder": folder}
+        )
+    except ValidationError as error:
+        found = mistakes_of(error)
+    places = lines or {}
+    order = sorted(found, key=lambda mistake: _line(mistake[0], places) or 0)
+    texts = dict.fromkeys(_sentence(place, text, places) for place, text in order)
+    count = "1 mistake" if len(texts) == 1 else f"{len(texts)} mistakes"
+    raise PcorrError("\n  ".join([f"{source}: {count}", *texts]))
+
+
+def _without_empty(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in data.items() if value is not None}
+
+
+def _sentence(place: Location, text: str, lines: Lines) -> str:
+    line = _line(place, lines)
+    where = path_text(place)
+    return f"{where}: {text}" + (f" (line {line})" if line else "")
+
+
+def _line(place: Location, lines: Lines) -> int | None:
+    """The line of a place, or of the nearest place around it that the file has."""
+    keys = tuple(part for part in place if part != "[key]")
+    while keys:
+        if keys in lines:
+            return lines[keys]
+        keys = keys[:-1]
+    return None

@@ -1,0 +1,155 @@
+"""The whole file as one object, with the checks between its sections.
+
+Belongs here: `Settings` and what other rooms ask of it. Does not belong here: the keys
+of single sections (`texts`, `llms`, `correlation`, `compute`) and reading (`loading`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PrivateAttr
+
+from pcorr_assets.config.compute import Compute
+from pcorr_assets.config.correlation import Benchmark, Selection, Target, Validation
+from pcorr_assets.config.fields import AbsolutePath, NameKey, absolute, by_key
+from pcorr_assets.config.llms import Family, LLMSpec, unlisted_spec, written_keys
+from pcorr_assets.config.section import (
+    Location,
+    Mistake,
+    Section,
+    did_you_mean,
+    expected,
+    path_text,
+)
+from pcorr_assets.config.texts import Pool, Sample
+from pcorr_assets.errors import PcorrError
+
+
+def _families(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise expected(value, "a list of families (`- family: ...`)")
+    return value
+
+
+class Settings(Section):
+    """Everything that `pcorr.yaml` says; without a file, the defaults.
+
+    All paths are absolute. Text samples can be chunked and scored; imported samples are
+    published matrices.
+    """
+
+    home: AbsolutePath = Field(default_factory=lambda: absolute("data", Path.cwd()))
+    samples: Annotated[dict[NameKey, Sample], by_key("sample")] = Field(default_factory=dict)
+    llms: Annotated[list[Family], BeforeValidator(_families)] = Field(default_factory=list)
+    benchmarks: Annotated[dict[NameKey, Benchmark], by_key("benchmark")] = Field(
+        default_factory=dict
+    )
+    targets: Annotated[dict[NameKey, Target], by_key("target")] = Field(default_factory=dict)
+    selection: Selection = Selection()
+    validation: Validation = Validation()
+    pools: Annotated[dict[NameKey, Pool], by_key("pool")] = Field(default_factory=dict)
+    compute: Compute = Compute()
+
+    _path: Path | None = PrivateAttr(default=None)
+
+    @property
+    def path(self) -> Path | None:
+        """The YAML file these settings were read from, if any."""
+        return self._path
+
+    @property
+    def text_samples(self) -> list[str]:
+        """Keys of the samples that have texts, in the order of the file."""
+        return [key for key, sample in self.samples.items() if sample.is_text]
+
+    @property
+    def imported_samples(self) -> list[str]:
+        """Keys of the samples that are published matrices, in the order of the file."""
+        return [key for key, sample in self.samples.items() if not sample.is_text]
+
+    @property
+    def llm_specs(self) -> dict[str, LLMSpec]:
+        """Every LLM of the file by its key, in the order of the file."""
+        specs = (spec for family in self.llms for spec in family.specs(self.compute.overlong))
+        return {spec.key: spec for spec in specs}
+
+    def llm_spec(self, key: str) -> LLMSpec:
+        """The LLM of `key`; one the file does not list is read as `org/name[@revision]`.
+
+        Raises PcorrError for a key that is malformed, or unlisted and without an org.
+        """
+        listed = self.llm_specs.get(key)
+        return listed if listed is not None else unlisted_spec(key, self.compute.overlong)
+
+    def selection_for(self, target: str | Target) -> Selection:
+        """The selection settings of a target (its key, or itself); PcorrError if unknown."""
+        if isinstance(target, Target):
+            return target.override(self.selection)
+        if target not in self.targets:
+            hint = did_you_mean(target, list(self.targets), "targets of the configuration")
+            raise PcorrError(f"{target!r} is not a target of the configuration; {hint}")
+        return self.targets[target].override(self.selection)
+
+    @classmethod
+    def rules(cls, data: Mapping[str, Any]) -> Iterator[Mistake]:
+        """References must lead somewhere; keys must stay apart."""
+        yield from _benchmark_references(data)
+        yield from _sample_references(data)
+        yield from _equal_keys(data)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _benchmark_references(data: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Benchmarks of targets; not checked where an imported matrix may bring others."""
+    samples = _mapping(data.get("samples")).values()
+    if any(_mapping(sample).get("matrix_csv") is not None for sample in samples):
+        return
+    known = [str(key) for key in _mapping(data.get("benchmarks"))]
+    for key, target in _mapping(data.get("targets")).items():
+        names = _mapping(target).get("benchmarks")
+        listed = [names] if isinstance(names, str) else names
+        for i, name in enumerate(listed if isinstance(listed, list) else []):
+            if isinstance(name, str) and name not in known:
+                hint = did_you_mean(name, known, "benchmarks")
+                place = ("targets", key, "benchmarks", i)
+                yield place, f"{name!r} is not listed under benchmarks; {hint}"
+
+
+def _sample_references(data: Mapping[str, Any]) -> Iterator[Mistake]:
+    texts = [
+        str(key)
+        for key, sample in _mapping(data.get("samples")).items()
+        if _mapping(sample).get("matrix_csv") is None
+    ]
+    for key, pool in _mapping(data.get("pools")).items():
+        name = _mapping(pool).get("sample")
+        if isinstance(name, str) and name not in texts:
+            hint = did_you_mean(name, texts, "text samples")
+            yield ("pools", key, "sample"), f"{name!r} is not a text sample; {hint}"
+
+
+def _equal_keys(data: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Keys that are equal, or would share a file name where case is ignored."""
+    groups: dict[str, list[tuple[Location, str]]] = {
+        name: [((name, key), key) for key in _mapping(data.get(name)) if isinstance(key, str)]
+        for name in ("samples", "benchmarks", "targets", "pools")
+    }
+    groups["llms"] = [(("llms", *place), key) for place, key in written_keys(data.get("llms"))]
+    for entries in groups.values():
+        first: dict[str, tuple[Any, str]] = {}
+        for place, key in entries:
+            if key.casefold() not in first:
+                first[key.casefold()] = (place, key)
+                continue
+            other_place, other = first[key.casefold()]
+            where = path_text(other_place)
+            if other == key:
+                yield place, f"the key {key!r} stands already at {where}; remove one"
+            else:
+                yield place, f"{key!r} differs from {other!r} ({where}) in case only; rename one"

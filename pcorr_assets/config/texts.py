@@ -1,0 +1,134 @@
+"""Sections about where texts come from: `samples` and `pools`.
+
+Belongs here: what can be said about a source of text in the file. Does not belong here:
+reading the sources (`text`, `filters`) and imported matrices (`matrix`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from pcorr_assets.config.fields import (
+    AbsolutePath,
+    HubOrFolder,
+    LevelField,
+    Positive,
+    Seed,
+    Share,
+    Text,
+    YesNo,
+    globs,
+    one_of,
+)
+from pcorr_assets.config.section import Mistake, Section
+
+SAMPLE_ENDINGS = (".parquet", ".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv")
+POOL_ENDINGS = (".parquet", ".jsonl", ".jsonl.gz", ".jsonl.zst")
+
+
+class TextSource(Section):
+    """What samples and pools share: one source, and which columns hold what.
+
+    `dataset` is a name on the hub or a local dataset folder, read with `name`, `split` and
+    `revision` (a commit, tag or branch); `files` are absolute globs; `saved` is a folder
+    of `datasets.save_to_disk`, of which `split` is read if it has splits.
+    """
+
+    dataset: HubOrFolder | None = None
+    saved: AbsolutePath | None = None
+    name: Text | None = None
+    split: Text = "train"
+    revision: Text | None = None
+    text_column: Text = "text"
+    id_column: Text = "id"
+
+    @classmethod
+    def source_rules(cls, data: Mapping[str, Any], sources: tuple[str, ...]) -> Iterator[Mistake]:
+        """Exactly one source, and no option of a source that is not the one."""
+        written = [source for source in sources if source in data]
+        if len(written) != 1:
+            found = " and ".join(written) if written else "none of them"
+            yield (), f"found {found}; expected exactly one of {', '.join(sources)}"
+        for option, owners in {
+            "name": ("dataset",),
+            "revision": ("dataset",),
+            "split": ("dataset", "saved"),
+        }.items():
+            misplaced = written and not {*owners, "matrix_csv"} & set(written)
+            if option in data and misplaced:
+                yield (option,), f"belongs to {' or '.join(owners)}, not to {written[0]}"
+
+
+class MatrixCsv(Section):
+    """A published matrix: BPB by unit and LLM, errors by benchmark and LLM, units of `level`."""
+
+    bpb: AbsolutePath = Field(description="the path of a CSV file of bits-per-byte")
+    errors: AbsolutePath = Field(description="the path of a CSV file of benchmark errors")
+    level: LevelField = "page"
+
+
+class Sample(TextSource):
+    """A sample of pages to estimate on, or the import of a published matrix.
+
+    `metadata_column` (JSON or a Python literal) is where `id_column` and `domain_column`
+    are looked up when the row itself has no such column. `unit_tokens` is a CSV file of
+    (unit, token_count) of the real pool, used instead of the sample's own counts.
+    """
+
+    files: Annotated[list[str], globs(*SAMPLE_ENDINGS)] | None = None
+    matrix_csv: MatrixCsv | None = None
+    domain_column: Text | None = None
+    metadata_column: Text | None = None
+    pages_per_domain: Positive | None = None
+    subsample_ratio: Share = 1.0
+    drop_duplicates: YesNo = True
+    seed: Seed = 42
+    reference_tokenizer: HubOrFolder | None = None
+    chunk_tokens: Positive = 512
+    unit_tokens: AbsolutePath | None = None
+
+    @property
+    def is_text(self) -> bool:
+        """Whether there are texts to chunk and score (an imported matrix has none)."""
+        return self.matrix_csv is None
+
+    @classmethod
+    def rules(cls, data: Mapping[str, Any]) -> Iterator[Mistake]:
+        """One source; a matrix has no text options; text needs a tokenizer."""
+        yield from cls.source_rules(data, ("dataset", "files", "saved", "matrix_csv"))
+        if "matrix_csv" in data:
+            sources = {"dataset", "files", "saved", "matrix_csv", "unit_tokens"}
+            for option in cls.model_fields:
+                if option in data and option not in sources:
+                    yield (option,), "an imported matrix (matrix_csv) has no text; remove this key"
+            return
+        if "reference_tokenizer" not in data:
+            what = "the tokenizer that measures chunks: a hub name (org/name) or a local folder"
+            yield ("reference_tokenizer",), f"missing; expected {what}"
+        if "pages_per_domain" in data and "domain_column" not in data:
+            yield ("pages_per_domain",), "needs domain_column, the column that names the domain"
+
+
+class Pool(TextSource):
+    """Documents to select pretraining data from, with the filter of a text sample."""
+
+    sample: Text = Field(description="the key of the text sample whose filter scores the pool")
+    files: Annotated[list[str], globs(*POOL_ENDINGS)] | None = None
+    token_count_column: Text | None = None
+    token_budget: Positive | None = None
+    keep_ratio: Share | None = None
+    format: Annotated[
+        Literal["parquet", "jsonl", "jsonl.zst"], one_of("parquet", "jsonl", "jsonl.zst")
+    ] = "parquet"
+
+    @classmethod
+    def rules(cls, data: Mapping[str, Any]) -> Iterator[Mistake]:
+        """One source and one way to say how much to select."""
+        yield from cls.source_rules(data, ("files", "dataset", "saved"))
+        written = [key for key in ("token_budget", "keep_ratio") if key in data]
+        if len(written) != 1:
+            found = " and ".join(written) if written else "none of them"
+            yield (), f"found {found}; expected exactly one of token_budget, keep_ratio"
