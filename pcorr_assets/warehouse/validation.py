@@ -32,23 +32,27 @@ def column_problems(table: str, column: Column, values: pa.ChunkedArray) -> list
     problems = []
     if pa.types.is_floating(column.type):
         # SQL and Arrow order NaN differently, so it is counted before ranges are looked at.
-        nan_count = pc.sum(pc.is_nan(values)).as_py() or 0
+        is_nan = pc.call_function("is_nan", [values])
+        nan_count, infinite_count = _count(is_nan), _count(pc.call_function("is_inf", [values]))
         if nan_count and not column.nan_allowed:
             problems.append(f"{table}.{column.name}: {nan_count} values are NaN")
-        infinite = pc.sum(pc.is_inf(values)).as_py() or 0
-        if infinite:
-            problems.append(f"{table}.{column.name}: {infinite} values are infinite")
+        if infinite_count:
+            problems.append(f"{table}.{column.name}: {infinite_count} values are infinite")
         if nan_count:
-            values = values.filter(pc.invert(pc.is_nan(values)))
+            values = values.filter(pc.call_function("invert", [is_nan]))
     if column.minimum is None and column.maximum is None:
         return problems
-    limits = pc.min_max(values).as_py()
+    limits = pc.call_function("min_max", [values]).as_py()
     low, high = limits["min"], limits["max"]
     if low is not None and column.minimum is not None and low < column.minimum - ROUNDING:
         problems.append(f"{table}.{column.name}: {low} is below {column.minimum:g}")
     if high is not None and column.maximum is not None and high > column.maximum + ROUNDING:
         problems.append(f"{table}.{column.name}: {high} is above {column.maximum:g}")
     return problems
+
+
+def _count(flags: pa.ChunkedArray) -> int:
+    return pc.call_function("sum", [flags]).as_py() or 0
 
 
 def partition_problems(table: Table, rows: pa.Table) -> list[str]:

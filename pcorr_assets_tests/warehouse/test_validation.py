@@ -41,7 +41,7 @@ def test_good_rows_have_no_problem() -> None:
     ],
 )
 def test_each_kind_of_bad_value_is_found(position: int, value: object, expected: str) -> None:
-    changed = list(GOOD[1])
+    changed: list[object] = list(GOOD[1])
     changed[position] = value
     assert any(expected in problem for problem in problems(GOOD[0], tuple(changed)))
 

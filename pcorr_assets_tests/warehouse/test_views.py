@@ -118,8 +118,9 @@ def test_the_refresh_waits_until_nobody_holds_the_database(tmp_path: Path, mode:
     (tmp_path / "warehouse" / "views.sql").write_text("views of an older version")
     inode = database.stat().st_ino
     command = [sys.executable, "-c", HOLD, str(database), mode]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, **pipes) as holder:
+    with subprocess.Popen(
+        command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "open\n"
         warehouse.write("error_vectors", ("t",), VECTOR)

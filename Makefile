@@ -1,0 +1,51 @@
+# Two commands are all it takes on a fresh machine: `make demo` and `make test`.
+# Every target makes and uses .venv in this folder by itself.
+
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+DEMO ?= demo_world
+
+# Real published matrices, for the tests and benchmarks that compare with them.
+PUBLISHED := $(abspath $(wildcard ../shared/data/published))
+ifneq ($(PUBLISHED),)
+export PCORR_PUBLISHED_DATA ?= $(PUBLISHED)
+endif
+
+.PHONY: help setup demo ui test lint format types bench clean
+
+help:  ## show what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/installed  ## install everything into .venv
+
+.venv/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: setup  ## the whole pipeline on the embedded demo world, with a summary
+	$(BIN)/python -m pcorr_assets.demo --folder $(DEMO)
+
+ui: setup  ## the Dagster UI on what the demo materialised (http://127.0.0.1:3000)
+	$(BIN)/python -m pcorr_assets.demo --folder $(DEMO) --ui
+
+test: lint types  ## formatting, linting, types and all tests
+	$(BIN)/python -m pytest
+
+lint: setup  ## ruff: rules and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup  ## pyright
+	$(BIN)/pyright
+
+format: setup  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup  ## speed, as ratios against named alternatives
+	$(BIN)/python scripts/bench.py
+
+clean:  ## remove the demo world and caches; .venv stays
+	rm -rf $(DEMO) .pytest_cache .ruff_cache .hypothesis build dist
