@@ -194,7 +194,14 @@ _CORRELATION_TABLES = (
         "BPB of every included LLM on every surviving unit, by level, LLM and unit.",
         ("sample",),
         ("sample", "level", "unit", "llm"),
-        (SAMPLE, LEVEL, UNIT, LLM, BPB, BYTE_COUNT),
+        (
+            SAMPLE,
+            LEVEL,
+            UNIT,
+            LLM,
+            BPB,
+            _count("byte_count", "UTF-8 bytes behind it; NULL: imported", "bytes", nullable=True),
+        ),
     ),
     Table(
         "matrix_coverage",
