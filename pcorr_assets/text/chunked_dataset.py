@@ -1,0 +1,214 @@
+"""From a sample in the config to the rows of table `chunks`.
+
+Belongs here: the stream from source to chunk rows, and the report on it. Does not belong
+here: the steps themselves (`sources`, `sampling`, `chunking`) and storage (`warehouse`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pyarrow as pa
+
+from pcorr_assets.errors import PcorrError
+from pcorr_assets.progress import Progress
+from pcorr_assets.text.chunking import Chunk, chunk_id, chunk_pages
+from pcorr_assets.text.sampling import Page, SamplingCounts, sample_pages
+from pcorr_assets.text.sources import open_source
+from pcorr_assets.text.tokenizers import load_tokenizer
+
+if TYPE_CHECKING:
+    from pcorr_assets.config import Sample
+
+logger = logging.getLogger(__name__)
+
+SHORT_CHUNK_TOKENS = 16
+WRITE_ROWS = 4096
+WRITE_BYTES = 16 << 20
+
+CHUNK_SCHEMA = pa.schema(
+    [
+        pa.field("sample", pa.string(), nullable=False),
+        pa.field("chunk_id", pa.string(), nullable=False),
+        pa.field("page_id", pa.string(), nullable=False),
+        pa.field("chunk_index", pa.int32(), nullable=False),
+        pa.field("domain", pa.string()),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("byte_count", pa.int64(), nullable=False),
+        pa.field("reference_token_count", pa.int64(), nullable=False),
+    ]
+)
+
+
+class ChunkWriter(Protocol):
+    """What `chunk_sample` writes to, such as `Warehouse.writer("chunks", (sample,))`."""
+
+    metadata: dict[str, str]
+
+    def write(self, data: pa.Table | pa.RecordBatch) -> None:
+        """Append rows with the columns of `CHUNK_SCHEMA`."""
+        ...
+
+
+@dataclass(frozen=True)
+class ChunkingReport:
+    """What became of a sample: counts of rows (see `SamplingCounts`), pages, chunks.
+
+    `byte_count` is UTF-8 bytes, `token_count` reference tokens; `short_chunks` are those
+    below `SHORT_CHUNK_TOKENS` reference tokens; `domains` is 0 without `domain_column`;
+    `chunks_sha256` is what `chunk_ids_sha256` gives for the chunks in order.
+    """
+
+    sample: str
+    rows: int
+    without_text: int
+    without_id: int
+    without_domain: int
+    duplicate_ids: int
+    duplicate_pages: int
+    outside_subsample: int
+    in_small_domains: int
+    above_pages_per_domain: int
+    rows_with_unreadable_metadata: int
+    rows_with_invalid_unicode: int
+    pages: int
+    domains: int
+    chunks: int
+    short_chunks: int
+    byte_count: int
+    token_count: int
+    seconds: float
+    chunks_sha256: str
+
+    @property
+    def short_chunk_share(self) -> float:
+        """Share of the chunks that have fewer than `SHORT_CHUNK_TOKENS` reference tokens."""
+        return self.short_chunks / self.chunks
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Throughput from source to writer, in reference tokens."""
+        return self.token_count / self.seconds
+
+
+def chunk_sample(sample_key: str, sample: Sample, writer: ChunkWriter) -> ChunkingReport:
+    """Stream a sample's pages into chunks and write them, page by page in source order.
+
+    `writer` gets Arrow batches of `CHUNK_SCHEMA` and, at the end, `metadata["chunks_sha256"]`.
+    The same source, settings and tokenizer give the same rows.
+
+    Raises PcorrError if source or tokenizer cannot be read, or if no page is left, saying which
+    step dropped how many rows.
+    """
+    if sample.reference_tokenizer is None:
+        raise PcorrError(
+            f"sample {sample_key!r} has no reference_tokenizer: name one, a hub name or a folder"
+        )
+    tokenizer = load_tokenizer(sample.reference_tokenizer)
+    counts = SamplingCounts()
+    rows = _RowBuffer(sample_key, writer)
+    start = time.monotonic()
+    pages = sample_pages(lambda: open_source(sample), sample, counts)
+    with Progress(f"chunk {sample_key}", unit="tokens") as progress:
+        for page, first_index, chunks in chunk_pages(pages, tokenizer, sample.chunk_tokens):
+            progress.update(rows.add(page, first_index, chunks))
+    if not counts.pages:
+        raise PcorrError(f"sample {sample_key!r} has no page left: {counts.explain()}")
+    rows.flush()
+    writer.metadata["chunks_sha256"] = rows.ids_sha256.hexdigest()
+    report = _report(rows, counts, time.monotonic() - start)
+    logger.info(
+        "%s: %s; %d chunks, %.1f %% of them below %d tokens; %.0f tokens/s",
+        sample_key,
+        counts.explain(),
+        report.chunks,
+        100 * report.short_chunk_share,
+        SHORT_CHUNK_TOKENS,
+        report.tokens_per_second,
+    )
+    return report
+
+
+def chunk_ids_sha256(chunk_ids: Iterable[str]) -> str:
+    """Hash of a chunk table: SHA-256 over its chunk ids in order, each ended by a newline."""
+    digest = hashlib.sha256()
+    for name in chunk_ids:
+        digest.update(name.encode() + b"\n")
+    return digest.hexdigest()
+
+
+@dataclass
+class _RowBuffer:
+    """Collects rows of `chunks`, hands them on in batches, and adds up what it saw."""
+
+    sample_key: str
+    writer: ChunkWriter
+    chunks: int = 0
+    short_chunks: int = 0
+    byte_count: int = 0
+    token_count: int = 0
+    domains: set[str] = field(default_factory=set)
+    ids_sha256: Any = field(default_factory=hashlib.sha256)
+    _rows: list[tuple[object, ...]] = field(default_factory=list)
+    _pending_bytes: int = 0
+
+    def add(self, page: Page, first_index: int, chunks: list[Chunk]) -> int:
+        """Add chunks of a page, numbered from `first_index`; return how many tokens they have."""
+        token_count = 0
+        if page.domain is not None:
+            self.domains.add(page.domain)
+        for index, chunk in enumerate(chunks, first_index):
+            name = chunk_id(page.page_id, index, chunk.text)
+            byte_count = len(chunk.text.encode())
+            self._rows.append(
+                (
+                    self.sample_key,
+                    name,
+                    page.page_id,
+                    index,
+                    page.domain,
+                    chunk.text,
+                    byte_count,
+                    chunk.token_count,
+                )
+            )
+            self.ids_sha256.update(name.encode() + b"\n")
+            self.chunks += 1
+            self.short_chunks += chunk.token_count < SHORT_CHUNK_TOKENS
+            self.byte_count += byte_count
+            self._pending_bytes += byte_count
+            token_count += chunk.token_count
+            if len(self._rows) >= WRITE_ROWS or self._pending_bytes >= WRITE_BYTES:
+                self.flush()
+        self.token_count += token_count
+        return token_count
+
+    def flush(self) -> None:
+        """Hand the collected rows to the writer."""
+        if self._rows:
+            columns = [
+                pa.array(values, type=column.type)
+                for values, column in zip(zip(*self._rows, strict=True), CHUNK_SCHEMA, strict=True)
+            ]
+            self.writer.write(pa.RecordBatch.from_arrays(columns, schema=CHUNK_SCHEMA))
+        self._rows.clear()
+        self._pending_bytes = 0
+
+
+def _report(rows: _RowBuffer, counts: SamplingCounts, seconds: float) -> ChunkingReport:
+    return ChunkingReport(
+        sample=rows.sample_key,
+        **vars(counts),
+        domains=len(rows.domains),
+        chunks=rows.chunks,
+        short_chunks=rows.short_chunks,
+        byte_count=rows.byte_count,
+        token_count=rows.token_count,
+        seconds=seconds,
+        chunks_sha256=rows.ids_sha256.hexdigest(),
+    )

@@ -1,0 +1,347 @@
+"""Streamed rows of local Parquet, JSON Lines and CSV files.
+
+Belongs here: finding files, checking that they are what their names say, and
+reading them row by row with bounded memory. Does not belong here: what a row
+means (see `sources`) and hub datasets.
+
+Formats, told by the ending: `.parquet`; `.jsonl` (also `.jsonl.gz`, `.jsonl.zst`) with
+one object a line; `.csv` with a header line. Bytes that are not UTF-8 come through as
+lone surrogates (Python's `surrogateescape`), as do lone `\\ud83d` escapes of JSON: readers
+replace and count them with `pcorr_assets.text.cleaning`.
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pcorr_assets.errors import PcorrError
+from pcorr_assets.text.cleaning import decode_lossless
+
+Row = dict[str, Any]
+
+BATCH_ROWS = 1024
+BATCH_BYTES = 8 << 20
+READ_BYTES = 1 << 20
+CSV_FIELD_BYTES = 2**31 - 1
+
+_FORMATS: dict[str, tuple[str, str | None]] = {
+    ".parquet": ("parquet", None),
+    ".jsonl": ("jsonl", None),
+    ".jsonl.gz": ("jsonl", "gzip"),
+    ".jsonl.zst": ("jsonl", "zstd"),
+    ".csv": ("csv", None),
+}
+
+
+def expand_globs(patterns: Iterable[str | Path]) -> list[Path]:
+    """Files that match the patterns: in pattern order, sorted within a pattern, each once.
+
+    Raises PcorrError for a pattern without a match, naming it.
+    """
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        literal = Path(pattern)
+        if literal.is_file():
+            found[literal] = None
+            continue
+        matches = sorted(Path(match) for match in glob.glob(str(pattern), recursive=True))
+        files = [match for match in matches if match.is_file()]
+        if not files:
+            hint = (
+                f"it is a folder: add a pattern for the files in it, such as {literal / '*.jsonl'}"
+                if literal.is_dir()
+                else "check the path; relative paths start at the config file's folder"
+            )
+            raise PcorrError(f"no file matches {str(pattern)!r}: {hint}")
+        found.update(dict.fromkeys(files))
+    return list(found)
+
+
+def file_format(path: Path) -> tuple[str, str | None]:
+    """Format (`parquet`, `jsonl`, `csv`) and compression (`gzip`, `zstd`, None) by the ending.
+
+    Raises PcorrError for an ending that is not supported.
+    """
+    for ending, found in _FORMATS.items():
+        if path.name.lower().endswith(ending):
+            return found
+    raise PcorrError(
+        f"{path}: cannot tell the format from the ending; supported are {', '.join(_FORMATS)}"
+    )
+
+
+def iter_file(
+    path: Path, columns: Sequence[str] | None = None, optional: Sequence[str] = ()
+) -> Iterator[list[Row]]:
+    """Yield the rows of one file in order, in lists of at most a few megabytes.
+
+    Args:
+        path: the file; its ending tells the format.
+        columns: names to read (None: all). A JSON object that lacks one has None there.
+        optional: names to read as well where they exist; None where they do not.
+
+    A single row of any size is read as a whole; beyond that, memory does not grow
+    with the file (Parquet: with the compressed size of its row groups at most).
+    CSV values are strings. Use `iter_parquet` where Arrow types have to survive.
+
+    Raises PcorrError naming file and line (Parquet: row) if the file is missing,
+    truncated, damaged, not what its ending says, or lacks a column (JSON: if none of
+    the rows of the first batch has it); the names it does have are listed.
+    """
+    kind, _ = file_format(path)
+    if kind == "parquet":
+        for batch in iter_parquet(path, columns, optional):
+            yield _pick(batch_to_rows(batch, str(path)), columns, optional)
+    elif kind == "jsonl":
+        yield from _iter_jsonl(path, columns, optional)
+    else:
+        yield from _iter_csv(path, columns, optional)
+
+
+def require_columns(available: Iterable[str], wanted: Iterable[str], where: str) -> None:
+    """Raise PcorrError if a wanted column is not available, listing those that are."""
+    names = list(available)
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise PcorrError(
+            f"{where}: no column {', '.join(map(repr, missing))}; it has "
+            f"{', '.join(map(repr, names)) or 'no columns at all'}. Name existing columns in the "
+            "config (an id or domain inside another column: set metadata_column)"
+        )
+
+
+def iter_parquet(
+    path: Path, columns: Sequence[str] | None = None, optional: Sequence[str] = ()
+) -> Iterator[pa.RecordBatch]:
+    """Yield a Parquet file's rows as Arrow batches of about 8 MiB, types unchanged.
+
+    Raises PcorrError as `iter_file` does.
+    """
+    check_content(path)
+    row = 0
+    try:
+        # Without pre_buffer and with a buffer size, column chunks are read as a stream
+        # instead of whole, which keeps memory small for files with one huge row group.
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=READ_BYTES) as file:
+            names = file.schema_arrow.names
+            require_columns(names, columns or [], str(path))
+            present = None if columns is None else wanted_columns(columns, optional, names)
+            for batch in file.iter_batches(
+                batch_size=_parquet_batch_rows(file.metadata), columns=present
+            ):
+                yield batch
+                row += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise PcorrError(
+            f"{path}: cannot be read as Parquet after row {row:,}, it is probably truncated or "
+            f"damaged: copy or download it again ({first_line(error)})"
+        ) from error
+
+
+def wanted_columns(
+    columns: Sequence[str], optional: Sequence[str], available: Iterable[str]
+) -> list[str]:
+    """`columns` and those of `optional` that are available, each once, in that order."""
+    names = set(available)
+    return list(dict.fromkeys([*columns, *(name for name in optional if name in names)]))
+
+
+def batch_to_rows(batch: pa.RecordBatch | pa.Table, where: str) -> list[Row]:
+    """Rows of an Arrow batch as dicts; invalid UTF-8 in strings becomes lone surrogates."""
+    values = {
+        name: column_values(column, f"{where}: column {name!r}")
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    }
+    if not values:
+        return [{} for _ in range(batch.num_rows)]
+    return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+
+
+def column_values(column: pa.Array | pa.ChunkedArray, where: str) -> list[Any]:
+    """Python values of an Arrow column; invalid UTF-8 becomes lone surrogates.
+
+    Raises PcorrError if invalid UTF-8 is nested inside a struct or list.
+    """
+    try:
+        return column.to_pylist(maps_as_pydicts="lossy")
+    except UnicodeDecodeError as error:
+        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+            raise PcorrError(
+                f"{where}: a nested string is not UTF-8: write the file again with valid text"
+            ) from error
+    binary = column.cast(pa.large_binary())
+    return [None if value is None else decode_lossless(value) for value in binary.to_pylist()]
+
+
+def check_content(path: Path) -> None:
+    """Raise PcorrError if the file is missing or its first bytes contradict its ending."""
+    kind, compression = file_format(path)
+    if not path.is_file():
+        raise PcorrError(f"{path}: no such file")
+    with path.open("rb") as file:
+        head = file.read(4)
+    if not head and (kind == "parquet" or compression):
+        raise PcorrError(f"{path}: the file is empty: copy or download it again")
+    found = _content_of(head)
+    expected = compression or (kind if kind == "parquet" else None)
+    if found != expected:
+        raise PcorrError(
+            f"{path}: the ending says {expected or 'plain ' + kind}, but the content is "
+            f"{found or 'something else (plain text or damaged)'}: rename or replace the file"
+        )
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type where it has none."""
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+
+
+def _content_of(head: bytes) -> str | None:
+    if head[:2] == b"\x1f\x8b":
+        return "gzip"
+    is_skippable_frame = len(head) == 4 and head[0] & 0xF0 == 0x50 and head[1:] == b"\x2a\x4d\x18"
+    if head == b"\x28\xb5\x2f\xfd" or is_skippable_frame:
+        return "zstd"
+    return "parquet" if head == b"PAR1" else None
+
+
+def _parquet_batch_rows(metadata: pq.FileMetaData) -> int:
+    largest_row = max(
+        (
+            metadata.row_group(index).total_byte_size // max(metadata.row_group(index).num_rows, 1)
+            for index in range(metadata.num_row_groups)
+        ),
+        default=1,
+    )
+    return min(max(BATCH_BYTES // max(largest_row, 1), 1), BATCH_ROWS)
+
+
+def _iter_lines(path: Path, compression: str | None) -> Iterator[tuple[int, bytes]]:
+    """Yield (line number from 1, line without its end); only b"\\n" ends a line."""
+    number = 0
+    pending: list[bytes] = []
+    try:
+        with pa.input_stream(str(path), compression=compression) as stream:
+            while block := stream.read(READ_BYTES):
+                head, *lines = block.split(b"\n")
+                pending.append(head)
+                for line in lines:
+                    number += 1
+                    yield number, b"".join(pending)
+                    pending = [line]
+    except (pa.ArrowException, OSError) as error:
+        raise PcorrError(
+            f"{path}: cannot be read beyond line {number + 1:,}, it is probably truncated or "
+            f"damaged: copy or download it again ({first_line(error)})"
+        ) from error
+    if last := b"".join(pending):
+        yield number + 1, last
+
+
+def _iter_jsonl(
+    path: Path, columns: Sequence[str] | None, optional: Sequence[str]
+) -> Iterator[list[Row]]:
+    check_content(path)
+    rows: list[Row] = []
+    byte_count = 0
+    checked = columns is None
+    for number, line in _iter_lines(path, file_format(path)[1]):
+        content = line.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else line.strip()
+        if not content:
+            continue
+        row = _parse_json_line(content, path, number)
+        rows.append(row)
+        byte_count += len(line)
+        if len(rows) >= BATCH_ROWS or byte_count >= BATCH_BYTES:
+            checked = checked or _check_keys(rows, columns, path)
+            yield _pick(rows, columns, optional)
+            rows, byte_count = [], 0
+    if rows:
+        if not checked:
+            _check_keys(rows, columns, path)
+        yield _pick(rows, columns, optional)
+
+
+def _parse_json_line(content: bytes, path: Path, number: int) -> Row:
+    try:
+        row = json.loads(decode_lossless(content))
+    except (ValueError, RecursionError) as error:
+        raise PcorrError(
+            f"{path}, line {number:,}: not one whole JSON object ({first_line(error)}); a file cut "
+            "off in the middle ends so, and so does a file that is not JSON Lines"
+        ) from error
+    if not isinstance(row, dict):
+        raise PcorrError(
+            f"{path}, line {number:,}: expected a JSON object, found {type(row).__name__}; "
+            "write one object a line"
+        )
+    return cast(Row, row)
+
+
+def _check_keys(rows: list[Row], columns: Sequence[str] | None, path: Path) -> bool:
+    keys = dict.fromkeys(key for row in rows for key in row)
+    require_columns(keys, columns or [], str(path))
+    return True
+
+
+def _pick(rows: list[Row], columns: Sequence[str] | None, optional: Sequence[str]) -> list[Row]:
+    if columns is None:
+        return rows
+    names = dict.fromkeys([*columns, *optional])
+    return [{name: row.get(name) for name in names} for row in rows]
+
+
+def _iter_csv(
+    path: Path, columns: Sequence[str] | None, optional: Sequence[str]
+) -> Iterator[list[Row]]:
+    check_content(path)
+    # The module's limit is one for the process; a page in a field may be longer than it.
+    csv.field_size_limit(CSV_FIELD_BYTES)
+    number = 0
+    rows: list[Row] = []
+    byte_count = 0
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+            reader = csv.reader(text, strict=True)
+            header = _csv_header(reader, columns, path)
+            for values in reader:
+                number = reader.line_num
+                if not values:
+                    continue
+                if len(values) != len(header):
+                    raise PcorrError(
+                        f"{path}, line {number:,}: {len(values)} fields, but the header has "
+                        f"{len(header)}: quote fields that hold commas, quotes or line ends"
+                    )
+                rows.append(dict(zip(header, values, strict=True)))
+                byte_count += sum(map(len, values))
+                if len(rows) >= BATCH_ROWS or byte_count >= BATCH_BYTES:
+                    yield _pick(rows, columns, optional)
+                    rows, byte_count = [], 0
+    except (csv.Error, OSError) as error:
+        raise PcorrError(
+            f"{path}, after line {number:,}: not valid CSV, or cut off ({first_line(error)})"
+        ) from error
+    if rows:
+        yield _pick(rows, columns, optional)
+
+
+def _csv_header(
+    reader: Iterator[list[str]], columns: Sequence[str] | None, path: Path
+) -> list[str]:
+    header = next(reader, None)
+    if header is None:
+        raise PcorrError(f"{path}: the file is empty; a header line is needed")
+    require_columns(header, columns or [], str(path))
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if repeated:
+        raise PcorrError(f"{path}: the header repeats {', '.join(map(repr, repeated))}")
+    return header

@@ -1,0 +1,209 @@
+"""Where pages come from: hub datasets, local files, `datasets.save_to_disk` folders.
+
+Belongs here: opening a sample's source and finding text, id and domain in its rows.
+Does not belong here: file formats (`files`), and which rows become pages (`sampling`).
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import pyarrow as pa
+
+from pcorr_assets.errors import PcorrError
+from pcorr_assets.text.cleaning import decode_lossless
+from pcorr_assets.text.files import (
+    Row,
+    batch_to_rows,
+    expand_globs,
+    first_line,
+    iter_file,
+    require_columns,
+    wanted_columns,
+)
+
+if TYPE_CHECKING:
+    from pcorr_assets.config import Sample
+
+DATASET_BATCH_ROWS = 64
+
+_HUB_HELP = (
+    "check the name, `name`, `split` and `revision` of the dataset; if it is gated, accept its "
+    "terms on the hub and log in (`hf auth login` or HF_TOKEN); offline, it has to be in the "
+    "local cache already"
+)
+
+
+class SourceRow(NamedTuple):
+    """One row of a source. Strings may hold lone surrogates (see `cleaning`).
+
+    `text`, `page_id` and `domain` are None where the row has none: missing, blank, or (text)
+    not a string. `has_unreadable_metadata`: the metadata column was neither JSON nor a
+    Python literal of a mapping.
+    """
+
+    text: str | None
+    page_id: str | None
+    domain: str | None
+    has_unreadable_metadata: bool = False
+
+
+def open_source(sample: Sample) -> Iterator[SourceRow]:
+    """Yield the rows of a sample's source in their order, streamed.
+
+    A hub dataset is streamed where `subsample_ratio` is below 1, otherwise downloaded
+    into the cache of `datasets` and read from there. Id and domain are the row's own
+    columns; with `metadata_column`, where the row has no such column or no value in it, they
+    are looked up in that column: a struct, JSON, or a Python literal.
+
+    Raises PcorrError if the source cannot be read, or lacks a column (listing those it has).
+    """
+    required = [sample.text_column]
+    lookups = [sample.id_column, *([sample.domain_column] if sample.domain_column else [])]
+    if sample.metadata_column:
+        required.append(sample.metadata_column)
+        optional = lookups
+    else:
+        required += lookups
+        optional = []
+    for rows in _open_rows(sample, list(dict.fromkeys(required)), optional):
+        for row in rows:
+            yield _to_source_row(row, sample)
+
+
+def _open_rows(
+    sample: Sample, columns: Sequence[str], optional: Sequence[str]
+) -> Iterator[list[Row]]:
+    if sample.files:
+        for path in expand_globs(sample.files):
+            yield from iter_file(path, columns, optional)
+    elif sample.saved is not None:
+        dataset = _open_saved(Path(sample.saved), sample.split)
+        yield from _dataset_rows(dataset, columns, optional, str(sample.saved))
+    elif sample.dataset is not None:
+        dataset = _open_hub(sample)
+        yield from _dataset_rows(dataset, columns, optional, f"dataset {sample.dataset!r}")
+    else:
+        raise PcorrError(
+            "the sample has no text source: give it one of dataset, files or saved "
+            "(a sample with matrix_csv is imported, not chunked)"
+        )
+
+
+def _open_saved(folder: Path, split: str) -> Any:
+    import datasets
+
+    if not folder.is_dir():
+        raise PcorrError(f"{folder}: no such folder; expected one of datasets.save_to_disk")
+    with _explained(f"{folder}", "expected a folder that datasets.save_to_disk wrote"):
+        dataset = datasets.load_from_disk(str(folder))
+    if not isinstance(dataset, datasets.DatasetDict):
+        return dataset
+    if split not in dataset:
+        raise PcorrError(
+            f"{folder}: no split {split!r}; it has {', '.join(map(str, dataset))}: set `split`"
+        )
+    return dataset[split]
+
+
+def _open_hub(sample: Sample) -> Any:
+    import datasets
+
+    with _explained(f"dataset {sample.dataset!r}", _HUB_HELP):
+        return datasets.load_dataset(
+            cast(str, sample.dataset),
+            name=sample.name,
+            split=sample.split,
+            revision=sample.revision,
+            streaming=sample.subsample_ratio < 1,
+        )
+
+
+def _dataset_rows(
+    dataset: Any, columns: Sequence[str], optional: Sequence[str], where: str
+) -> Iterator[list[Row]]:
+    """Rows of a `datasets` Dataset or IterableDataset with the wanted columns."""
+    # A streamed dataset may not know its columns before its first row.
+    if dataset.column_names is not None:
+        require_columns(dataset.column_names, columns, where)
+        dataset = dataset.select_columns(wanted_columns(columns, optional, dataset.column_names))
+    with _explained(where, _HUB_HELP):
+        for table in dataset.with_format("arrow").iter(batch_size=DATASET_BATCH_ROWS):
+            require_columns(table.column_names, columns, where)
+            present = wanted_columns(columns, optional, table.column_names)
+            yield batch_to_rows(table.select(present), where)
+
+
+@contextmanager
+def _explained(what: str, help_text: str) -> Iterator[None]:
+    """Turn what `datasets` raises for unreadable data into a PcorrError that helps."""
+    from datasets.exceptions import DatasetsError
+
+    try:
+        yield
+    except PcorrError:
+        raise
+    except (OSError, ValueError, DatasetsError, pa.ArrowException) as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise PcorrError(f"{what}: cannot be read ({reason}); {help_text}") from error
+
+
+def _to_source_row(row: Row, sample: Sample) -> SourceRow:
+    page_id = _to_key(row.get(sample.id_column), sample.id_column)
+    domain_column = sample.domain_column
+    domain = _to_key(row.get(domain_column), domain_column) if domain_column else None
+    unreadable = False
+    if sample.metadata_column and (page_id is None or (domain_column and domain is None)):
+        metadata = parse_metadata(row.get(sample.metadata_column))
+        unreadable = metadata is None
+        if metadata is not None:
+            page_id = page_id or _to_key(metadata.get(sample.id_column), sample.id_column)
+            if domain_column:
+                domain = domain or _to_key(metadata.get(domain_column), domain_column)
+    return SourceRow(_to_text(row.get(sample.text_column)), page_id, domain, unreadable)
+
+
+def parse_metadata(value: object) -> Mapping[str, Any] | None:
+    """A metadata value as a mapping: a struct, JSON, or else a Python literal.
+
+    An absent value is an empty mapping; None means that the value is unreadable.
+    """
+    if isinstance(value, bytes):
+        value = decode_lossless(value)
+    if isinstance(value, str) and value.strip():
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            try:
+                value = ast.literal_eval(value.strip())
+            except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+                return None
+    if value is None or value == "":
+        return {}
+    return value if isinstance(value, Mapping) else None
+
+
+def _to_text(value: object) -> str | None:
+    if isinstance(value, bytes):
+        value = decode_lossless(value)
+    return value if isinstance(value, str) and not value.isspace() and value else None
+
+
+def _to_key(value: object, column: str) -> str | None:
+    """An id or domain as a string; None where there is none."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, bytes):
+        value = decode_lossless(value)
+    if isinstance(value, (Mapping, list, tuple, set)):
+        raise PcorrError(
+            f"column {column!r} holds a {type(value).__name__}, not an id or a domain: for a value "
+            f"inside it set metadata_column: {column} and name the key"
+        )
+    return str(value) if str(value).strip() else None
