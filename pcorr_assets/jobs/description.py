@@ -1,0 +1,151 @@
+"""Job descriptions: everything a job needs to know, as JSON.
+
+Belongs here: the fields of a description, making one from the settings, reading one.
+Does not belong here: doing the job. A description holds no secrets; what it names by
+path (home, local LLMs, task folders) must be there under that path where it runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pcorr_assets.errors import PcorrError
+
+if TYPE_CHECKING:
+    from pcorr_assets.config import LLMSpec, Settings
+
+SCORE_LLM = "score_llm"
+EVALUATE_LLM = "evaluate_llm"
+
+
+class LLMDescription(BaseModel):
+    """An LLM as `config.LLMSpec` has it, without what concerns only the launching side."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: str
+    family: str
+    name: str | None = None
+    revision: str = "main"
+    path: Path | None = None
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+    overlong: Literal["error", "nan", "window"] = "error"
+
+    def spec(self) -> LLMSpec:
+        """The same as the type that the LLM room takes."""
+        from pcorr_assets.config import LLMSpec
+
+        return LLMSpec(**self.model_dump())
+
+
+class LLMJob(BaseModel):
+    """What every job about one LLM is told.
+
+    `device` is auto, cuda, mps or cpu; `threads` the CPU threads of torch (None: its own
+    choice). `expected_commit` is the commit, or content hash of a local folder, that must
+    be used; None: the one that the warehouse has on record, else what the revision is now.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    home: Path
+    llm: LLMDescription
+    device: str = "auto"
+    threads: int | None = None
+    expected_commit: str | None = None
+
+
+class ScoreJob(LLMJob):
+    """Score one LLM on one sample.
+
+    `force` scores again although the partition is complete and up to date;
+    `seconds_per_shard` is how much work a kill may cost at most, beside one batch.
+    """
+
+    job: Literal["score_llm"] = SCORE_LLM
+    sample: str
+    batch_tokens: int = 8192
+    force: bool = False
+    seconds_per_shard: float = 30.0
+
+
+class EvaluateJob(LLMJob):
+    """Evaluate one LLM on benchmarks: their settings as `config.Benchmark` has them.
+
+    `batch_size` None: a fixed one on the CPU, lm-eval's own search elsewhere.
+    """
+
+    job: Literal["evaluate_llm"] = EVALUATE_LLM
+    benchmarks: dict[str, dict[str, Any]]
+    batch_size: int | None = None
+
+
+AnyJob = TypeVar("AnyJob", bound=LLMJob)
+
+
+def score_job(settings: Settings, sample: str, llm: str, **changes: Any) -> dict[str, Any]:
+    """The description of scoring `llm` on `sample`; `changes` set fields of `ScoreJob`.
+
+    Raises:
+        PcorrError: the sample has no text or is not in the settings, or the LLM's key
+            cannot be used.
+    """
+    if sample not in settings.text_samples:
+        raise PcorrError(
+            f"{sample!r} is not a sample with text, so no LLM can be scored on it; there are: "
+            f"{', '.join(settings.text_samples) or 'none'}"
+        )
+    fields = {
+        "home": settings.home,
+        "sample": sample,
+        "llm": _llm_fields(settings, llm),
+        "batch_tokens": settings.compute.batch_tokens,
+    }
+    return read_job({**fields, **changes}, ScoreJob).model_dump(mode="json")
+
+
+def evaluate_job(settings: Settings, llm: str, **changes: Any) -> dict[str, Any]:
+    """The description of evaluating `llm` on all benchmarks of the settings.
+
+    Raises:
+        PcorrError: there are no benchmarks, or the LLM's key cannot be used.
+    """
+    if not settings.benchmarks:
+        raise PcorrError(
+            f"No benchmarks to evaluate {llm} on: list some under `benchmarks` in pcorr.yaml."
+        )
+    fields = {
+        "home": settings.home,
+        "llm": _llm_fields(settings, llm),
+        "benchmarks": {
+            name: benchmark.model_dump(mode="json")
+            for name, benchmark in settings.benchmarks.items()
+        },
+    }
+    return read_job({**fields, **changes}, EvaluateJob).model_dump(mode="json")
+
+
+def read_job(job: dict[str, Any], kind: type[AnyJob]) -> AnyJob:
+    """The description as a checked object.
+
+    Raises:
+        PcorrError: an unknown, missing or malformed field; it names all of them.
+    """
+    try:
+        return kind.model_validate(job)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+            for problem in error.errors(include_url=False)
+        )
+        raise PcorrError(f"This is no description of a {kind.__name__}: {problems}") from error
+
+
+def _llm_fields(settings: Settings, llm: str) -> dict[str, Any]:
+    spec = settings.llm_spec(llm)
+    return {name: getattr(spec, name) for name in LLMDescription.model_fields}

@@ -1,0 +1,126 @@
+"""The job that scores one LLM on the chunks of one sample.
+
+Belongs here: reading `chunks`, writing `chunk_bpb`, and the result of the job. Does not
+belong here: the scoring (`lm.scoring`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pcorr_assets.config.keys import to_slug
+from pcorr_assets.errors import PcorrError
+from pcorr_assets.jobs.description import ScoreJob, read_job
+from pcorr_assets.warehouse import TABLES, Warehouse, WrittenPartition
+from pcorr_assets.warehouse.files import sha256_file
+
+logger = logging.getLogger(__name__)
+
+
+def run(job: dict[str, Any], stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
+    """Score the LLM of the description and write its partition of `chunk_bpb`.
+
+    A partition that is complete and made of the same things is left as it is, unless
+    `force` is set. What a job that died had finished is taken over from its shards.
+    `stop` is asked between batches: a yes ends the job, keeping what is finished.
+
+    Returns `table`, `partition` (its keys), `path`, `row_count`, `byte_count`, `sha256`
+    (of the file) and `metadata` (rates, counts, device, warnings), all fit for JSON.
+
+    Raises:
+        PcorrError: whatever the user can mend; the message says how.
+    """
+    from pcorr_assets.jobs.record import JobLLM
+    from pcorr_assets.lm.loading import peak_memory_bytes
+    from pcorr_assets.lm.scoring import Scoring, ScoringSettings
+
+    description = read_job(job, ScoreJob)
+    wh = Warehouse(description.home)
+    chunks = _read_chunks(wh, description.sample)
+    llm = JobLLM(description, wh)
+    model, tokenizer = llm.load()
+    settings = ScoringSettings(
+        description.batch_tokens, description.llm.overlong, description.seconds_per_shard
+    )
+    folder = description.home / "shards" / to_slug(description.llm.key) / to_slug(chunks.sample)
+    scoring = Scoring(llm.resolved, model, tokenizer, chunks, settings, folder)
+    keys = _partition(description)
+    if not description.force and _is_up_to_date(wh, keys, scoring.identity):
+        logger.info("chunk_bpb of %s is complete and up to date", "|".join(keys))
+        return _result(keys, _present(wh, keys), {"reused": True, **scoring.identity})
+    scores = scoring.run(stop)
+    metadata = dict(scoring.identity)
+    if scores.report["out_of_memory"]:
+        metadata["effective_batch_tokens"] = str(scores.report["effective_batch_tokens"])
+    table = scores.to_table(chunks, description.llm.key)
+    written = wh.write("chunk_bpb", keys, table, metadata)
+    scoring.finish()
+    report = {
+        **scoring.identity,
+        **scores.report,
+        "reused": False,
+        "threads": _threads(),
+        "peak_memory_bytes": peak_memory_bytes(llm.device),
+    }
+    return _result(keys, written, report)
+
+
+def _read_chunks(wh: Warehouse, sample: str) -> Any:
+    from pcorr_assets.lm.scoring import ChunkTexts
+
+    noted = wh.metadata("chunks", sample)
+    if "chunks_sha256" not in noted:
+        raise PcorrError(
+            f"The chunks of sample {sample!r} carry no chunks_sha256, so losses could not be "
+            "matched with them; materialise chunked_dataset again."
+        )
+    table = wh.read("chunks", sample, columns=["chunk_id", "text", "byte_count"])
+    return ChunkTexts(
+        sample,
+        table["chunk_id"].to_pylist(),
+        table["text"].to_pylist(),
+        table["byte_count"].to_numpy().astype(np.int64),
+        noted["chunks_sha256"],
+    )
+
+
+def _partition(description: ScoreJob) -> tuple[str, ...]:
+    values = {"llm": description.llm.key, "sample": description.sample}
+    return tuple(values[name] for name in TABLES["chunk_bpb"].partition_keys)
+
+
+def _is_up_to_date(wh: Warehouse, keys: tuple[str, ...], identity: dict[str, str]) -> bool:
+    if not wh.exists("chunk_bpb", *keys):
+        return False
+    noted = wh.metadata("chunk_bpb", *keys)
+    return all(noted.get(name) == value for name, value in identity.items())
+
+
+def _present(wh: Warehouse, keys: tuple[str, ...]) -> WrittenPartition:
+    path = wh.path("chunk_bpb", *keys)
+    rows = wh.read("chunk_bpb", *keys, columns=["chunk_id"]).num_rows
+    return WrittenPartition(path, rows, path.stat().st_size, sha256_file(path))
+
+
+def _result(
+    keys: tuple[str, ...], written: WrittenPartition, metadata: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "table": "chunk_bpb",
+        "partition": list(keys),
+        "path": str(written.path),
+        "row_count": written.row_count,
+        "byte_count": written.byte_count,
+        "sha256": written.sha256,
+        "metadata": metadata,
+    }
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()

@@ -1,0 +1,331 @@
+"""Benchmark errors of an LLM, by lm-eval, one benchmark after the other.
+
+Belongs here: loading tasks, running lm-eval on a loaded model, collecting what fails.
+Does not belong here: what a score means (`results`), and which benchmarks there are
+(`config`).
+
+The calls are those of `lm_eval.simple_evaluate` (seeds, few-shot rule, `evaluate`),
+without its inventory of the machine, which costs a second for each benchmark.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import logging
+import math
+import os
+import random
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pcorr_assets.errors import PcorrError
+from pcorr_assets.lm.benchmark_settings import evaluation_sha256
+from pcorr_assets.lm.identity import ResolvedLLM
+from pcorr_assets.lm.results import KeptResults, Result, Row, make_row
+from pcorr_assets.progress import Progress
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from pcorr_assets.config import Benchmark
+
+logger = logging.getLogger(__name__)
+
+CPU_BATCH_SIZE = 8
+# Resamples for the standard error of metrics without a formula for it, such as perplexity.
+BOOTSTRAP_ITERATIONS = 1000
+
+
+@dataclass
+class Evaluation:
+    """What came of the benchmarks: `rows` of `benchmark_errors` of all kept results.
+
+    `failures` says for each benchmark that has no row why; `evaluated` and `reused` name
+    the others.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    evaluated: list[str] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def raise_failures(self, llm: str) -> None:
+        """One PcorrError that names every benchmark that failed; nothing if none did."""
+        if self.failures:
+            lines = [f"  {name}: {reason}" for name, reason in self.failures.items()]
+            done = len(self.evaluated) + len(self.reused)
+            raise PcorrError(
+                f"{len(self.failures)} of {len(self.failures) + done} benchmarks of {llm} failed "
+                "(the results of the others are kept):\n" + "\n".join(lines)
+            )
+
+
+def missing_benchmarks(
+    benchmarks: Mapping[str, Benchmark], kept: KeptResults, commit_sha: str, dtype: str
+) -> list[str]:
+    """The benchmarks that have no kept result of these weights and settings.
+
+    A benchmark whose folder of tasks is gone counts as missing: evaluating it says why.
+    """
+    missing: list[str] = []
+    for name, benchmark in benchmarks.items():
+        try:
+            wanted = evaluation_sha256(name, benchmark)
+        except PcorrError:
+            missing.append(name)
+            continue
+        if kept.find(name, commit_sha, dtype, wanted) is None:
+            missing.append(name)
+    return missing
+
+
+class Evaluator:
+    """Runs lm-eval on one loaded LLM; task managers are made once for each folder.
+
+    `batch_size` None: a fixed one on the CPU, lm-eval's own search elsewhere.
+    """
+
+    def __init__(
+        self,
+        resolved: ResolvedLLM,
+        model: PreTrainedModel | None,
+        tokenizer: PreTrainedTokenizerBase | None,
+        dtype: str,
+        batch_size: int | None = None,
+    ) -> None:
+        self.resolved = resolved
+        self.dtype = dtype
+        self._model = model
+        self._tokenizer = tokenizer
+        self._batch_size = batch_size
+        self._managers: dict[Path | None, TaskManager] = {}
+        self._harness: HFLM | None = None
+
+    def run(self, benchmarks: Mapping[str, Benchmark], kept: KeptResults) -> Evaluation:
+        """Evaluate what is not kept; every result is kept as soon as it is there.
+
+        A benchmark that fails ends up in `failures` and does not stop the others.
+        """
+        outcome = Evaluation()
+        label = f"evaluate {self.resolved.label}"
+        with Progress(label, total=len(benchmarks), unit="benchmarks") as progress:
+            for name, benchmark in benchmarks.items():
+                try:
+                    self._one(name, benchmark, kept, outcome)
+                except PcorrError as error:
+                    outcome.failures[name] = str(error)
+                except _task_failures() as error:
+                    logger.exception("%s: benchmark %s failed", self.resolved.label, name)
+                    text = " ".join(str(error).split())[:400]
+                    outcome.failures[name] = f"lm-eval failed with {type(error).__name__}: {text}"
+                progress.update()
+        outcome.rows = kept.rows(self.resolved.commit_sha, self.dtype)
+        return outcome
+
+    def _one(self, name: str, benchmark: Benchmark, kept: KeptResults, outcome: Evaluation) -> None:
+        commit = self.resolved.commit_sha
+        result = kept.find(name, commit, self.dtype, evaluation_sha256(name, benchmark))
+        is_new = result is None
+        if result is None:
+            result = self.evaluate(name, benchmark)
+            # Kept before it is read: a metric that is not there must not cost the evaluation.
+            kept.keep(result, None)
+        try:
+            row, warnings = make_row(result, benchmark)
+        except PcorrError:
+            kept.keep(result, None)
+            raise
+        kept.keep(result, row)
+        (outcome.evaluated if is_new else outcome.reused).append(name)
+        outcome.warnings += warnings
+        wanted = benchmark.num_fewshot
+        if wanted is not None and result.num_fewshot != wanted:
+            outcome.warnings.append(
+                f"{name} was evaluated with {result.num_fewshot} examples in the prompt, not "
+                f"{wanted}: the task itself fixes their number"
+            )
+
+    def evaluate(self, name: str, benchmark: Benchmark) -> Result:
+        """Run one benchmark now.
+
+        Raises:
+            PcorrError: unknown benchmark, or one without items; whatever else lm-eval raises.
+        """
+        import lm_eval.evaluator
+        import torch
+
+        random.seed(benchmark.seed)
+        np.random.seed(benchmark.seed)
+        torch.manual_seed(benchmark.seed)
+        loaded = self._load(name, benchmark)
+        with _quiet_bootstrap():
+            found: Any = lm_eval.evaluator.evaluate(
+                lm=self._harness_of(),
+                task_dict=loaded,
+                limit=benchmark.limit,
+                bootstrap_iters=BOOTSTRAP_ITERATIONS,
+                log_samples=False,
+            )
+        return self._result(name, benchmark, found)
+
+    def _load(self, name: str, benchmark: Benchmark) -> Any:
+        manager = self._manager(name, benchmark.task_path)
+        if name not in manager.all_tasks:
+            raise PcorrError(_unknown_task(name, benchmark, manager.all_tasks))
+        if name in manager.all_tags:
+            raise PcorrError(
+                "it is a tag of lm-eval, a list of tasks without a common score; list its tasks "
+                "one by one and combine them in a target"
+            )
+        loaded = manager.load([name])
+        for task_name, task in loaded["tasks"].items():
+            _set_fewshot(task, benchmark.num_fewshot, benchmark.seed)
+            if not len(task.eval_docs):
+                raise PcorrError(f"the task {task_name} has no items to evaluate")
+        return loaded
+
+    def _manager(self, name: str, folder: Path | None) -> TaskManager:
+        from lm_eval.tasks import TaskManager
+
+        if folder not in self._managers:
+            if folder is None:
+                self._managers[None] = TaskManager()
+            else:
+                self._managers[folder] = TaskManager(
+                    include_path=str(folder), include_defaults=False
+                )
+        return self._managers[folder]
+
+    def _harness_of(self) -> HFLM:
+        from lm_eval.models.huggingface import HFLM
+
+        if self._harness is None:
+            if self._model is None or self._tokenizer is None:
+                raise RuntimeError("an evaluation is missing, but no model was loaded")
+            device = str(self._model.device)
+            fixed = self._batch_size or CPU_BATCH_SIZE
+            options: dict[str, Any] = {
+                "pretrained": self._model,
+                "tokenizer": self._tokenizer,
+                "batch_size": fixed if device == "cpu" or self._batch_size else "auto",
+                "device": device,
+            }
+            self._harness = HFLM(**options)
+        return self._harness
+
+    def _result(self, name: str, benchmark: Benchmark, found: Any) -> Result:
+        from importlib.metadata import version
+
+        values = {
+            key: _number(value)
+            for key, value in found["results"].get(name, {}).items()
+            if "," in key and key != " "
+        }
+        versions = found.get("versions", {})
+        counts = found.get("n-samples", {})
+        count = counts[name] if name in counts else _summed(counts)
+        fewshot = found.get("n-shot", {})
+        task_version = versions.get(name)
+        return Result(
+            llm=self.resolved.spec.key,
+            benchmark=name,
+            commit_sha=self.resolved.commit_sha,
+            dtype=self.dtype,
+            evaluation_sha256=evaluation_sha256(name, benchmark),
+            lm_eval_version=version("lm_eval"),
+            task_version=None if task_version is None else str(task_version),
+            num_fewshot=_common(fewshot.get(name), fewshot),
+            limit=benchmark.limit,
+            seed=benchmark.seed,
+            sample_count=int(count["effective"]) if count else None,
+            values=values,
+            higher_is_better=dict(found.get("higher_is_better", {}).get(name, {})),
+        )
+
+
+def _set_fewshot(task: Any, wanted: int | None, seed: int) -> None:
+    """The rule of lm-eval: a task that fixes 0 keeps it, all others take what is wanted."""
+    own = task.get_config("num_fewshot")
+    if wanted is not None and own != 0:
+        task.set_config(key="num_fewshot", value=wanted)
+    elif own is None:
+        task.set_config(key="num_fewshot", value=0)
+    task.set_fewshot_seed(seed=seed)
+
+
+def _unknown_task(name: str, benchmark: Benchmark, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {len(known)} others"
+    if benchmark.task_path is not None:
+        there = ", ".join(known[:10]) or "none"
+        hint = f"did you mean {' or '.join(near)}?" if near else f"it has {there}"
+        return f"the folder {benchmark.task_path} has no task or group of this name; {hint}"
+    return f"lm-eval has no task or group of this name; {hint} (`lm_eval ls tasks` lists them)"
+
+
+def _common(own: int | None, fewshot: Mapping[str, int]) -> int | None:
+    if own is not None:
+        return int(own)
+    different = set(fewshot.values())
+    return int(different.pop()) if len(different) == 1 else None
+
+
+def _summed(counts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    return {"effective": sum(int(count["effective"]) for count in counts.values())}
+
+
+def _number(value: object) -> float | None:
+    """A number as such; None for the texts that lm-eval gives where it has none ("N/A")."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        return None
+    number = float(value)
+    return None if math.isnan(number) else number
+
+
+@contextlib.contextmanager
+def _quiet_bootstrap() -> Iterator[None]:
+    """Keep lm-eval from forking worker processes and from printing to standard output."""
+    before = os.environ.get("DISABLE_MULTIPROC")
+    os.environ["DISABLE_MULTIPROC"] = "1"
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if before is None:
+            del os.environ["DISABLE_MULTIPROC"]
+        else:
+            os.environ["DISABLE_MULTIPROC"] = before
+
+
+def _task_failures() -> tuple[type[Exception], ...]:
+    """What a task that cannot be loaded or scored may raise, out of lm-eval's many parts."""
+    import httpx2
+    import jinja2
+    import yaml
+    from datasets.exceptions import DatasetsError
+
+    return (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ImportError,
+        AssertionError,
+        ArithmeticError,
+        RuntimeError,
+        DatasetsError,
+        jinja2.TemplateError,
+        yaml.YAMLError,
+        httpx2.HTTPError,
+    )

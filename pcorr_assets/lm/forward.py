@@ -1,0 +1,172 @@
+"""One pass of texts through a model, to the sum of their token losses.
+
+Belongs here: padding, the forward pass, the cross-entropy, and finding out how a model
+may be driven. Does not belong here: which texts go together (`batching`), what becomes
+of the sums (`scoring`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pcorr_assets.errors import PcorrError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
+
+SLICE_POSITIONS = 512
+PROBE_TOKENS = 16
+# Factors and caps between the output layer and the logits; see `_head_is_all`.
+SCALING_ATTRIBUTES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+
+
+@dataclass(frozen=True)
+class LossModel:
+    """A model and how its logits are made.
+
+    `sliced`: the output layer is applied to slices of positions, so that the logits of a
+    batch (positions x vocabulary) never exist at once. Otherwise the model makes its own
+    logits, in its own dtype, and only slices of them become float32.
+    """
+
+    model: PreTrainedModel
+    sliced: bool
+
+    def nll(self, units: Sequence[np.ndarray]) -> np.ndarray:
+        """Sum of the negative log-likelihood of each unit's tokens but its first.
+
+        `units` are token ids (int32), in any order. The result has one float64 a unit,
+        in nats; it is what `outputs.loss` of transformers is the mean of.
+        """
+        import torch
+
+        device = self.model.device
+        lengths = torch.tensor([len(unit) for unit in units])
+        ids = torch.zeros(len(units), int(lengths.max()), dtype=torch.long)
+        for row, unit in enumerate(units):
+            ids[row, : len(unit)] = torch.from_numpy(unit.astype(np.int64))
+        mask = torch.arange(ids.shape[1])[None, :] < lengths[:, None]
+        predicted = mask[:, 1:].reshape(-1).nonzero()[:, 0]
+        rows = predicted // (ids.shape[1] - 1)
+        targets = ids[:, 1:].reshape(-1)[predicted].to(device)
+        # Position t predicts token t + 1: the last column of the states predicts nothing.
+        positions = (rows * ids.shape[1] + predicted % (ids.shape[1] - 1)).to(device)
+        with torch.inference_mode():
+            states = _states(self.model, ids.to(device), mask.long().to(device), self.sliced)
+            states = states.reshape(-1, states.shape[-1])
+            losses = [
+                self._token_losses(states[positions[piece]], targets[piece])
+                for piece in _slices(len(targets))
+            ]
+            token_losses = torch.cat(losses).double().cpu()
+        sums = torch.zeros(len(units), dtype=torch.float64)
+        return sums.index_add_(0, rows, token_losses).numpy()
+
+    def _token_losses(self, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        head: Any = self.model.get_output_embeddings() if self.sliced else None
+        logits = states if head is None else head(states)
+        return torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+
+
+def prepare(model: PreTrainedModel, sample_ids: np.ndarray, label: str) -> LossModel:
+    """Try a few tokens to find out how the model may be driven.
+
+    The output layer may be applied by slices only if that gives, bit for bit, the
+    model's own logits: some models scale or cap them.
+
+    Raises:
+        PcorrError: earlier tokens depend on later ones, so this is no causal model.
+    """
+    import torch
+
+    ids = torch.from_numpy(sample_ids[:PROBE_TOKENS].astype(np.int64))[None].to(model.device)
+    with torch.inference_mode():
+        logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+        _refuse_if_not_causal(model, ids, logits, label)
+        sliced = _head_is_all(model, ids, logits)
+    if not sliced:
+        logger.info("%s makes its logits in its own way; scoring keeps them whole", label)
+    return LossModel(model, sliced)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Did an allocation fail, on a GPU or on the CPU?"""
+    import torch
+
+    text = str(error).lower()
+    return (
+        isinstance(error, torch.OutOfMemoryError)
+        or "out of memory" in text
+        or "can't allocate memory" in text
+    )
+
+
+def free_memory(device: str) -> None:
+    """Give back what a failed forward pass left behind."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+
+
+def _slices(count: int) -> list[slice]:
+    return [slice(start, start + SLICE_POSITIONS) for start in range(0, count, SLICE_POSITIONS)]
+
+
+def _states(
+    model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, sliced: bool
+) -> torch.Tensor:
+    if sliced:
+        return model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
+    return model(input_ids=ids, attention_mask=mask).logits
+
+
+def _head_is_all(model: PreTrainedModel, ids: torch.Tensor, logits: torch.Tensor) -> bool:
+    import torch
+
+    config: Any = model.config.get_text_config()
+    # In a coarse dtype a cap or factor may round away on small logits, so ask the config too.
+    if any(getattr(config, name, None) not in (None, 1, 1.0) for name in SCALING_ATTRIBUTES):
+        return False
+    head = model.get_output_embeddings()
+    base: Any = model.base_model
+    if head is None or base is model:
+        return False
+    states = base(input_ids=ids, attention_mask=torch.ones_like(ids))
+    hidden = getattr(states, "last_hidden_state", None)
+    if hidden is None or hidden.dtype != next(head.parameters()).dtype:
+        return False
+    ours = head(hidden)
+    return ours.shape == logits.shape and torch.equal(ours.float(), logits.float())
+
+
+def _refuse_if_not_causal(
+    model: PreTrainedModel, ids: torch.Tensor, logits: torch.Tensor, label: str
+) -> None:
+    import torch
+
+    if ids.shape[1] < 2:
+        return
+    changed = ids.clone()
+    changed[0, -1] = 0 if int(ids[0, -1]) else 1
+    difference = model(input_ids=changed, attention_mask=torch.ones_like(ids)).logits - logits
+    effect = difference.float().abs().amax(dim=-1)[0]
+    tolerance = 1e-3 if logits.dtype == torch.float32 and model.dtype == torch.float32 else 5e-2
+    if bool(effect[:-1].max() > tolerance * effect[-1]):
+        raise PcorrError(
+            f"{label} is not a causal language model: what it says about a token depends on later "
+            "tokens, so its loss on a text means nothing. Remove it from pcorr.yaml."
+        )

@@ -1,0 +1,294 @@
+"""Loading a causal language model and its tokenizer, exactly and safely.
+
+Belongs here: files to model and tokenizer, device and dtype, the row of the table
+`llms`. Does not belong here: which commit to load (`identity`), getting files from the
+hub (`hub`), and using the model (`scoring`, `evaluation`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pcorr_assets.errors import PcorrError
+from pcorr_assets.lm.hub import PICKLE_WEIGHTS, SAFE_WEIGHTS, download, refuse_pickle
+from pcorr_assets.lm.identity import ResolvedLLM, resolve
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = [
+    "ResolvedLLM",
+    "choose_device",
+    "choose_dtype",
+    "context_length",
+    "describe",
+    "load_model",
+    "load_tokenizer",
+    "resolve",
+]
+
+logger = logging.getLogger(__name__)
+
+# Names that configurations of transformers give to the longest input, in order of trust.
+CONTEXT_ATTRIBUTES = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "max_sequence_length",
+    "n_ctx",
+    "seq_length",
+    "context_length",
+)
+# These read any length: a recurrent state has no positions to run out of.
+UNLIMITED_TYPES = frozenset({"mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"})
+
+
+def choose_device(device: str = "auto") -> str:
+    """The device to compute on: cuda, else mps, else cpu; or the one that was asked for.
+
+    Raises:
+        PcorrError: the device that was asked for is not there.
+    """
+    import torch
+
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if device == "auto":
+        return "cuda" if cuda else "mps" if mps else "cpu"
+    kind = device.split(":", maxsplit=1)[0]
+    if kind not in ("cuda", "mps", "cpu"):
+        raise PcorrError(f"Unknown device {device!r}; expected auto, cuda, mps or cpu.")
+    if (kind == "cuda" and not cuda) or (kind == "mps" and not mps):
+        raise PcorrError(f"The device {device} is not available here; use auto or cpu.")
+    return device
+
+
+def choose_dtype(dtype: str, device: str) -> str:
+    """The floating-point type to compute in.
+
+    `auto` is bfloat16 on a CUDA GPU that supports it in hardware, else float32: on CPUs
+    its speed depends on the processor, and results should not.
+    """
+    import torch
+
+    if dtype != "auto":
+        return dtype
+    if device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False):
+        return "bfloat16"
+    return "float32"
+
+
+def load_tokenizer(resolved: ResolvedLLM) -> PreTrainedTokenizerBase:
+    """The LLM's own tokenizer, as its authors configured it.
+
+    Raises:
+        PcorrError: it cannot be had or read.
+    """
+    from transformers import AutoTokenizer
+
+    folder = _folder(resolved)
+    with _translated(resolved, "tokenizer"):
+        return AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=resolved.spec.trust_remote_code, local_files_only=True
+        )
+
+
+def load_model(resolved: ResolvedLLM, device: str, dtype: str) -> PreTrainedModel:
+    """The model in evaluation mode on `device`, in `dtype` (both may be `auto`).
+
+    Weights come from safetensors; pickled ones are refused unless the LLM's
+    `allow_pickle` says otherwise, remote code unless its `trust_remote_code` does.
+
+    Raises:
+        PcorrError: it cannot be had, is not a causal language model, or lacks weights.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    spec = resolved.spec
+    folder = _folder(resolved)
+    device = choose_device(device)
+    common: dict[str, Any] = {
+        "trust_remote_code": spec.trust_remote_code,
+        "local_files_only": True,
+    }
+    with _translated(resolved, "configuration"):
+        config = AutoConfig.from_pretrained(folder, **common)
+    if getattr(config, "is_encoder_decoder", False):
+        raise PcorrError(
+            f"{resolved.label} is not a causal language model but an encoder-decoder "
+            f"({config.model_type}); its loss on a text is not defined. Remove it from pcorr.yaml."
+        )
+    safe = _safe_weights(folder, resolved)
+    with _translated(resolved, "weights"):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=getattr(torch, choose_dtype(dtype, device)),
+            use_safetensors=safe,
+            output_loading_info=True,
+            **common,
+        )
+    model, info = loaded
+    _refuse_random_weights(resolved, info)
+    for part in {id(c): c for c in (model.config, model.config.get_text_config())}.values():
+        part.use_cache = False  # scoring reads each text once; a cache would only cost memory
+    with _translated(resolved, "move to the device"):
+        return model.to(device).eval()
+
+
+def describe(
+    resolved: ResolvedLLM,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+) -> dict[str, Any]:
+    """The LLM's row of the table `llms`.
+
+    `vocab_size` counts the tokenizer's entries (a model may have more embeddings), and
+    `parameter_count` counts tied weights once.
+    """
+    spec = resolved.spec
+    prefix, suffix = special_tokens(tokenizer)
+    return {
+        "llm": spec.key,
+        "source": "lm_eval",
+        "family": spec.family,
+        "name": spec.name or str(spec.path),
+        "revision": spec.revision if spec.path is None else "main",
+        "commit_sha": resolved.commit_sha,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "parameter_count": sum(weights.numel() for weights in model.parameters()),
+        "vocab_size": len(tokenizer),
+        "context_length": context_length(model.config),
+        "tokenizer_sha256": tokenizer_sha256(tokenizer),
+        "adds_bos": bool(prefix),
+        "adds_eos": bool(suffix),
+    }
+
+
+def context_length(config: Any) -> int | None:
+    """The longest input in tokens, or None where there is no limit or none is stated."""
+    config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    if getattr(config, "model_type", None) in UNLIMITED_TYPES:
+        return None
+    for name in CONTEXT_ATTRIBUTES:
+        value = getattr(config, name, None)
+        if isinstance(value, int) and value > 0:
+            return value
+    return None
+
+
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """The ids that the tokenizer puts before and after every text."""
+    plain = list(tokenizer("a", add_special_tokens=False)["input_ids"])
+    full = list(tokenizer("a")["input_ids"])
+    for start in range(len(full) - len(plain) + 1):
+        if full[start : start + len(plain)] == plain:
+            return full[:start], full[start + len(plain) :]
+    # Specials that replace the text's own tokens: only what is special can be told.
+    special = set(tokenizer.all_special_ids)
+    return [i for i in full[:1] if i in special], [i for i in full[-1:] if i in special]
+
+
+def tokenizer_sha256(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Content hash of everything that decides how a text is tokenised.
+
+    Truncation and padding, which a tokenizer remembers from its last call, stay out.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        content = json.loads(backend.to_str())
+        content.pop("truncation", None)
+        content.pop("padding", None)
+    else:
+        content = {"vocabulary": tokenizer.get_vocab(), "class": type(tokenizer).__name__}
+    content["specials"] = special_tokens(tokenizer)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def peak_memory_bytes(device: str) -> int:
+    """Most memory in use so far: of this process on a GPU, else its resident set."""
+    import resource
+    import sys
+
+    import torch
+
+    if device.startswith("cuda"):
+        return int(torch.cuda.max_memory_allocated())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _folder(resolved: ResolvedLLM) -> Path:
+    if resolved.spec.path is not None:
+        return resolved.spec.path
+    assert resolved.spec.name is not None
+    return download(
+        resolved.spec.name, resolved.commit_sha, allow_pickle=resolved.spec.allow_pickle
+    )
+
+
+def _safe_weights(folder: Path, resolved: ResolvedLLM) -> bool:
+    names = [path.name for path in folder.iterdir()]
+    if any(SAFE_WEIGHTS.fullmatch(name) for name in names):
+        return True
+    pickles = sorted(name for name in names if PICKLE_WEIGHTS.fullmatch(name))
+    refuse_pickle(resolved.label, pickles, allow_pickle=resolved.spec.allow_pickle)
+    return False
+
+
+def _refuse_random_weights(resolved: ResolvedLLM, info: Any) -> None:
+    missing = sorted(info.get("missing_keys") or ())
+    if missing:
+        raise PcorrError(
+            f"{resolved.label} lacks {len(missing)} weights of a causal language model (such as "
+            f"{missing[0]}), which would be random: it was not trained as one, or its files are "
+            "incomplete."
+        )
+
+
+@contextmanager
+def _translated(resolved: ResolvedLLM, part: str) -> Iterator[None]:
+    """Turn what transformers raises while loading into a PcorrError."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except PcorrError:
+        raise
+    except ImportError as error:
+        raise PcorrError(
+            f"{resolved.label}: its {part} needs a package that is not installed: {error}"
+        ) from error
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
+        raise PcorrError(_loading_failed(resolved, part, error)) from error
+
+
+def _loading_failed(resolved: ResolvedLLM, part: str, error: Exception) -> str:
+    text = " ".join(str(error).split())[:400]
+    if "trust_remote_code" in text:
+        return (
+            f"{resolved.label} comes with its own Python code. If you trust it, set "
+            "`trust_remote_code: true` for it in pcorr.yaml."
+        )
+    if "Unrecognized configuration class" in text:
+        return (
+            f"{resolved.label} is not a causal language model: transformers has no "
+            "AutoModelForCausalLM for its configuration. Remove it from pcorr.yaml."
+        )
+    if "out of memory" in text.lower():
+        return (
+            f"{resolved.label} does not fit into the memory of the device: use a larger one, or "
+            f"a smaller `dtype` ({text})"
+        )
+    import transformers
+
+    return (
+        f"The {part} of {resolved.label} could not be loaded with transformers "
+        f"{transformers.__version__} ({type(error).__name__}: {text}). If its files are "
+        "damaged, download them again; if it is newer than transformers, update that."
+    )

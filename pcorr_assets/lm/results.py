@@ -1,0 +1,196 @@
+"""Kept results of evaluations: one JSON file for each LLM and benchmark.
+
+Belongs here: storing what lm-eval said, finding it again, and reading a row of
+`benchmark_errors` off it. Does not belong here: running lm-eval (`evaluation`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from pcorr_assets.config.keys import to_slug
+from pcorr_assets.errors import PcorrError
+from pcorr_assets.lm.benchmark_settings import benchmark_settings_sha256
+from pcorr_assets.warehouse.files import write_text
+
+if TYPE_CHECKING:
+    from pcorr_assets.config import Benchmark
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What lm-eval said about one LLM on one benchmark, all metrics of it.
+
+    `values` has the keys of lm-eval, `metric,filter` and `metric_stderr,filter`;
+    `higher_is_better` is lm-eval's opinion for each metric, None where it has none.
+    """
+
+    llm: str
+    benchmark: str
+    commit_sha: str
+    dtype: str
+    evaluation_sha256: str
+    lm_eval_version: str
+    task_version: str | None
+    num_fewshot: int | None
+    limit: float | None
+    seed: int
+    sample_count: int | None
+    values: dict[str, float | None]
+    higher_is_better: dict[str, bool | None]
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics there are, each with its filter."""
+        return sorted(key for key in self.values if not _is_stderr(key))
+
+
+class KeptResults:
+    """The results of one LLM, one file a benchmark."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def find(
+        self, benchmark: str, commit_sha: str, dtype: str, evaluation_sha256: str
+    ) -> Result | None:
+        """The kept result of this very evaluation, if there is one."""
+        path = self.folder / f"{to_slug(benchmark)}.json"
+        if not path.is_file():
+            return None
+        result, _ = _load(path)
+        wanted = (commit_sha, dtype, evaluation_sha256)
+        return result if _belongs(result) == wanted else None
+
+    def keep(self, result: Result, row: Row | None) -> None:
+        """Store a result, and the row that the present settings make of it."""
+        text = json.dumps({"result": asdict(result), "row": row}, indent=1, sort_keys=True)
+        write_text(self.folder / f"{to_slug(result.benchmark)}.json", text + "\n")
+
+    def rows(self, commit_sha: str, dtype: str) -> list[Row]:
+        """The rows of all kept results of these weights, sorted by benchmark."""
+        loaded = [_load(path) for path in sorted(self.folder.glob("*.json"))]
+        fitting = [
+            row
+            for result, row in loaded
+            if row is not None and (result.commit_sha, result.dtype) == (commit_sha, dtype)
+        ]
+        return sorted(fitting, key=lambda row: row["benchmark"])
+
+
+def make_row(result: Result, benchmark: Benchmark) -> tuple[Row, list[str]]:
+    """The row of `benchmark_errors`, and what a user should know about it.
+
+    error = score where lower is better, else 1 - score / scale (scale 1 by default).
+
+    Raises:
+        PcorrError: the metric is not there or is ambiguous, or its score cannot be turned
+            into an error.
+    """
+    metric = find_metric(result, benchmark.metric)
+    score = result.values[metric]
+    where = f"{metric} of {result.benchmark}"
+    if score is None or not math.isfinite(score):
+        raise PcorrError(f"the {where} is {score}, which is no number to go on")
+    error = score
+    if not benchmark.lower_is_better:
+        best = benchmark.scale or 1.0
+        if not 0 <= score / best <= 1:
+            raise PcorrError(
+                f"the {where} is {score:g}, outside [0, {best:g}], so 1 - score is no error; set "
+                "`scale` to the metric's best value, or `lower_is_better: true`"
+            )
+        error = 1 - score / best
+    name, _, filter_name = metric.partition(",")
+    stderr = result.values.get(f"{name}_stderr,{filter_name}")
+    row: Row = {
+        "llm": result.llm,
+        "source": "lm_eval",
+        "benchmark": result.benchmark,
+        "metric": metric,
+        "higher_is_better": not benchmark.lower_is_better,
+        "score": score,
+        "error": error,
+        "stderr": stderr if stderr is not None and math.isfinite(stderr) else None,
+        "sample_count": result.sample_count,
+        "num_fewshot": result.num_fewshot,
+        "limit": result.limit,
+        "seed": result.seed,
+        "settings_sha256": benchmark_settings_sha256(result.benchmark, benchmark),
+        "task_version": result.task_version,
+        "lm_eval_version": result.lm_eval_version,
+        "commit_sha": result.commit_sha,
+        "dtype": result.dtype,
+    }
+    return row, _direction_warnings(result, benchmark, name, where)
+
+
+def find_metric(result: Result, wanted: str) -> str:
+    """The `metric,filter` of lm-eval that a configured metric means.
+
+    A metric without filter means the filter `none`, or the only one there is.
+
+    Raises:
+        PcorrError: no such metric, or several; it lists those there are.
+    """
+    if wanted in result.metrics:
+        return wanted
+    found = [metric for metric in result.metrics if metric.partition(",")[0] == wanted]
+    if f"{wanted},none" in found:
+        return f"{wanted},none"
+    if len(found) == 1:
+        return found[0]
+    there = ", ".join(metric.removesuffix(",none") for metric in result.metrics)
+    if found:
+        raise PcorrError(
+            f"{result.benchmark} has {wanted} under several filters; say which: {', '.join(found)}"
+        )
+    if not there:
+        raise PcorrError(
+            f"{result.benchmark} is a group without a score of its own; list its tasks one by one "
+            "and combine them in a target"
+        )
+    raise PcorrError(f"{result.benchmark} has no metric {wanted}; it has {there}")
+
+
+def rows_to_table(rows: list[Row], schema: pa.Schema) -> pa.Table:
+    """Rows as a table with the columns of `benchmark_errors`."""
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _direction_warnings(result: Result, benchmark: Benchmark, name: str, where: str) -> list[str]:
+    opinion = result.higher_is_better.get(name)
+    if opinion is None or opinion is not benchmark.lower_is_better:
+        return []
+    return [
+        f"lm-eval says that {'higher' if opinion else 'lower'} is better for the {where}, the "
+        f"configuration says `lower_is_better: {str(benchmark.lower_is_better).lower()}`; the "
+        "configuration was followed"
+    ]
+
+
+def _is_stderr(key: str) -> bool:
+    return key.partition(",")[0].endswith("_stderr")
+
+
+def _belongs(result: Result) -> tuple[str, str, str]:
+    return result.commit_sha, result.dtype, result.evaluation_sha256
+
+
+def _load(path: Path) -> tuple[Result, Row | None]:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return Result(**stored["result"]), stored["row"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise PcorrError(
+            f"{path} is not a kept result ({error}). It was changed or damaged: remove it, and "
+            "the benchmark is evaluated again."
+        ) from error

@@ -1,0 +1,342 @@
+"""BPB of an LLM on the chunks of a sample.
+
+Belongs here: the loop over batches, resuming, running out of memory, and from sums of
+token losses to the rows of `chunk_bpb`. Does not belong here: one forward pass
+(`forward`), the order of the work (`batching`), reading and writing tables (`jobs`).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from pcorr_assets.errors import PcorrError
+from pcorr_assets.lm.batching import BatchPlan, plan_batches
+from pcorr_assets.lm.forward import LossModel, free_memory, is_out_of_memory, prepare
+from pcorr_assets.lm.identity import ResolvedLLM
+from pcorr_assets.lm.loading import context_length, special_tokens, tokenizer_sha256
+from pcorr_assets.lm.shards import ShardFolder
+from pcorr_assets.lm.tokens import (
+    TokenisedChunks,
+    check_context,
+    check_vocabulary,
+    tokenise,
+    tokenizer_warnings,
+)
+from pcorr_assets.progress import Progress
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+# Raise it when a change of the code changes numbers: shards of another version are refused.
+SCORING_VERSION = "1"
+SECONDS_PER_SHARD = 30.0
+
+
+@dataclass(frozen=True)
+class ChunkTexts:
+    """The chunks to score, in their order: ids, texts, UTF-8 lengths (int64), table hash."""
+
+    sample: str
+    chunk_ids: Sequence[str]
+    texts: Sequence[str]
+    byte_count: np.ndarray
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ScoringSettings:
+    """How to score: `batch_tokens` (padded tokens a batch), `overlong` (error, nan, window)."""
+
+    batch_tokens: int = 8192
+    overlong: str = "error"
+    seconds_per_shard: float = SECONDS_PER_SHARD
+
+
+@dataclass
+class ChunkScores:
+    """Scores in the order of the chunks; `loss` and `bpb` are NaN where undefined.
+
+    `identity` is what the numbers depend on, `report` what a user wants to know.
+    """
+
+    loss: np.ndarray
+    token_count: np.ndarray
+    unk_count: np.ndarray
+    bpb: np.ndarray
+    identity: dict[str, str]
+    report: dict[str, Any] = field(default_factory=dict)
+
+    def to_table(self, chunks: ChunkTexts, llm: str) -> pa.Table:
+        """The rows of the table `chunk_bpb`."""
+        count = len(chunks.chunk_ids)
+        return pa.table(
+            {
+                "sample": pa.array([chunks.sample], pa.string()).take(pa.array([0] * count)),
+                "llm": pa.array([llm], pa.string()).take(pa.array([0] * count)),
+                "chunk_id": pa.array(chunks.chunk_ids, pa.string()),
+                "loss": pa.array(self.loss),
+                "token_count": pa.array(self.token_count),
+                "byte_count": pa.array(chunks.byte_count),
+                "bpb": pa.array(self.bpb),
+                "unk_count": pa.array(self.unk_count),
+            }
+        )
+
+
+class StoppedError(PcorrError):
+    """The run was asked to stop; what it finished is kept in shards."""
+
+
+class Scoring:
+    """The scoring of one LLM on one sample, from tokens to scores.
+
+    Making one tokenises all chunks and checks them against the LLM's context, before any
+    forward pass. `shard_folder` is where finished batches are kept until `finish`.
+
+    Raises:
+        PcorrError: chunks longer than the context (with `overlong: error`), or a
+            tokenizer that does not belong to the model.
+    """
+
+    def __init__(
+        self,
+        resolved: ResolvedLLM,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        chunks: ChunkTexts,
+        settings: ScoringSettings,
+        shard_folder: Path,
+    ) -> None:
+        self.resolved = resolved
+        self.model = model
+        self.tokenizer = tokenizer
+        self.chunks = chunks
+        self.settings = settings
+        self.tokens = tokenise(tokenizer, chunks.texts, resolved.label)
+        check_vocabulary(self.tokens, _embedding_count(model), resolved.label)
+        context = context_length(model.config)
+        self.too_long = check_context(
+            self.tokens, chunks.chunk_ids, context, settings.overlong, resolved.label
+        )
+        scored = chunks.byte_count > 0
+        if settings.overlong == "nan":
+            scored &= ~self.too_long
+        window = context if settings.overlong == "window" else None
+        self.plan = plan_batches(self.tokens.token_count, scored, settings.batch_tokens, window)
+        self.identity = self._identity()
+        self.shards = ShardFolder(shard_folder, self.identity, self.plan)
+
+    def _identity(self) -> dict[str, str]:
+        return {
+            "sample": self.chunks.sample,
+            "llm": self.resolved.spec.key,
+            "chunks_sha256": self.chunks.sha256,
+            "commit_sha": self.resolved.commit_sha,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "device": self.model.device.type,
+            "tokenizer_sha256": tokenizer_sha256(self.tokenizer),
+            "batch_tokens": str(self.settings.batch_tokens),
+            "batch_plan_sha256": self.plan.sha256(),
+            "overlong": self.settings.overlong,
+            "scoring_version": SCORING_VERSION,
+        }
+
+    def run(self, stop: Callable[[], bool] = lambda: False) -> ChunkScores:
+        """Score what no shard holds yet, and combine everything.
+
+        `stop` is asked between batches; when it says yes, what is finished is written and
+        `StoppedError` raised.
+
+        Raises:
+            PcorrError: not even one chunk fits into memory; or see `forward.prepare`.
+        """
+        finished = self.shards.read()
+        budget = finished.effective_batch_tokens or self.settings.batch_tokens
+        work = _Work(self, finished.nll, finished.done, min(budget, self.settings.batch_tokens))
+        resumed = int(finished.done.sum())
+        if resumed < self.plan.batch_count:
+            work.run(stop)
+        scores = combine(self.chunks, self.tokens, self.plan, work.nll, self.identity)
+        scores.report = {
+            **work.report(),
+            **self._report(scores),
+            "resumed_batches": resumed,
+            "refused_shards": finished.refused,
+        }
+        return scores
+
+    def finish(self) -> None:
+        """Remove the shards, once the scores are safe elsewhere."""
+        self.shards.clear()
+
+    def _report(self, scores: ChunkScores) -> dict[str, Any]:
+        label = self.resolved.label
+        undefined = np.isnan(scores.loss)
+        short = (self.tokens.token_count < 2) | (self.chunks.byte_count == 0)
+        left_out = self.too_long if self.settings.overlong == "nan" else np.zeros_like(short)
+        broken = int((undefined & ~short & ~left_out).sum())
+        adds_eos = bool(special_tokens(self.tokenizer)[1])
+        warnings = tokenizer_warnings(self.tokens, adds_eos=adds_eos, label=label)
+        if broken:
+            warnings.append(
+                f"{broken} chunks have a loss of {label} that is not finite; they count as NaN"
+            )
+        if left_out.any():
+            warnings.append(
+                f"{int(left_out.sum())} chunks are longer than the context of {label}; NaN"
+            )
+        total = int(self.tokens.token_count.sum())
+        return {
+            "token_count": total,
+            "nan_count": int(undefined.sum()),
+            "not_finite_count": broken,
+            "overlong_count": int(self.too_long.sum()),
+            "unk_share": int(self.tokens.unk_count.sum()) / total if total else 0.0,
+            "batch_count": self.plan.batch_count,
+            "batch_plan_sha256": self.identity["batch_plan_sha256"],
+            "dtype": self.identity["dtype"],
+            "device": self.identity["device"],
+            "warnings": warnings,
+        }
+
+
+class _Work:
+    """The loop over the batches that are not done, with its shards and its memory."""
+
+    def __init__(
+        self, scoring: Scoring, nll: np.ndarray, done: np.ndarray, batch_tokens: int
+    ) -> None:
+        self.scoring = scoring
+        self.nll = nll
+        self.todo = [int(batch) for batch in np.flatnonzero(~done)]
+        self.batch_tokens = batch_tokens
+        self.token_count = 0
+        self.seconds = 0.0
+        self._pending: list[int] = []
+        self._last_shard = time.monotonic()
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        plan, label = self.scoring.plan, self.scoring.resolved.label
+        loss_model = prepare(self.scoring.model, self._ids(0), label)
+        total = sum(int(plan.length[plan.units(batch)].sum()) for batch in self.todo)
+        started = time.monotonic()
+        try:
+            with Progress(f"score {label}", total=total, unit="tokens") as progress:
+                for batch in self.todo:
+                    if stop():
+                        raise StoppedError(
+                            f"Scoring {label} was asked to stop after {self.token_count:,} of "
+                            f"{total:,} tokens. Launch it again: it resumes from its shards."
+                        )
+                    units = plan.units(batch)
+                    self._score(loss_model, units)
+                    self._pending.append(batch)
+                    self._flush(after=self.scoring.settings.seconds_per_shard)
+                    count = int(plan.length[units].sum())
+                    self.token_count += count
+                    progress.update(count)
+        finally:
+            self._flush(after=0.0)
+            self.seconds = time.monotonic() - started
+
+    def report(self) -> dict[str, Any]:
+        effective = self.batch_tokens
+        return {
+            "scored_token_count": self.token_count,
+            "seconds": self.seconds,
+            "tokens_per_second": self.token_count / self.seconds if self.seconds else 0.0,
+            "effective_batch_tokens": effective,
+            "out_of_memory": effective < self.scoring.settings.batch_tokens,
+        }
+
+    def _score(self, loss_model: LossModel, units: slice) -> None:
+        """Score a batch in pieces that fit the present budget, halving it when it does not."""
+        longest = int(self.scoring.plan.length[units.start])
+        position = units.start
+        while position < units.stop:
+            rows = max(1, self.batch_tokens // longest)
+            end = min(position + rows, units.stop)
+            failure = self._attempt(loss_model, position, end)
+            if failure is None:
+                position = end
+            else:
+                self._halve(end - position, longest, failure)
+
+    def _attempt(self, loss_model: LossModel, start: int, end: int) -> str | None:
+        """Score units; the message of the failed allocation if they do not fit.
+
+        Only the text of the error leaves this function: the error itself would keep the
+        tensors of the failed pass in memory.
+        """
+        try:
+            self.nll[start:end] = loss_model.nll([self._ids(unit) for unit in range(start, end)])
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return str(error)
+        return None
+
+    def _halve(self, rows: int, longest: int, failure: str) -> None:
+        label = self.scoring.resolved.label
+        if rows == 1:
+            raise PcorrError(
+                f"Not even one text of {longest} tokens fits into memory beside {label} "
+                f"({failure}). Use a device with more memory, a smaller `dtype`, or shorter "
+                "chunks (`chunk_tokens`)."
+            )
+        self.batch_tokens = max(longest, rows * longest // 2)
+        logger.warning("%s: out of memory; batches of %d tokens now", label, self.batch_tokens)
+        free_memory(str(self.scoring.model.device))
+
+    def _ids(self, unit: int) -> np.ndarray:
+        plan, tokens = self.scoring.plan, self.scoring.tokens
+        start = int(tokens.offsets[plan.chunk[unit]] + plan.start[unit])
+        return tokens.ids[start : start + int(plan.length[unit])]
+
+    def _flush(self, after: float) -> None:
+        if not self._pending or time.monotonic() - self._last_shard < after:
+            return
+        self.scoring.shards.write(self._pending, self.nll, self.batch_tokens)
+        self._pending = []
+        self._last_shard = time.monotonic()
+
+
+def combine(
+    chunks: ChunkTexts,
+    tokens: TokenisedChunks,
+    plan: BatchPlan,
+    nll: np.ndarray,
+    identity: dict[str, str],
+) -> ChunkScores:
+    """From sums of token losses (nats, one a unit) to the scores of chunks.
+
+    loss = sum / predicted tokens; BPB = (token_count / byte_count) * loss / ln 2
+    (arXiv 2409.05816, section 4; bits of the whole text extrapolated from the predicted
+    tokens). A chunk that a unit of which has no finite loss, or that has nothing to
+    predict, is NaN.
+    """
+    count = len(chunks.chunk_ids)
+    total = np.bincount(plan.chunk, weights=nll, minlength=count)
+    predicted = np.bincount(plan.chunk, weights=plan.length - 1, minlength=count)
+    token_count = tokens.token_count
+    with np.errstate(invalid="ignore", divide="ignore"):
+        loss = total / predicted
+        loss = np.where(np.isfinite(loss), loss, np.nan)
+        bpb = token_count / chunks.byte_count * loss / np.log(2)
+    bpb = np.where(np.isfinite(bpb), bpb, np.nan)
+    return ChunkScores(loss, token_count, tokens.unk_count, bpb, identity)
+
+
+def _embedding_count(model: PreTrainedModel) -> int | None:
+    embeddings = model.get_input_embeddings()
+    return getattr(embeddings, "num_embeddings", None)
