@@ -9,6 +9,7 @@ and shell characters, so that no value can become a second command or option.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,7 @@ from pcorr_assets.config.fields import (
 from pcorr_assets.config.section import Mistake, Section
 
 _WORD = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_TIME_LIMIT = r"(?!(0+-)?0+:00:00)([0-9]{1,3}-)?[0-9]{1,4}:[0-5][0-9]:[0-5][0-9]"
 _LETTERS = "letters, digits and . _ - only"
 
 SlurmName = Annotated[str, matching(_WORD, f"a name of {_LETTERS}")]
@@ -35,7 +37,7 @@ PartitionNames = Annotated[
 TimeLimit = Annotated[
     str,
     matching(
-        r"(?!(0+-)?0+:00:00)([0-9]{1,3}-)?[0-9]{1,4}:[0-5][0-9]:[0-5][0-9]",
+        _TIME_LIMIT,
         'a time in quotes, "HH:MM:SS" or "D-HH:MM:SS", above zero',
     ),
 ]
@@ -81,11 +83,8 @@ def _time_limits(data: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], int
         places += [(("overrides", str(asset)), part) for asset, part in overrides.items()]
     for place, part in places:
         limit = part.get("time_limit") if isinstance(part, Mapping) else None
-        if isinstance(limit, str):
-            try:
-                yield (*place, "time_limit"), time_limit_seconds(limit)
-            except ValueError:
-                continue
+        if isinstance(limit, str) and re.fullmatch(_TIME_LIMIT, limit):
+            yield (*place, "time_limit"), time_limit_seconds(limit)
 
 
 class SlurmResources(Section):
@@ -131,13 +130,6 @@ class Ssh(Section):
     host_key_checking: Annotated[
         Literal["strict", "accept-new", "off"], one_of("strict", "accept-new", "off")
     ] = "strict"
-
-    @classmethod
-    def unknown_key(cls, key: object) -> str:
-        """Say for a password where it belongs."""
-        if "pass" in str(key).lower():
-            return "secrets never stand in this file; use the ssh agent or key_path"
-        return super().unknown_key(key)
 
 
 class Slurm(SlurmResources):

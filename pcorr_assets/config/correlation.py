@@ -6,6 +6,7 @@ Does not belong here: the computations (`stats`, `matrix`, `filters`, `lm`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
@@ -35,6 +36,7 @@ HIGHER_IS_BETTER = frozenset({"acc", "acc_norm", "acc_mutual_info", "exact_match
 LOWER_IS_BETTER = frozenset(
     {"perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte", "brier_score"}
 )
+_METRIC = r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*(,[A-Za-z0-9_][A-Za-z0-9_.@+-]*)?"
 
 
 class Benchmark(Section):
@@ -49,7 +51,7 @@ class Benchmark(Section):
     metric: Annotated[
         str,
         matching(
-            r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*(,[A-Za-z0-9_][A-Za-z0-9_.@+-]*)?",
+            _METRIC,
             "the name of a metric, or `metric,filter` (exact_match,strict-match)",
         ),
     ] = Field(description="the name of a metric of the task, such as acc")
@@ -72,8 +74,9 @@ class Benchmark(Section):
     @classmethod
     def rules(cls, data: Mapping[str, Any]) -> Iterator[Mistake]:
         """A direction must be known; a scale is for scores only."""
-        if "metric" in data and "lower_is_better" not in data:
-            metric = data["metric"]
+        metric = data.get("metric")
+        readable = isinstance(metric, str) and re.fullmatch(_METRIC, metric)
+        if readable and "lower_is_better" not in data:
             yield ("lower_is_better",), f"missing; is a lower {metric} better? true or false"
         if "scale" in data and data.get("lower_is_better") is True:
             yield ("scale",), "where lower is better the metric is the error as it is; remove scale"

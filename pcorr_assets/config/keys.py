@@ -21,7 +21,8 @@ MAX_SLUG_BYTES = 199
 
 _LLM_KEY = re.compile(LLM_KEY_GRAMMAR)
 _NAME_KEY = re.compile(NAME_KEY_GRAMMAR)
-_HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*/[A-Za-z0-9_][A-Za-z0-9._+-]*")
+_PART = r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?"
+_HUB_ID = re.compile(rf"(?!.*(?:--|\.\.))(?:({_PART})/)?{_PART}")
 
 
 def check_llm_key(key: str) -> str:
@@ -96,10 +97,15 @@ def hub_llm_key(name: str, revision: str = "main") -> str:
     return name if revision == "main" else f"{name}@{revision}"
 
 
+def is_hub_id(text: str) -> bool:
+    """Whether `text` may name a repository of the Hugging Face hub, `name` or `org/name`."""
+    return _HUB_ID.fullmatch(text) is not None
+
+
 def split_hub_key(key: str) -> tuple[str, str] | None:
     """`(org/name, revision)` of a hub LLM's key; None if the key has no such form."""
     name, at, revision = key.partition("@")
-    if not _HUB_NAME.fullmatch(name):
+    if "/" not in name or not is_hub_id(name):
         return None
     return name, revision if at else "main"
 

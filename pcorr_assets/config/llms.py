@@ -56,7 +56,7 @@ class LLMSpec:
 
 def _hub_name(value: object) -> str:
     if not isinstance(value, str) or "@" in value or split_hub_key(value) is None:
-        raise expected(value, "a hub name, org/name")
+        raise expected(value, "a hub name, org/name (a revision stands under `revisions`)")
     problem = llm_key_problem(value)
     if problem:
         raise said(f"got {value!r}; {problem}")

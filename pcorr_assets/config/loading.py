@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from pcorr_assets.config.section import Location, mistakes_of, path_text, shown
 from pcorr_assets.config.settings import Settings
-from pcorr_assets.config.yaml_reader import Lines, read_yaml
+from pcorr_assets.config.yaml_reader import Document, Lines, read_yaml
 from pcorr_assets.errors import PcorrError
 
 CONFIG_VARIABLE = "PCORR_CONFIG"
@@ -56,10 +56,11 @@ def load_settings(path: Path | None) -> Settings:
         ) from None
     except OSError as error:
         raise PcorrError(f"{path}: cannot be read ({error.strerror})") from None
-    data, lines = read_yaml(text, str(path))
-    if data is not None and not isinstance(data, Mapping):
+    document = read_yaml(text, str(path))
+    data = {} if document.data is None else document.data
+    if not isinstance(data, Mapping):
         raise PcorrError(f"{path}: got {shown(data)}; expected a mapping (lines of `key: value`)")
-    settings = settings_from(data or {}, folder=path.parent, source=str(path), lines=lines)
+    settings = settings_from(data, folder=path.parent, source=str(path), document=document)
     settings._path = path
     return settings
 
@@ -69,27 +70,25 @@ def settings_from(
     *,
     folder: Path,
     source: str = "configuration",
-    lines: Lines | None = None,
+    document: Document | None = None,
 ) -> Settings:
     """Settings of a mapping as it stands in the file; relative paths start from `folder`.
 
-    Raises PcorrError that lists every mistake; `source` and `lines` say where they stand.
+    Raises PcorrError that lists every mistake; `source` and `document` say where.
     """
+    found = list(document.twice) if document else []
+    written = {key: value for key, value in data.items() if value is not None}
     try:
-        return Settings.model_validate(
-            {"home": "data", **_without_empty(data)}, context={"folder": folder}
-        )
+        settings = Settings.model_validate({"home": "data", **written}, context={"folder": folder})
+        if not found:
+            return settings
     except ValidationError as error:
-        found = mistakes_of(error)
-    places = lines or {}
-    order = sorted(found, key=lambda mistake: _line(mistake[0], places) or 0)
-    texts = dict.fromkeys(_sentence(place, text, places) for place, text in order)
+        found += mistakes_of(error)
+    lines = document.lines if document else {}
+    in_order = sorted(found, key=lambda mistake: _line(mistake[0], lines) or 0)
+    texts = dict.fromkeys(_sentence(place, text, lines) for place, text in in_order)
     count = "1 mistake" if len(texts) == 1 else f"{len(texts)} mistakes"
     raise PcorrError("\n  ".join([f"{source}: {count}", *texts]))
-
-
-def _without_empty(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in data.items() if value is not None}
 
 
 def _sentence(place: Location, text: str, lines: Lines) -> str:
@@ -100,7 +99,7 @@ def _sentence(place: Location, text: str, lines: Lines) -> str:
 
 def _line(place: Location, lines: Lines) -> int | None:
     """The line of a place, or of the nearest place around it that the file has."""
-    keys = tuple(part for part in place if part != "[key]")
+    keys = tuple(str(part) for part in place if part != "[key]")
     while keys:
         if keys in lines:
             return lines[keys]

@@ -86,6 +86,8 @@ class Section(BaseModel):
     @classmethod
     def unknown_key(cls, key: object) -> str:
         """The sentence about a key that this section does not have."""
+        if "passw" in str(key).lower():
+            return "secrets never stand in this file; use the ssh agent or a key file"
         return f"unknown key; {did_you_mean(key, list(cls.model_fields), 'allowed keys')}"
 
     @model_validator(mode="wrap")

@@ -117,7 +117,7 @@ def _benchmark_references(data: Mapping[str, Any]) -> Iterator[Mistake]:
         for i, name in enumerate(listed if isinstance(listed, list) else []):
             if isinstance(name, str) and name not in known:
                 hint = did_you_mean(name, known, "benchmarks")
-                place = ("targets", key, "benchmarks", i)
+                place = ("targets", str(key), "benchmarks", i)
                 yield place, f"{name!r} is not listed under benchmarks; {hint}"
 
 
@@ -131,7 +131,7 @@ def _sample_references(data: Mapping[str, Any]) -> Iterator[Mistake]:
         name = _mapping(pool).get("sample")
         if isinstance(name, str) and name not in texts:
             hint = did_you_mean(name, texts, "text samples")
-            yield ("pools", key, "sample"), f"{name!r} is not a text sample; {hint}"
+            yield ("pools", str(key), "sample"), f"{name!r} is not a text sample; {hint}"
 
 
 def _equal_keys(data: Mapping[str, Any]) -> Iterator[Mistake]:

@@ -10,24 +10,29 @@ language and not `false`; `24:00:00` and `2024-05-01` are texts; `1e-3` is a num
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from pcorr_assets.config.section import Location
+from pcorr_assets.config.section import Mistake
 from pcorr_assets.errors import PcorrError
 
-Lines = dict[Location, int]
+Lines = dict[tuple[str, ...], int]
+_TAGS = ("null", "bool", "int", "float", "str", "seq", "map")
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """PyYAML's safe loader with the scalars of YAML 1.2."""
-
-    yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012 (PyYAML's own attribute)
+    """PyYAML's safe loader with the scalars of YAML 1.2 and no further types."""
 
 
+_StrictLoader.yaml_implicit_resolvers = {}
+_StrictLoader.yaml_constructors = {
+    tag: constructor
+    for tag, constructor in yaml.SafeLoader.yaml_constructors.items()
+    if tag is None or tag.rpartition(":")[2] in _TAGS
+}
 for _tag, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -44,24 +49,30 @@ for _tag, _pattern, _first in (
     )
 
 
-def read_yaml(text: str, source: str) -> tuple[Any, Lines]:
-    """The document in `text` and the line (from 1) of every key and list element.
+@dataclass(frozen=True)
+class Document:
+    """What a file says: plain data (None if it is empty), and where each part stands.
 
-    An empty document is None. Raises PcorrError, which names `source` and the line, for
-    text that is not YAML, for more than one document and for keys that stand twice.
+    `lines` holds the line (from 1) of every key and list element, `twice` the keys that
+    stand twice in one mapping (of which `data` holds the last).
     """
+
+    data: Any
+    lines: Lines
+    twice: list[Mistake]
+
+
+def read_yaml(text: str, source: str) -> Document:
+    """Read one document; PcorrError with `source` and the line if `text` is no such thing."""
     try:
         loader = _StrictLoader(text)
         try:
             node = loader.get_single_node()
+            document = Document(None, {}, [])
             if node is None:
-                return None, {}
-            lines: Lines = {}
-            twice: list[str] = []
-            _walk(node, (), lines, twice, set())
-            if twice:
-                raise PcorrError("\n  ".join([f"{source}: keys that stand twice", *twice]))
-            return loader.construct_document(node), lines
+                return document
+            _walk(node, (), document, frozenset())
+            return replace(document, data=loader.construct_document(node))
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
@@ -69,12 +80,14 @@ def read_yaml(text: str, source: str) -> tuple[Any, Lines]:
         raise PcorrError(f"{where}: not readable as YAML: {_why(error)}") from None
     except yaml.YAMLError as error:
         raise PcorrError(f"{source}: not readable as YAML: {error}") from None
+    except (KeyError, ValueError) as error:
+        raise PcorrError(f"{source}: a value does not fit its '!!' tag: {error}") from None
     except RecursionError:
         raise PcorrError(f"{source}: nested too deeply to be a configuration") from None
 
 
 def _walk(
-    node: Node, place: Location, lines: Lines, twice: list[str], open_nodes: set[int]
+    node: Node, place: tuple[str, ...], document: Document, open_nodes: frozenset[int]
 ) -> None:
     """Note the line of everything below `node`, and keys of one mapping that are equal."""
     if id(node) in open_nodes:
@@ -83,20 +96,21 @@ def _walk(
     below = open_nodes | {id(node)}
     if isinstance(node, SequenceNode):
         for i, child in enumerate(node.value):
-            lines[(*place, i)] = child.start_mark.line + 1
-            _walk(child, (*place, i), lines, twice, below)
+            document.lines[(*place, str(i))] = child.start_mark.line + 1
+            _walk(child, (*place, str(i)), document, below)
     elif isinstance(node, MappingNode):
-        seen: dict[Hashable, int] = {}
+        seen: dict[tuple[str, str], int] = {}
         for key, child in node.value:
             if not isinstance(key, ScalarNode):
                 continue
             line = key.start_mark.line + 1
             if (key.tag, key.value) in seen:
                 first = seen[key.tag, key.value]
-                twice.append(f"line {line}: {key.value!r} stands already on line {first}")
+                said = f"stands twice, on lines {first} and {line}; remove one"
+                document.twice.append(((*place, key.value), said))
             seen[key.tag, key.value] = line
-            lines[(*place, key.value)] = line
-            _walk(child, (*place, key.value), lines, twice, below)
+            document.lines[(*place, key.value)] = line
+            _walk(child, (*place, key.value), document, below)
 
 
 def _position(error: yaml.MarkedYAMLError) -> str:
