@@ -110,6 +110,10 @@ def assemble(
     Raises PcorrError if the chunks are missing, or if no LLM or no chunk is left.
     """
     chunks = wh.read("chunks", sample, columns=["chunk_id", "page_id", "domain", "byte_count"])
+    if not chunks.num_rows:
+        raise PcorrError(
+            f"Sample {sample!r} has no chunks; see what chunked_dataset reports about its source"
+        )
     byte_count = chunks["byte_count"].to_numpy()
     if not (byte_count > 0).all():
         raise PcorrError(
@@ -235,13 +239,13 @@ def _report(reasons: dict[str, str], mask: NanMask, levels: Sequence[_Level]) ->
         name = level.layout.level
         if level.lost and name != "chunk":
             report.append(
-                f"{count(len(level.lost), name)} lost all chunks and have no BPB: "
+                f"{count(len(level.lost), name)} without a chunk left, and so without a BPB: "
                 f"{name_some(level.lost)}."
             )
         if level.flagged:
             report.append(
                 f"{count(len(level.flagged), name)} lost more than {MAX_LOST_SHARE:.0%} of the "
-                f"bytes; look at them before you trust their BPB: {name_some(level.flagged)}."
+                f"bytes; look before you trust the BPB: {name_some(level.flagged)}."
             )
     return report
 

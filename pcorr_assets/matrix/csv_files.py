@@ -55,7 +55,7 @@ def read_wide_csv(path: Path, first_column: str) -> WideCsv:
     problems += _repeated(first_column, row_names)
     blank = sum(not name.strip() for name in row_names)
     if blank:
-        problems.append(f"{count(blank, 'row')} have no {first_column}")
+        problems.append(f"{count(blank, 'row')} without {first_column}")
     if not row_names:
         problems.append("there are no rows under the header")
     values, cell_problems = _numbers(table, header, row_names)
@@ -110,8 +110,8 @@ def _repeated(what: str, names: list[str]) -> list[str]:
         return []
     shown = name_some(f"{name!r} ({number} times)" for name, number in times.items())
     return [
-        f"{count(len(times), what)} stand there more than once: {shown}; which one is meant "
-        "cannot be known, so remove or rename the others"
+        f"{what} given more than once: {shown}; which one is meant cannot be known, so "
+        "remove or rename the others"
     ]
 
 
@@ -160,7 +160,9 @@ def _numbers(
         wrong = ["a cell that only looks like a number (an underscore or a foreign digit in it)"]
     if not wrong:
         return values, []
-    return values, [f"{count(len(wrong), 'cell')} are no numbers: {name_some(wrong, 5)}"]
+    return values, [
+        f"{count(len(wrong), 'cell')} without a number: {name_some(wrong, NUMBERS_SHOWN)}"
+    ]
 
 
 def _is_number(cell: str) -> bool:

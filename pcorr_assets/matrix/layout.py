@@ -71,12 +71,7 @@ def read_matrix(wh: Warehouse, sample: str, level: str) -> MatrixView:
     Only the numbers are read for every LLM; the units once. Raises PcorrError if the
     matrix is missing, lacks the level, or is not laid out as this module writes it.
     """
-    path = wh.path(TABLE, sample)
-    if not path.exists():
-        raise PcorrError(
-            f"The matrix of sample {sample!r} is missing; materialise bpb_matrix for it"
-        )
-    with pq.ParquetFile(path) as file:
+    with wh.open(TABLE, sample) as file:
         groups = list(_groups(file, sample))
         wanted = [(index, llm, rows) for index, at, llm, rows in groups if at == level]
         if not wanted:

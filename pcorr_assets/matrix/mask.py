@@ -56,7 +56,8 @@ def nan_mask(
         lost = np.zeros(row.shape, dtype=bool) if lost is None else lost
         # A row alone decides whether its LLM stays, so the order of the rule holds
         # although the rows are seen one by one.
-        if nan_counts[index] > max_nan_fraction * row.size:
+        # Divided, not multiplied: 29 of 100 is not above 0.29, but 29 > 0.29 * 100.
+        if row.size and nan_counts[index] / row.size > max_nan_fraction:
             reasons[llm] = (
                 f"{nan_counts[index]:,} of {count(row.size, thing)} are NaN, "
                 f"more than max_nan_fraction = {max_nan_fraction:g} allows"
@@ -82,4 +83,4 @@ def nan_mask(
 
 def lost_too_much(surviving_bytes: np.ndarray, total_bytes: np.ndarray) -> np.ndarray:
     """Flags of the units that lost more than 20 % of their bytes to the mask."""
-    return (total_bytes - surviving_bytes) > MAX_LOST_SHARE * total_bytes
+    return (total_bytes - surviving_bytes) / total_bytes > MAX_LOST_SHARE
