@@ -46,9 +46,7 @@ def check_llm_count(llm_count: int) -> None:
         )
 
 
-def as_errors(
-    Y: ArrayLike, llm_count: int, target_names: Sequence[str] | None = None
-) -> Floats:
+def as_errors(Y: ArrayLike, llm_count: int, target_names: Sequence[str] | None = None) -> Floats:
     """Return benchmark errors, (N,) or (N, T), as float64 of shape (T, N).
 
     Raises:
@@ -148,9 +146,7 @@ def _count_bad(values: Floats) -> str:
     return f"{nan_count} NaN and {infinite_count} infinite entries"
 
 
-def _target_words(
-    target: int, target_count: int, target_names: Sequence[str] | None
-) -> str:
+def _target_words(target: int, target_count: int, target_names: Sequence[str] | None) -> str:
     if target_names is not None:
         return f"target {target_names[target]}"
     return f"target column {target} of {target_count}"

@@ -26,12 +26,15 @@ from pcorr_assets.stats.checks import (
     refuse_constant_errors,
     refuse_nonfinite_matrix,
 )
+from pcorr_assets.stats.products import times
 from pcorr_assets.stats.ranks import centred_ranks
 
 ESTIMATOR_NAMES = ("product", "sign", "sign_cdf", "sign_sign", "spearmanr")
 
 _RANKED = frozenset({"sign_cdf", "sign_sign", "spearmanr"})
-_BLOCK_ENTRIES = 2**18
+# Blocks and pairs for which what is worked on stays in the cache of a core.
+_BLOCK_ENTRIES = 2**17
+_PAIRS_AT_ONCE = 256
 _EXACT_IN_FLOAT32 = 2**24
 
 
@@ -160,13 +163,13 @@ def _estimate_block(
     pair_scale = 1 / (count * (count - 1))
     if "product" in names:
         with np.errstate(over="ignore", invalid="ignore"):
-            yield "product", targets.errors @ block.T.astype(np.float64) / count
+            yield "product", times(targets.errors, block.T.astype(np.float64)) / count
     if "sign" in names:
         with np.errstate(over="ignore", invalid="ignore"):
             # The weights sum to 0, so the shift changes nothing but rounding: a constant
             # column gives exactly 0, and digits survive in columns far from 0.
             shifted = block - block.min(axis=1, keepdims=True).astype(np.float64)
-            yield "sign", targets.weights @ shifted.T * (2 * pair_scale)
+            yield "sign", times(targets.weights, shifted.T) * (2 * pair_scale)
     if _RANKED.isdisjoint(names):
         return
     centred = centred_ranks(block)
@@ -175,7 +178,7 @@ def _estimate_block(
     if "sign_cdf" in names or "spearmanr" in names:
         exact = np.float32 if count**3 < _EXACT_IN_FLOAT32 else np.float64
         ranks = centred.astype(exact)
-        inner = (targets.weights.astype(exact) @ ranks.T).astype(np.float64)
+        inner = times(targets.weights.astype(exact), ranks.T).astype(np.float64)
         if "sign_cdf" in names:
             yield "sign_cdf", inner * (pair_scale / count)
         if "spearmanr" in names:
@@ -191,15 +194,18 @@ def _concordance(
 ) -> Floats:
     """Concordant minus discordant pairs, (T, B), of texts (B, N) and targets (T, N).
 
-    Comparisons of small integers for one LLM against all before it, then a matrix
-    product of signs over all targets at once: exact, and faster than sorting.
+    Comparisons of small integers pair by pair, then a matrix product of signs for all
+    targets at once: exact, and faster than counting inversions by sorting.
     """
     texts = np.ascontiguousarray(centred.T)
-    total = np.zeros((target_centred.shape[0], centred.shape[0]))
-    for llm in range(1, texts.shape[0]):
-        text_signs = _signs(texts[llm], texts[:llm])
-        target_signs = _signs(target_centred[:, llm : llm + 1], target_centred[:, :llm])
-        total += target_signs @ text_signs
+    targets = np.ascontiguousarray(target_centred.T)
+    later, earlier = np.tril_indices(texts.shape[0], -1)
+    total = np.zeros((targets.shape[1], texts.shape[1]))
+    for start in range(0, later.size, _PAIRS_AT_ONCE):
+        g, k = later[start : start + _PAIRS_AT_ONCE], earlier[start : start + _PAIRS_AT_ONCE]
+        text_signs = _signs(texts[g], texts[k])
+        target_signs = np.ascontiguousarray(_signs(targets[g], targets[k]).T)
+        total += times(target_signs, text_signs)
     return total
 
 
@@ -209,9 +215,7 @@ def _signs(a: np.ndarray, b: np.ndarray) -> NDArray[np.float32]:
     return greater.astype(np.float32)
 
 
-def _blocks(
-    matrix: np.ndarray, rows: NDArray[np.intp] | None
-) -> Iterator[tuple[int, np.ndarray]]:
+def _blocks(matrix: np.ndarray, rows: NDArray[np.intp] | None) -> Iterator[tuple[int, np.ndarray]]:
     """Blocks of texts as (first text, contiguous (B, N) array in float32 or float64)."""
     dtype = np.float32 if matrix.dtype == np.float32 else np.float64
     width = _block_texts(matrix.shape[0] if rows is None else rows.size)
