@@ -1,0 +1,131 @@
+"""Local lm-eval tasks whose items are held-out sentences.
+
+Belongs here: the items of the benchmarks and the YAML files that lm-eval reads. Does
+not belong here: running them (the room `lm`), or choosing targets (`world`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from pcorr_assets.demo import prose
+from pcorr_assets.demo.topics import TOPICS, Topic
+from pcorr_assets.warehouse.files import atomic_path
+
+ITEM_COUNT = 200
+CHOICE_COUNT = 4
+
+_CHOICE_TASK = """\
+task: {task}
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {data}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{context}}}}"
+doc_to_choice: "{{{{choices}}}}"
+doc_to_target: "{{{{label}}}}"
+metric_list:
+  - metric: acc
+    aggregation: mean
+    higher_is_better: true
+metadata:
+  version: 1.0
+"""
+
+_LAST_WORD_TASK = """\
+task: {task}
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {data}
+test_split: test
+output_type: loglikelihood
+doc_to_text: "{{{{context}}}}"
+doc_to_target: " {{{{word}}}}"
+metric_list:
+  - metric: perplexity
+    aggregation: perplexity
+    higher_is_better: false
+  - metric: acc
+    aggregation: mean
+    higher_is_better: true
+metadata:
+  version: 1.0
+"""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A passage without its last word, that word, and other words that could stand there."""
+
+    context: str
+    word: str
+    others: tuple[str, ...]
+
+
+def held_out_items(topic: Topic, seed: int, count: int = ITEM_COUNT) -> list[Item]:
+    """Seeded items of one topic: a sentence of colour, then a held-out fact.
+
+    The last sentence is in no text of any world (`prose.is_held_out`), and no two
+    items share it; the other words belong to the same relation.
+    """
+    rng = Random(f"{seed}/items/{topic.name}")
+    voice = prose.plain_voice(topic)
+    items: list[Item] = []
+    seen: set[str] = set()
+    while len(items) < count:
+        fact = rng.choice(voice.facts)
+        text = prose.fact_sentence(fact, rng.choice(fact.relation.templates), voice, rng)
+        if text in seen or not prose.is_held_out(text):
+            continue
+        seen.add(text)
+        others = [word for word in fact.relation.pairs.values() if word != fact.value]
+        stem = text.removesuffix(f" {fact.value}.")
+        items.append(
+            Item(
+                context=f"{prose.colour_sentence(topic, voice, rng)} {stem}",
+                word=fact.value,
+                others=tuple(rng.sample(others, CHOICE_COUNT - 1)),
+            )
+        )
+    return items
+
+
+def task_names(topic: str) -> tuple[str, str]:
+    """The names of a topic's multiple-choice and last-word tasks."""
+    return f"{topic}_choice", f"{topic}_last_word"
+
+
+def write_tasks(folder: Path, topics: tuple[str, ...], seed: int) -> None:
+    """Write both tasks of each topic into `folder`: a YAML and its JSON lines each.
+
+    The two tasks of a topic have different items.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in topics:
+        items = held_out_items(TOPICS[name], seed, 2 * ITEM_COUNT)
+        choice, last_word = task_names(name)
+        rng = Random(f"{seed}/order/{name}")
+        rows = [_choice_row(item, rng) for item in items[:ITEM_COUNT]]
+        _write_task(folder, choice, _CHOICE_TASK, rows)
+        rows = [{"context": item.context, "word": item.word} for item in items[ITEM_COUNT:]]
+        _write_task(folder, last_word, _LAST_WORD_TASK, rows)
+
+
+def _choice_row(item: Item, rng: Random) -> dict[str, object]:
+    choices = rng.sample([item.word, *item.others], CHOICE_COUNT)
+    return {"context": item.context, "choices": choices, "label": choices.index(item.word)}
+
+
+def _write_task(folder: Path, task: str, template: str, rows: list[dict[str, object]]) -> None:
+    data = folder / f"{task}.jsonl"
+    with atomic_path(data) as temporary:
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    # lm-eval resolves data files against the working directory: the path is absolute.
+    with atomic_path(folder / f"{task}.yaml") as temporary:
+        temporary.write_text(template.format(task=task, data=json.dumps(str(data.resolve()))))
