@@ -1,0 +1,83 @@
+"""Does a selection made on half of the LLM groups hold on the other half?
+
+Belongs here: stability over random halvings. Does not belong here: the thresholds
+(see `verdict`).
+
+For halves A and B, `e_B(w)` is the mean, weighted by w, of the ranks that the estimate
+on B gives to the texts, and `m_B` the mean of those ranks over all texts. The ratio
+`(e_B(w_A) - m_B) / (e_B(w_B) - m_B)` is 1 where A's choice is as good for B as B's own
+and 0 where it is no better than random texts. It asks whether the choice is good, not
+whether it is the same: texts of one kind are interchangeable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pcorr_assets.progress import Progress
+from pcorr_assets.stats.checks import Floats
+from pcorr_assets.stats.groups import draw_halving
+from pcorr_assets.stats.panel import Panel
+from pcorr_assets.stats.projection import linear
+from pcorr_assets.stats.ranks import average_ranks
+
+_STREAM = 2
+
+
+@dataclass(frozen=True)
+class Stability:
+    """Stability, or the reason why there is none.
+
+    Attributes:
+        value: mean over halvings and both ways; None if no halving was possible.
+        redrawn: halvings drawn again because a half could not carry an estimate.
+        reason: None, or why there is no value.
+    """
+
+    value: float | None
+    redrawn: int
+    reason: str | None
+
+
+def stability(panel: Panel, *, halvings: int = 50, seed: int = 0) -> Stability:
+    """Mean ratio over `halvings` random halvings of the groups, both ways.
+
+    A half on which B's own choice is no better than random texts (all estimates equal,
+    or caps that leave no choice) has no scale to measure on, and counts as 0.
+    """
+    rng = np.random.default_rng([seed, _STREAM])
+    ratios: list[float] = []
+    redrawn = 0
+    with Progress("stability", total=halvings, unit="halvings") as progress:
+        for _ in range(halvings):
+            halves = draw_halving(panel.groups, panel.errors, rng)
+            if halves is None:
+                return Stability(
+                    None,
+                    redrawn,
+                    f"the {len(panel.groups)} groups cannot be halved so that both halves have "
+                    "3 different LLMs with different errors",
+                )
+            redrawn += halves[2]
+            estimates = [panel.estimate(rows) for rows in halves[:2]]
+            weights = [linear(estimate, panel.tau) for estimate in estimates]
+            ratios.append(transfer(weights[0], weights[1], estimates[1]))
+            ratios.append(transfer(weights[1], weights[0], estimates[0]))
+            progress.update()
+    return Stability(float(np.mean(ratios)), redrawn, None)
+
+
+def transfer(other_weights: Floats, own_weights: Floats, own_estimate: Floats) -> float:
+    """How good the other half's weights are for this half, by its own estimate (D,).
+
+    Returns:
+        1 as good as this half's own, 0 no better than random texts, negative worse.
+    """
+    centred = average_ranks(own_estimate) - (own_estimate.size + 1) / 2
+    own = float(own_weights @ centred)
+    # Ranks are halves of integers: below this, `own` is rounding.
+    if own <= 1e-9 * own_estimate.size:
+        return 0.0
+    return float(other_weights @ centred) / own
