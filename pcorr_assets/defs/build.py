@@ -1,0 +1,32 @@
+"""All definitions of one configuration.
+
+Belongs here: putting the stages together. Does not belong here: what is in them.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import dagster as dg
+
+from pcorr_assets.config import Settings
+from pcorr_assets.defs import correlation, llms, selection, texts
+from pcorr_assets.defs.platform import Platform
+from pcorr_assets.defs.registration import llm_sensor
+
+STAGES = (texts, llms, correlation, selection)
+
+
+def build_definitions(settings: Settings) -> dg.Definitions:
+    """Assets, checks and sensors for a configuration; an empty one makes no partitions.
+
+    Nothing is read or written but the source code, whose hashes are the code versions.
+    """
+    platform = Platform(settings)
+    with warnings.catch_warnings():
+        # Multi-dimensional mappings are beta in Dagster; the project pins its version.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.Definitions(
+            assets=[asset for stage in STAGES for asset in stage.assets(platform)],
+            sensors=[llm_sensor(platform)],
+        )

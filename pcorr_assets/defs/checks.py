@@ -1,0 +1,69 @@
+"""Checks that stand beside the assets.
+
+Belongs here: checks generated from the registry of tables, and the helpers that turn a
+finding into a check result. Does not belong here: statistics (the verdict is computed in
+`stats`; here it is only shown).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import dagster as dg
+import pyarrow as pa
+
+from pcorr_assets.warehouse import TABLES, Warehouse
+from pcorr_assets.warehouse.validation import partition_problems
+
+# Beyond this, rows are checked row group by row group, so that memory stays bounded.
+MAX_ROWS_AT_ONCE = 2_000_000
+
+
+def table_check_name(table: str) -> str:
+    """Name of the check that a table holds what the registry says."""
+    return f"{table}_fits_registry"
+
+
+def table_check_specs(asset: str, tables: Sequence[str]) -> list[dg.AssetCheckSpec]:
+    """One check for each table of an asset."""
+    return [
+        dg.AssetCheckSpec(
+            table_check_name(table),
+            asset=asset,
+            description=f"Columns, NULL, NaN, ranges and unique keys of {table} "
+            "are what the registry of tables says.",
+        )
+        for table in tables
+    ]
+
+
+def table_check_results(
+    wh: Warehouse, partitions: Iterable[tuple[str, tuple[str, ...]]]
+) -> list[dg.AssetCheckResult]:
+    """Results for the partitions `(table, keys)` that a run wrote, one for each table."""
+    problems: dict[str, list[str]] = {}
+    for table, keys in partitions:
+        found = problems.setdefault(table, [])
+        found += [f"{'|'.join(keys)}: {problem}" for problem in _problems(wh, table, keys)]
+    return [
+        dg.AssetCheckResult(
+            check_name=table_check_name(table),
+            passed=not found,
+            description="; ".join(found) or None,
+            metadata={"problems": len(found)},
+        )
+        for table, found in problems.items()
+    ]
+
+
+def _problems(wh: Warehouse, table: str, keys: tuple[str, ...]) -> list[str]:
+    with wh.open(table, *keys) as file:
+        if file.metadata.num_rows <= MAX_ROWS_AT_ONCE:
+            return partition_problems(TABLES[table], file.read())
+        return [
+            f"row group {index}: {problem}"
+            for index in range(file.metadata.num_row_groups)
+            for problem in partition_problems(
+                TABLES[table], pa.Table.from_batches([*file.iter_batches(row_groups=[index])])
+            )
+        ]

@@ -1,0 +1,86 @@
+"""Stage `llms`: the BPB and the benchmark errors of each LLM.
+
+Belongs here: the assets `chunk_bpb` and `benchmark_errors`. Does not belong here: the
+work itself, which is a job that a cluster node can run as well (`jobs`).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from pcorr_assets.config.keys import check_llm_key
+from pcorr_assets.defs.metadata import numbers, sentences
+from pcorr_assets.defs.partitions import LLM, SAMPLE, keys_of
+from pcorr_assets.defs.platform import Platform
+from pcorr_assets.defs.table_asset import materialised, table_asset
+from pcorr_assets.jobs import evaluate_llm, score_llm
+from pcorr_assets.jobs.description import evaluate_job, score_job
+from pcorr_assets.warehouse import WrittenPartition
+
+POOL_OF_LLMS = LLM
+
+
+def assets(platform: Platform) -> list[dg.AssetsDefinition]:
+    """The assets of this stage."""
+    return [_chunk_bpb(platform), _benchmark_errors(platform)]
+
+
+def _chunk_bpb(platform: Platform) -> dg.AssetsDefinition:
+    @table_asset(
+        platform,
+        tables=("chunk_bpb",),
+        rooms=("lm/forward.py", "lm/scoring.py", "lm/batching.py", "lm/tokens.py"),
+        sections=(),
+        deps=("chunked_dataset",),
+        group_name="llms",
+        partitions_def=platform.partitions.llm_sample,
+        backfill_policy=dg.BackfillPolicy.multi_run(1),
+        pool=POOL_OF_LLMS,
+        kinds={"pytorch", "huggingface", "parquet"},
+    )
+    def chunk_bpb(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        """The loss of one LLM on every chunk of a text sample, as bits-per-byte."""
+        keys = keys_of(context.partition_key)
+        llm, sample = check_llm_key(keys[LLM]), keys[SAMPLE]
+        with platform.lock(context, "chunk_bpb", llm, sample):
+            result = score_llm.run(score_job(platform.settings, sample, llm))
+        return _materialised(platform, result)
+
+    return chunk_bpb
+
+
+def _benchmark_errors(platform: Platform) -> dg.AssetsDefinition:
+    @table_asset(
+        platform,
+        tables=("benchmark_errors",),
+        rooms=("lm/evaluation.py",),
+        sections=("benchmarks",),
+        group_name="llms",
+        partitions_def=platform.partitions.llm,
+        backfill_policy=dg.BackfillPolicy.multi_run(1),
+        pool=POOL_OF_LLMS,
+        kinds={"pytorch", "huggingface", "parquet"},
+    )
+    def benchmark_errors(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        """The error of one LLM on every configured benchmark, evaluated by lm-eval."""
+        llm = check_llm_key(context.partition_key)
+        with platform.lock(context, "benchmark_errors", llm):
+            result = evaluate_llm.run(evaluate_job(platform.settings, llm))
+        return _materialised(platform, result)
+
+    return benchmark_errors
+
+
+def _materialised(platform: Platform, result: Mapping[str, Any]) -> dg.MaterializeResult:
+    written = WrittenPartition(
+        Path(result["path"]), result["row_count"], result["byte_count"], result["sha256"]
+    )
+    metadata = dict(result["metadata"])
+    warnings = metadata.pop("warnings", [])
+    return materialised(
+        platform,
+        [(result["table"], tuple(result["partition"]), written)],
+        {**numbers(metadata), "warnings": sentences(warnings)},
+    )

@@ -1,0 +1,131 @@
+"""How the assets are partitioned, and how partitions of one asset map to another's.
+
+Belongs here: partition definitions and mappings. Does not belong here: registering
+LLMs (see `registration`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import dagster as dg
+
+from pcorr_assets.config import Settings
+
+LLM = "llm"
+SHARD = "shard"
+SAMPLE = "sample"
+TARGET = "target"
+POOL = "pool"
+
+
+@dataclass(frozen=True)
+class Partitions:
+    """Partition definitions of one configuration.
+
+    Assets that need text are partitioned by the text samples only, later ones by all
+    samples, so that an imported matrix makes no partition that can never succeed.
+    """
+
+    text_samples: tuple[str, ...]
+    samples: tuple[str, ...]
+    targets: tuple[str, ...]
+    pools: tuple[str, ...]
+
+    @staticmethod
+    def of(settings: Settings) -> Partitions:
+        """The partitions of a configuration."""
+        return Partitions(
+            tuple(settings.text_samples),
+            tuple(settings.samples),
+            tuple(settings.targets),
+            tuple(settings.pools),
+        )
+
+    @cached_property
+    def llm(self) -> dg.DynamicPartitionsDefinition:
+        """One partition for each registered LLM."""
+        return dg.DynamicPartitionsDefinition(name=LLM)
+
+    @cached_property
+    def shard(self) -> dg.DynamicPartitionsDefinition:
+        """One partition for each file of each pool."""
+        return dg.DynamicPartitionsDefinition(name=SHARD)
+
+    @cached_property
+    def text_sample(self) -> dg.StaticPartitionsDefinition:
+        """One partition for each sample that has texts."""
+        return dg.StaticPartitionsDefinition(list(self.text_samples))
+
+    @cached_property
+    def sample(self) -> dg.StaticPartitionsDefinition:
+        """One partition for each sample, imported matrices included."""
+        return dg.StaticPartitionsDefinition(list(self.samples))
+
+    @cached_property
+    def target(self) -> dg.StaticPartitionsDefinition:
+        """One partition for each target."""
+        return dg.StaticPartitionsDefinition(list(self.targets))
+
+    @cached_property
+    def pool(self) -> dg.StaticPartitionsDefinition:
+        """One partition for each pool."""
+        return dg.StaticPartitionsDefinition(list(self.pools))
+
+    @cached_property
+    def llm_sample(self) -> dg.MultiPartitionsDefinition:
+        """LLM x text sample."""
+        return dg.MultiPartitionsDefinition({LLM: self.llm, SAMPLE: self.text_sample})
+
+    @cached_property
+    def sample_target(self) -> dg.MultiPartitionsDefinition:
+        """Sample x target."""
+        return dg.MultiPartitionsDefinition({SAMPLE: self.sample, TARGET: self.target})
+
+    @cached_property
+    def text_sample_target(self) -> dg.MultiPartitionsDefinition:
+        """Text sample x target."""
+        return dg.MultiPartitionsDefinition({SAMPLE: self.text_sample, TARGET: self.target})
+
+    @cached_property
+    def shard_target(self) -> dg.MultiPartitionsDefinition:
+        """Shard of a pool x target."""
+        return dg.MultiPartitionsDefinition({SHARD: self.shard, TARGET: self.target})
+
+    @cached_property
+    def pool_target(self) -> dg.MultiPartitionsDefinition:
+        """Pool x target."""
+        return dg.MultiPartitionsDefinition({POOL: self.pool, TARGET: self.target})
+
+    @property
+    def text_samples_to_samples(self) -> dg.PartitionMapping | None:
+        """From assets of the text samples to assets of all samples.
+
+        Without imports the two are equal and Dagster infers the exact mapping. With
+        imports no mapping that the UI and the daemon understand leads from two
+        dimensions to one with more keys, so every partition counts as upstream: what is
+        out of date then shows for one sample too many, never for one too few.
+        """
+        return None if self.samples == self.text_samples else dg.AllPartitionMapping()
+
+    @property
+    def samples_to_text_samples(self) -> dg.PartitionMapping | None:
+        """From sample x target to text sample x target: the same keys, fewer of them."""
+        if self.samples == self.text_samples:
+            return None
+        return dg.MultiPartitionMapping(
+            {
+                SAMPLE: dg.DimensionPartitionMapping(
+                    SAMPLE, dg.StaticPartitionMapping({key: key for key in self.text_samples})
+                ),
+                TARGET: dg.DimensionPartitionMapping(TARGET, dg.IdentityPartitionMapping()),
+            }
+        )
+
+
+def keys_of(partition_key: str) -> dict[str, str]:
+    """`{dimension: key}` of a multi-dimensional partition key."""
+    if not isinstance(partition_key, dg.MultiPartitionKey):
+        raise TypeError(f"{partition_key!r} is not a multi-dimensional partition key")
+    return dict(partition_key.keys_by_dimension)

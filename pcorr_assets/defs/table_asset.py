@@ -1,0 +1,87 @@
+"""What all assets that write tables have in common.
+
+Belongs here: the decorator that gives an asset its metadata, versions, checks and
+owners, and the result that ends a run. Does not belong here: any particular asset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from pcorr_assets.defs.checks import table_check_results, table_check_specs
+from pcorr_assets.defs.metadata import definition_metadata, written_metadata
+from pcorr_assets.defs.platform import Platform
+from pcorr_assets.defs.versions import code_version
+from pcorr_assets.warehouse import WrittenPartition
+
+OWNER = "team:pretraining-data"
+
+# Every value depends on how tables are laid out and written.
+ALWAYS = ("warehouse/registry.py", "warehouse/store.py")
+
+
+def table_asset(
+    platform: Platform,
+    *,
+    tables: Sequence[str],
+    rooms: Sequence[str],
+    sections: Sequence[str] = (),
+    checks: Sequence[dg.AssetCheckSpec] = (),
+    deps: Iterable[str | tuple[str, dg.PartitionMapping | None]] = (),
+    **options: Any,
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """`dg.asset` for a function named like the asset it materialises.
+
+    Args:
+        tables: tables it writes; the first is the asset's own.
+        rooms: code that its values depend on, beside how tables are written.
+        sections: parts of the configuration that its values depend on.
+        deps: names of upstream assets, alone or with an explicit partition mapping.
+        checks: checks of its own, beside those generated for its tables.
+        options: what else `dg.asset` takes (group_name, partitions_def, pool, ...).
+    """
+    upstream = [dep if isinstance(dep, tuple) else (dep, None) for dep in deps]
+
+    def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:
+        name = function.__name__
+        return dg.asset(
+            name=name,
+            description=function.__doc__,
+            deps=[dg.AssetDep(dep, partition_mapping=mapping) for dep, mapping in upstream],
+            metadata=definition_metadata(tables),
+            code_version=code_version((*rooms, *ALWAYS), platform.settings, sections),
+            check_specs=[*table_check_specs(name, tables), *checks],
+            owners=[OWNER],
+            **options,
+        )(function)
+
+    return decorate
+
+
+def materialised(
+    platform: Platform,
+    written: Sequence[tuple[str, tuple[str, ...], WrittenPartition]],
+    metadata: Mapping[str, Any],
+    *,
+    checks: Sequence[dg.AssetCheckResult] = (),
+    own_metadata: bool = True,
+) -> dg.MaterializeResult:
+    """The end of a run that wrote some partitions `(table, keys, what was written)`.
+
+    The data version is the content hash of the files, so that writing the same again
+    makes nothing downstream stale. `own_metadata=False` leaves rows and hash to the
+    caller, for runs of several partitions.
+    """
+    digests = [partition.sha256 for _, _, partition in written]
+    version = hashlib.sha256("".join(digests).encode()).hexdigest()
+    own = written_metadata([partition for *_, partition in written]) if own_metadata else {}
+    partitions = [(table, keys) for table, keys, _ in written]
+    return dg.MaterializeResult(
+        metadata={**own, **metadata},
+        data_version=dg.DataVersion(version),
+        check_results=[*table_check_results(platform.warehouse, partitions), *checks],
+    )

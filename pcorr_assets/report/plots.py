@@ -1,0 +1,75 @@
+"""Small plots as PNG, fit to stand inside the metadata of an asset.
+
+Belongs here: one function for each plot, arrays in, PNG bytes out. Does not belong
+here: reading tables. matplotlib is imported on first use and without global state.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREY = "#2b5c8a", "#c8552b", "#8a8a8a"
+MAX_FAMILIES_IN_LEGEND = 12
+
+
+def estimate_histogram(estimate: np.ndarray, included: np.ndarray | None, title: str) -> bytes:
+    """Histogram of the estimates (D,) of one target; `included` (D,) flags in a second colour."""
+    figure = _figure()
+    axes = figure.subplots()
+    edges = np.histogram_bin_edges(estimate, bins=min(60, max(10, len(estimate) // 5)))
+    axes.hist(estimate, bins=list(edges), color=GREY, label=f"all units ({len(estimate):,})")
+    if included is not None and included.any():
+        chosen = estimate[included]
+        axes.hist(chosen, bins=list(edges), color=BLUE, label=f"selected ({len(chosen):,})")
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set(xlabel="estimate", ylabel="units", title=title)
+    axes.legend(frameon=False)
+    return _png(figure)
+
+
+def rank_plot(
+    predicted: np.ndarray, actual: np.ndarray, families: Sequence[str], title: str
+) -> bytes:
+    """Predicted against actual ranks (N,) of held-out LLMs, a colour for each large family."""
+    from matplotlib import colormaps
+
+    figure = _figure()
+    axes = figure.subplots()
+    limits = [0.5, len(actual) + 0.5]
+    axes.plot(limits, limits, color=GREY, linewidth=0.8)
+    names, counts = np.unique(np.asarray(families, dtype=object).astype(str), return_counts=True)
+    large = list(names[np.argsort(-counts, kind="stable")][:MAX_FAMILIES_IN_LEGEND])
+    colours = colormaps["tab20"]
+    member = np.asarray([large.index(f) if f in large else -1 for f in families])
+    for index, name in enumerate(large):
+        at = member == index
+        axes.scatter(predicted[at], actual[at], s=18, color=colours(index), label=name)
+    if (member < 0).any():
+        at = member < 0
+        axes.scatter(predicted[at], actual[at], s=14, color=GREY, marker="x", label="others")
+    axes.set(
+        xlim=limits, ylim=limits, xlabel="predicted rank (held out)", ylabel="actual rank",
+        title=title, aspect="equal",
+    )  # fmt: skip
+    axes.legend(frameon=False, fontsize=6, loc="center left", bbox_to_anchor=(1.02, 0.5))
+    return _png(figure)
+
+
+def _figure() -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(6.4, 4.0), dpi=90, layout="constrained")
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    # Without its own metadata the picture depends on the numbers alone.
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,98 @@
+"""The caps tau: how large the weight of a unit may become.
+
+Belongs here: token counts of units, counted, given or absent, and what follows from
+them. Does not belong here: tokenising (`text`) and projecting (`stats`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pcorr_assets.config import Selection, Settings
+from pcorr_assets.errors import PcorrError
+from pcorr_assets.lm.loading import tokenizer_sha256
+from pcorr_assets.text.token_counts import count_unit_tokens, read_unit_tokens
+from pcorr_assets.text.tokenizers import load_tokenizer
+from pcorr_assets.warehouse import Warehouse
+from pcorr_assets.warehouse.files import write_text
+from pcorr_assets.warehouse.store import content_hash
+
+
+@dataclass(frozen=True)
+class Caps:
+    """`tau` (D,) is the token share of each unit divided by `keep_ratio`.
+
+    `token_count` (D,) is None, and every share 1 / D, where there is no text or no
+    tokenizer to count with. `origin` says in words where the counts come from.
+    """
+
+    tau: np.ndarray
+    token_count: np.ndarray | None
+    origin: str
+
+
+def unit_caps(
+    wh: Warehouse,
+    settings: Settings,
+    sample: str,
+    selection: Selection,
+    level: str,
+    units: Sequence[str],
+) -> Caps:
+    """Caps of the units (D) of a matrix, in their order.
+
+    Tokens are those of the file `unit_tokens` of the sample, else what
+    `selection.tokenizer` counts in the chunks that survive in the matrix. Raises
+    PcorrError for counts that do not fit the units or sum to 0.
+    """
+    counts, origin = _token_counts(wh, settings, sample, selection, level, units)
+    if counts is None:
+        return Caps(np.full(len(units), 1 / len(units) / selection.keep_ratio), None, origin)
+    token_count = np.array([counts.get(unit, 0) for unit in units], dtype=np.int64)
+    total = token_count.sum(dtype=np.float64)
+    if total == 0:
+        raise PcorrError(
+            f"sample {sample!r}: all units have 0 tokens ({origin}), so no caps follow"
+        )
+    return Caps(token_count / total / selection.keep_ratio, token_count, origin)
+
+
+def _token_counts(
+    wh: Warehouse,
+    settings: Settings,
+    sample: str,
+    selection: Selection,
+    level: str,
+    units: Sequence[str],
+) -> tuple[dict[str, int] | None, str]:
+    source = settings.samples[sample]
+    if source.unit_tokens is not None:
+        return read_unit_tokens(source.unit_tokens, units), f"from {source.unit_tokens}"
+    if not source.is_text:
+        return None, "uniform: an imported matrix has no text to count tokens in"
+    if selection.tokenizer is None:
+        return None, "uniform: selection.tokenizer names no tokenizer"
+    return (
+        _counted(wh, sample, level, selection.tokenizer),
+        f"counted with the tokenizer {selection.tokenizer}",
+    )
+
+
+def _counted(wh: Warehouse, sample: str, level: str, tokenizer_name: str) -> dict[str, int]:
+    """Counts of the surviving chunks; kept, since several assets and targets need them."""
+    tokenizer = load_tokenizer(tokenizer_name)
+    surviving = read_units(wh, sample, "chunk").to_pylist()
+    key = content_hash(level, tokenizer_sha256(tokenizer), *surviving)
+    kept: Path = wh.home / "cache" / "unit_tokens" / f"{key}.json"
+    if kept.is_file():
+        return json.loads(kept.read_text(encoding="utf-8"))
+    counts = count_unit_tokens(
+        wh.path("chunks", sample), level, tokenizer, surviving=frozenset(surviving)
+    )
+    write_text(kept, json.dumps(counts))
+    return counts
