@@ -10,10 +10,11 @@ cuts at most N tokens ahead the last is taken. If one character alone has more t
 tokens, so has its chunk. Tokens that cover no character (such as an added prefix) do not
 count. A chunk tokenised again by itself may have a few tokens more or fewer than in its page.
 
-Texts longer than `PIECE_CHARS` are tokenised piece by piece, each piece beginning where the last
-complete chunk ended, so that memory is bounded by the piece; the last chunk of a piece is
-tokenised again with what follows it. The cuts may then differ from those of the whole text
-where tokens depend on text far ahead; the chunks joined are the text all the same.
+Texts longer than `PIECE_CHARS` are tokenised piece by piece, so that memory is bounded by
+the piece. A piece begins where the last complete chunk ended: the last chunk of a piece is
+tokenised again with what follows it, so pieces leave no short chunks behind. The cuts may
+differ from those of the text tokenised whole, because a piece may begin or end within a
+word; joined, the chunks are the text all the same.
 """
 
 from __future__ import annotations

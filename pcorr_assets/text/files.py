@@ -29,7 +29,8 @@ Row = dict[str, Any]
 
 BATCH_ROWS = 1024
 BATCH_BYTES = 8 << 20
-READ_BYTES = 1 << 20
+READ_BYTES = 1 << 16
+PARQUET_BUFFER_BYTES = 1 << 20
 CSV_FIELD_BYTES = 2**31 - 1
 
 _FORMATS: dict[str, tuple[str, str | None]] = {
@@ -130,7 +131,7 @@ def iter_parquet(
     try:
         # Without pre_buffer and with a buffer size, column chunks are read as a stream
         # instead of whole, which keeps memory small for files with one huge row group.
-        with pq.ParquetFile(path, pre_buffer=False, buffer_size=READ_BYTES) as file:
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=PARQUET_BUFFER_BYTES) as file:
             names = file.schema_arrow.names
             require_columns(names, columns or [], str(path))
             present = None if columns is None else wanted_columns(columns, optional, names)
@@ -239,8 +240,8 @@ def _iter_lines(path: Path, compression: str | None) -> Iterator[tuple[int, byte
                     pending = [line]
     except (pa.ArrowException, OSError) as error:
         raise PcorrError(
-            f"{path}: cannot be read beyond line {number + 1:,}, it is probably truncated or "
-            f"damaged: copy or download it again ({first_line(error)})"
+            f"{path}: cannot be read far beyond line {number:,}, it is probably truncated "
+            f"or damaged: copy or download it again ({first_line(error)})"
         ) from error
     if last := b"".join(pending):
         yield number + 1, last
@@ -312,6 +313,7 @@ def _iter_csv(
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
             reader = csv.reader(text, strict=True)
             header = _csv_header(reader, columns, path)
+            number = reader.line_num
             for values in reader:
                 number = reader.line_num
                 if not values:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.progress import Progress
 from pcorr_assets.text.cleaning import replace_invalid
 from pcorr_assets.text.sources import SourceRow
 
@@ -167,15 +168,17 @@ def _choose_per_domain(
     """Row index -> hash of the chosen pages: of each domain the smallest hashes."""
     smallest: dict[str, list[tuple[int, int]]] = {}
     sizes: dict[str, int] = {}
-    for index, page in _eligible(rows, sample, counts):
-        domain = page.domain or ""
-        sizes[domain] = sizes.get(domain, 0) + 1
-        heap = smallest.setdefault(domain, [])
-        entry = (-_hash(page.page_id, sample.seed, b"pages_per_domain"), index)
-        if len(heap) < pages_per_domain:
-            heapq.heappush(heap, entry)
-        else:
-            heapq.heappushpop(heap, entry)
+    with Progress("choose pages", unit="pages") as progress:
+        for index, page in _eligible(rows, sample, counts):
+            domain = page.domain or ""
+            sizes[domain] = sizes.get(domain, 0) + 1
+            heap = smallest.setdefault(domain, [])
+            entry = (-_hash(page.page_id, sample.seed, b"pages_per_domain"), index)
+            if len(heap) < pages_per_domain:
+                heapq.heappush(heap, entry)
+            else:
+                heapq.heappushpop(heap, entry)
+            progress.update()
     chosen: dict[int, int] = {}
     for domain, size in sizes.items():
         if size < pages_per_domain:
