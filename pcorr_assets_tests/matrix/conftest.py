@@ -80,7 +80,10 @@ class World:
 
 
 def llm_rows(
-    llms: Sequence[str], source: str = "lm_eval", commit: str | None = "c1", dtype: str = "float32"
+    llms: Sequence[str],
+    source: str = "lm_eval",
+    commit: str | None = "c1",
+    dtype: str | None = "float32",
 ) -> pa.Table:
     """Rows of `llms`; the family is what stands before the first dash."""
     return pa.Table.from_pylist(
@@ -120,3 +123,9 @@ def make_world(tmp_path: Path) -> Callable[..., World]:
         return world
 
     return make
+
+
+@pytest.fixture
+def make_llms() -> Callable[..., pa.Table]:
+    """Rows of `llms` for some keys."""
+    return llm_rows
