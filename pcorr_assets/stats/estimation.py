@@ -201,8 +201,9 @@ def _concordance(
     targets = np.ascontiguousarray(target_centred.T)
     later, earlier = np.tril_indices(texts.shape[0], -1)
     total = np.zeros((targets.shape[1], texts.shape[1]))
-    for start in range(0, later.size, _PAIRS_AT_ONCE):
-        g, k = later[start : start + _PAIRS_AT_ONCE], earlier[start : start + _PAIRS_AT_ONCE]
+    step = max(_PAIRS_AT_ONCE, _BLOCK_ENTRIES // texts.shape[1])
+    for start in range(0, later.size, step):
+        g, k = later[start : start + step], earlier[start : start + step]
         text_signs = _signs(texts[g], texts[k])
         target_signs = np.ascontiguousarray(_signs(targets[g], targets[k]).T)
         total += times(target_signs, text_signs)
