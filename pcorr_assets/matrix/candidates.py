@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import pyarrow.parquet as pq
 
+from pcorr_assets.config.keys import llm_key_problem
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.matrix.wording import count
 from pcorr_assets.warehouse import TABLES, Warehouse
@@ -45,7 +46,8 @@ def find_candidates(
 ) -> Candidates:
     """Look at the `chunk_bpb` file of every registered LLM and of every other one there is.
 
-    Files of LLMs that are no longer registered stay out as `removed`.
+    Files of LLMs that are no longer registered stay out as `removed`. What is wrong with
+    one LLM is a reason to leave it out, never to build no matrix.
     """
     scored: list[ScoredLLM] = []
     reasons: dict[str, str] = {}
@@ -53,23 +55,29 @@ def find_candidates(
     expected_hash = _chunking(wh, sample)
     registered = dict.fromkeys(llm_keys)
     for llm in registered:
+        # Dagster registers any text; a key that no file can have must not cost the others.
+        problem = llm_key_problem(llm)
         keys = bpb_keys(llm, sample)
-        if not wh.exists("chunk_bpb", *keys):
+        if problem:
+            reasons[llm] = f"it cannot be the key of an LLM: {problem}"
+        elif not wh.exists("chunk_bpb", *keys):
             reasons[llm] = NOT_MATERIALISED
-            continue
-        stamp = _stamp(wh, keys)
-        chunk_counts[llm] = wh.row_count("chunk_bpb", *keys)
-        noted = wh.metadata("chunk_bpb", *keys)
-        reason = _other_chunking(noted, expected_hash, chunk_counts[llm], chunk_count) or (
-            _mixture(wh, llm, noted)
-        )
-        if reason:
-            reasons[llm] = reason
         else:
-            scored.append(ScoredLLM(llm, stamp))
-    for llm in sorted(set(_scored_llms(wh, sample)) - set(registered)):
-        reasons[llm] = REMOVED
-        chunk_counts[llm] = wh.row_count("chunk_bpb", *bpb_keys(llm, sample))
+            stamp = _stamp(wh, keys)
+            try:
+                chunk_counts[llm] = wh.row_count("chunk_bpb", *keys)
+                noted = wh.metadata("chunk_bpb", *keys)
+            except PcorrError as error:
+                reasons[llm] = str(error)
+                continue
+            reason = _other_chunking(noted, expected_hash, chunk_counts[llm], chunk_count) or (
+                _mixture(wh, llm, noted)
+            )
+            if reason:
+                reasons[llm] = reason
+            else:
+                scored.append(ScoredLLM(llm, stamp))
+    reasons |= dict.fromkeys(set(_scored_llms(wh, sample)) - set(registered), REMOVED)
     return Candidates(scored, reasons, chunk_counts)
 
 

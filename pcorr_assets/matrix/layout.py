@@ -84,6 +84,15 @@ def read_matrix(wh: Warehouse, sample: str, level: str) -> MatrixView:
         return _read_groups(file, sample, wanted)
 
 
+def read_units(wh: Warehouse, sample: str, level: str) -> pa.Array:
+    """The units (D,) of one level of the sample's matrix, sorted; empty if it lacks the level."""
+    with wh.open(TABLE, sample) as file:
+        for index, at, _, _ in _groups(file, sample):
+            if at == level:
+                return file.read_row_group(index, columns=["unit"])["unit"].combine_chunks()
+    return pa.array([], pa.string())
+
+
 def _groups(file: pq.ParquetFile, sample: str) -> Iterator[tuple[int, str, str, int]]:
     """(index, level, llm, rows) of each row group, from the statistics in the footer."""
     names = file.schema_arrow.names

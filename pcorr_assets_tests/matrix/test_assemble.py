@@ -167,18 +167,22 @@ def test_every_llm_has_a_row_in_the_coverage(make_world: MakeWorld) -> None:
     world.score("stale", [1, 2, 3, 4], chunks_sha256="chunking-zero")
     world.score("hurt", [1, 2, 3, 4])
     spoil_losses(world, "hurt", [1, -2, 3, math.inf])
-    llms = ["good", "gaps", "short", "stale", "hurt", "late"]
+    world.score("broken", [1, 2, 3, 4])
+    world.wh.path("chunk_bpb", "broken", world.sample).write_bytes(b"half of a fi")
+    llms = ["good", "gaps", "short", "stale", "hurt", "late", "", "broken"]
     assembled = assemble(world.wh, "web", llms, 0.5)
     found = coverage(assembled)
     assert assembled.llms == ["good"]
     assert found["good"] == (True, 4, 0, "")
     assert found["gaps"][:3] == (False, 4, 3)
     assert found["late"] == (False, None, None, "not materialised yet")
-    assert found["gone"] == (False, 4, None, "removed")
+    assert found["gone"] == (False, None, None, "removed")
+    assert found[""][3].startswith("it cannot be the key of an LLM")
     for llm, words in {
         "gaps": "3 of 4 chunks are NaN",
         "short": "3 rows, the sample 4 chunks",
         "stale": r"another chunking of the sample \(chunking-zer",
+        "broken": "is not a Parquet file",
         "hurt": "2 of its 4 losses are negative or infinite",
     }.items():
         assert not found[llm][0]
