@@ -7,11 +7,12 @@ finding into a check result. Does not belong here: statistics (the verdict is co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 import pyarrow as pa
 
+from pcorr_assets.stats.verdict import Verdict
 from pcorr_assets.warehouse import TABLES, Warehouse
 from pcorr_assets.warehouse.validation import partition_problems
 
@@ -67,3 +68,39 @@ def _problems(wh: Warehouse, table: str, keys: tuple[str, ...]) -> list[str]:
                 TABLES[table], pa.Table.from_batches([*file.iter_batches(row_groups=[index])])
             )
         ]
+
+
+TRUST_CHECK = "selection_is_trustworthy"
+
+
+def trust_check_spec(asset: str) -> dg.AssetCheckSpec:
+    """The check that shows the verdict."""
+    return dg.AssetCheckSpec(
+        TRUST_CHECK,
+        asset=asset,
+        description="Passes where the verdict is go. Otherwise: add LLM families, take other "
+        "texts, or estimate at another level before spending GPU hours.",
+    )
+
+
+def trust_check_result(verdicts: Mapping[str, Verdict]) -> dg.AssetCheckResult:
+    """The verdicts of a run by partition, with their numbers and what to do."""
+    lines = [f"{key}: {found.verdict}. {found.reason}" for key, found in verdicts.items()]
+    return dg.AssetCheckResult(
+        check_name=TRUST_CHECK,
+        passed=all(found.verdict == "go" for found in verdicts.values()),
+        severity=dg.AssetCheckSeverity.WARN,
+        description="\n".join(lines),
+        metadata={key: _numbers_in_words(found) for key, found in verdicts.items()},
+    )
+
+
+def _numbers_in_words(verdict: Verdict) -> str:
+    if verdict.delta is None:
+        return verdict.verdict
+    return (
+        f"{verdict.verdict}: delta {verdict.delta:+.3f} "
+        f"({verdict.delta_low:+.3f} to {verdict.delta_high:+.3f}), "
+        f"stability {'unknown' if verdict.stability is None else f'{verdict.stability:.2f}'}, "
+        f"permutation p {verdict.permutation_p:.3f}, {verdict.group_count} groups"
+    )

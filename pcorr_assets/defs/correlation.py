@@ -5,20 +5,31 @@ Does not belong here: what they compute (`steps`, `matrix`, `stats`).
 """
 
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
 
 import dagster as dg
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pcorr_assets.defs.checks import trust_check_result, trust_check_spec
 from pcorr_assets.defs.metadata import (
+    numbers,
+    picture,
     rows_table,
     sentences,
+    written_metadata,
 )
-from pcorr_assets.defs.partitions import LLM
+from pcorr_assets.defs.partitions import LLM, SAMPLE, TARGET, keys_of
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.table_asset import materialised, table_asset
+from pcorr_assets.report.plots import estimate_histogram, rank_plot
 from pcorr_assets.steps.error_vectors import target_error_vector
+from pcorr_assets.steps.estimates import TargetEstimates, estimate_targets
 from pcorr_assets.steps.matrices import build_matrix
+from pcorr_assets.steps.rank_predictions import TargetValidation, validate_targets
 
 SHOWN_UNITS = 10
 
@@ -28,8 +39,8 @@ def assets(platform: Platform) -> list[dg.AssetsDefinition]:
     return [
         _bpb_matrix(platform),
         _error_vector(platform),
-        # _estimate(platform),
-        # _rank_prediction(platform),
+        _estimate(platform),
+        _rank_prediction(platform),
     ]
 
 
@@ -116,8 +127,133 @@ def _error_vector(platform: Platform) -> dg.AssetsDefinition:
 
 
 def _estimate(platform: Platform) -> dg.AssetsDefinition:
-    raise NotImplementedError
+    @table_asset(
+        platform,
+        tables=("estimates",),
+        rooms=("stats", "steps/estimates.py", "steps/inputs.py", "steps/caps.py"),
+        sections=("selection", "targets", "validation"),
+        deps=("bpb_matrix", "error_vector"),
+        group_name="correlation",
+        partitions_def=platform.partitions.sample_target,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        kinds={"numpy", "parquet"},
+    )
+    def estimate(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        """How well the loss on each unit goes with the error on the target, five ways."""
+        wh, written = platform.warehouse, []
+        for sample, targets in _targets_by_sample(context.partition_keys).items():
+            for found in estimate_targets(wh, platform.settings, sample, targets):
+                keys = (sample, found.target)
+                with platform.lock(context, "estimates", *keys):
+                    partition = wh.write("estimates", keys, found.table)
+                written.append(("estimates", keys, partition))
+                context.add_asset_metadata(
+                    {**written_metadata([partition]), **_estimate_metadata(found)},
+                    partition_key=_partition_key(sample, found.target),
+                )
+        return materialised(platform, written, {}, own_metadata=False)
+
+    return estimate
+
+
+def _estimate_metadata(found: TargetEstimates) -> dict[str, Any]:
+    order = np.argsort(-found.estimate, kind="stable")
+    ranked = pa.table({"unit": found.units, "estimate": found.estimate}).take(pa.array(order))
+    frequency = found.frequency
+    return numbers(
+        {
+            "LLMs": found.llm_count,
+            "units": len(order),
+            "units selected": int(found.included.sum()),
+            "top ten units": rows_table(ranked.slice(0, SHOWN_UNITS), ["unit", "estimate"]),
+            "bottom ten units": rows_table(
+                ranked.slice(max(0, len(order) - SHOWN_UNITS)), ["unit", "estimate"]
+            ),
+            "estimates": picture(
+                estimate_histogram(found.estimate, found.included, f"Estimates: {found.target}"),
+                "Histogram of the estimates",
+            ),
+            "selection frequency of selected units": frequency.selected_mean,
+            "the same where no unit is better than another": frequency.chance_mean,
+            "no selection frequency because": frequency.reason,
+            "LLMs with only BPB or only errors": sentences(found.left_out),
+        }
+    )
 
 
 def _rank_prediction(platform: Platform) -> dg.AssetsDefinition:
-    raise NotImplementedError
+    @table_asset(
+        platform,
+        tables=("rank_predictions", "verdicts"),
+        rooms=("stats", "steps/rank_predictions.py", "steps/inputs.py", "steps/caps.py"),
+        sections=("selection", "targets", "validation"),
+        checks=[trust_check_spec("rank_prediction")],
+        deps=("bpb_matrix", "error_vector"),
+        group_name="correlation",
+        partitions_def=platform.partitions.sample_target,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        kinds={"numpy", "parquet"},
+    )
+    def rank_prediction(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        """Do texts chosen without an LLM rank it right? The verdict says whether to go on."""
+        wh, written, verdicts = platform.warehouse, [], {}
+        for sample, targets in _targets_by_sample(context.partition_keys).items():
+            for found in validate_targets(wh, platform.settings, sample, targets):
+                keys = (sample, found.target)
+                rows = (("rank_predictions", found.rank_predictions), ("verdicts", found.verdicts))
+                with platform.lock(context, "rank_predictions", *keys):
+                    partitions = [(name, keys, wh.write(name, keys, table)) for name, table in rows]
+                written += partitions
+                verdicts["|".join(keys)] = found.verdict
+                context.add_asset_metadata(
+                    {
+                        **written_metadata([partition for *_, partition in partitions]),
+                        **_validation_metadata(found),
+                    },
+                    partition_key=_partition_key(sample, found.target),
+                )
+        check = trust_check_result(verdicts)
+        return materialised(platform, written, {}, checks=[check], own_metadata=False)
+
+    return rank_prediction
+
+
+def _validation_metadata(found: TargetValidation) -> dict[str, Any]:
+    plots = {
+        f"ranks, scheme {scheme}": picture(
+            rank_plot(
+                prediction.predicted,
+                prediction.actual,
+                found.predictions.families,
+                f"{found.target}: held-out ranks ({scheme}), R² {prediction.rank_r2:.2f}",
+            ),
+            "Predicted against actual ranks of held-out LLMs",
+        )
+        for (scheme, predictor), prediction in found.predictions.predictions.items()
+        if predictor == "estimate"
+    }
+    values = asdict(found.verdict)
+    return numbers(
+        {
+            "verdict": values.pop("verdict"),
+            "in words": dg.MetadataValue.md(values.pop("reason")),
+            **values,
+            **plots,
+            "schemes not computed": sentences(list(found.predictions.impossible.values()))
+            if found.predictions.impossible
+            else None,
+        }
+    )
+
+
+def _targets_by_sample(partition_keys: Iterable[str]) -> dict[str, list[str]]:
+    """A run may cover a range: its targets by sample, so that a matrix is read once."""
+    by_sample: dict[str, list[str]] = {}
+    for partition_key in partition_keys:
+        keys = keys_of(partition_key)
+        by_sample.setdefault(keys[SAMPLE], []).append(keys[TARGET])
+    return by_sample
+
+
+def _partition_key(sample: str, target: str) -> dg.MultiPartitionKey:
+    return dg.MultiPartitionKey({SAMPLE: sample, TARGET: target})

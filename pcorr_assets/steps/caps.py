@@ -16,6 +16,7 @@ import numpy as np
 from pcorr_assets.config import Selection, Settings
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.loading import tokenizer_sha256
+from pcorr_assets.matrix.layout import read_units
 from pcorr_assets.text.token_counts import count_unit_tokens, read_unit_tokens
 from pcorr_assets.text.tokenizers import load_tokenizer
 from pcorr_assets.warehouse import Warehouse

@@ -16,7 +16,9 @@ from pcorr_assets.config import Settings
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.matrix.errors import align
 from pcorr_assets.matrix.layout import MatrixView, read_matrix
+from pcorr_assets.stats.panel import Panel, make_panel
 from pcorr_assets.warehouse import Warehouse
+from pcorr_assets.warehouse.store import IMPORTED
 
 OWN_SOURCE = "lm_eval"
 
@@ -25,9 +27,10 @@ OWN_SOURCE = "lm_eval"
 class AlignedInputs:
     """Matrix and errors of targets that have the same level and the same LLMs.
 
-    `X` (N, D) bits-per-byte and `errors` (N, T) have their rows in the order of `llms`
-    and `families` (N); `units` (D) names the columns of X, `targets` (T) those of
-    `errors`. `left_out[target]` says in words which LLMs only one of the two has.
+    `X` (N, D) bits-per-byte and `errors` (N, T) have their rows in the order of `llms`,
+    `families` and `identities` (N; name and revision, equal for one LLM under two keys);
+    `units` (D) names the columns of X, `targets` (T) those of `errors`.
+    `left_out[target]` says in words which LLMs only one of the two has.
     """
 
     sample: str
@@ -35,10 +38,23 @@ class AlignedInputs:
     X: np.ndarray
     llms: list[str]
     families: list[str]
+    identities: list[tuple[str, str]]
     units: pa.Array
     targets: list[str]
     errors: np.ndarray
     left_out: dict[str, list[str]]
+
+    def panel(self, target: str, tau: np.ndarray, estimator: str) -> Panel:
+        """What validation looks at: the errors of one target, under caps `tau` (D,)."""
+        return make_panel(
+            self.X,
+            self.errors[:, self.targets.index(target)],
+            tau,
+            llms=self.llms,
+            families=self.families,
+            identities=self.identities,
+            estimator=estimator,
+        )
 
 
 def level_of(settings: Settings, sample: str, target: str) -> str:
@@ -67,8 +83,9 @@ def read_inputs(
     for level, members in by_level.items():
         matrix = read_matrix(wh, sample, level)
         vectors = {target: _error_vector(wh, target, source, sample) for target in members}
+        records = _records(wh, source, matrix.llms)
         for shared in _sharing_llms(matrix.llms, vectors).values():
-            yield _aligned(sample, level, matrix, {t: vectors[t] for t in shared})
+            yield _aligned(sample, level, matrix, records, {t: vectors[t] for t in shared})
 
 
 def _error_vector(wh: Warehouse, target: str, source: str, sample: str) -> list[dict]:
@@ -85,6 +102,15 @@ def _error_vector(wh: Warehouse, target: str, source: str, sample: str) -> list[
     return found
 
 
+def _records(wh: Warehouse, source: str, llms: list[str]) -> dict[str, dict]:
+    """The row of `llms` of each LLM of a matrix."""
+    if source == OWN_SOURCE:
+        rows = [row for llm in llms for row in wh.read("llms", llm).to_pylist()]
+    else:
+        rows = wh.read("llms", IMPORTED, source).to_pylist()
+    return {row["llm"]: row for row in rows}
+
+
 def _sharing_llms(
     matrix_llms: list[str], vectors: dict[str, list[dict]]
 ) -> dict[frozenset[str], list[str]]:
@@ -96,20 +122,24 @@ def _sharing_llms(
 
 
 def _aligned(
-    sample: str, level: str, matrix: MatrixView, vectors: dict[str, list[dict]]
+    sample: str,
+    level: str,
+    matrix: MatrixView,
+    records: dict[str, dict],
+    vectors: dict[str, list[dict]],
 ) -> AlignedInputs:
     alignments = {
         target: align(matrix.llms, [row["llm"] for row in rows]) for target, rows in vectors.items()
     }
     first, *_ = alignments.values()
-    families = {row["llm"]: row["family"] for rows in vectors.values() for row in rows}
     whole = len(first.llms) == len(matrix.llms)
     return AlignedInputs(
         sample=sample,
         level=level,
         X=matrix.X if whole else matrix.X[first.matrix_index],
         llms=list(first.llms),
-        families=[families[llm] for llm in first.llms],
+        families=[records[llm]["family"] for llm in first.llms],
+        identities=[(records[llm]["name"], records[llm]["revision"]) for llm in first.llms],
         units=matrix.units,
         targets=list(vectors),
         errors=np.column_stack(

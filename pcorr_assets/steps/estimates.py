@@ -1,0 +1,115 @@
+"""Rows of `estimates`: all five estimators, and how firmly units are selected.
+
+Belongs here: estimating the targets of one sample together and laying out the rows.
+Does not belong here: the estimators and the bootstrap (`stats`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from pcorr_assets.config import Settings
+from pcorr_assets.stats.estimation import ESTIMATOR_NAMES, estimate_all
+from pcorr_assets.stats.projection import linear
+from pcorr_assets.stats.selection_frequency import SelectionFrequency, selection_frequency
+from pcorr_assets.steps.caps import unit_caps
+from pcorr_assets.steps.inputs import AlignedInputs, read_inputs
+from pcorr_assets.warehouse import TABLES, Warehouse
+
+
+@dataclass(frozen=True)
+class TargetEstimates:
+    """The estimates of one sample and target.
+
+    `table` holds the rows by estimator, then unit in the order of the matrix. `estimate`
+    (D,) and `included` (D,) are those of the selected estimator and its linear
+    projection; `left_out` names LLMs that have only BPB or only errors.
+    """
+
+    target: str
+    table: pa.Table
+    units: pa.Array
+    estimate: np.ndarray
+    included: np.ndarray
+    frequency: SelectionFrequency
+    llm_count: int
+    left_out: list[str]
+
+
+def estimate_targets(
+    wh: Warehouse, settings: Settings, sample: str, targets: Iterable[str]
+) -> Iterator[TargetEstimates]:
+    """Estimate some targets of one sample; its matrix is read and ranked once for all of them.
+
+    Raises PcorrError for missing inputs, or a target whose errors are all the same.
+    """
+    for inputs in read_inputs(wh, settings, sample, targets):
+        estimates = estimate_all(inputs.X, inputs.errors, target_names=inputs.targets)
+        for position, target in enumerate(inputs.targets):
+            own = {name: values[:, position] for name, values in estimates.items()}
+            yield _of_target(wh, settings, inputs, target, own)
+
+
+def _of_target(
+    wh: Warehouse,
+    settings: Settings,
+    inputs: AlignedInputs,
+    target: str,
+    estimates: dict[str, np.ndarray],
+) -> TargetEstimates:
+    selection, validation = settings.selection_for(target), settings.validation
+    units = inputs.units.to_pylist()
+    caps = unit_caps(wh, settings, inputs.sample, selection, inputs.level, units)
+    frequency = selection_frequency(
+        inputs.panel(target, caps.tau, selection.estimator),
+        resamples=validation.bootstrap,
+        seed=validation.seed,
+    )
+    estimate = estimates[selection.estimator]
+    return TargetEstimates(
+        target=target,
+        table=pa.concat_tables(
+            _rows(
+                inputs,
+                target,
+                name,
+                estimates[name],
+                frequency.frequency if name == selection.estimator else None,
+            )
+            for name in ESTIMATOR_NAMES
+        ),
+        units=inputs.units,
+        estimate=estimate,
+        included=linear(estimate, caps.tau) > 0,
+        frequency=frequency,
+        llm_count=len(inputs.llms),
+        left_out=inputs.left_out[target],
+    )
+
+
+def _rows(
+    inputs: AlignedInputs,
+    target: str,
+    estimator: str,
+    estimate: np.ndarray,
+    frequency: np.ndarray | None,
+) -> pa.Table:
+    size = len(estimate)
+    columns = {
+        "sample": pa.repeat(inputs.sample, size),
+        "target": pa.repeat(target, size),
+        "level": pa.repeat(inputs.level, size),
+        "unit": inputs.units,
+        "estimator": pa.repeat(estimator, size),
+        "estimate": pa.array(estimate),
+        "llm_count": pa.repeat(pa.scalar(len(inputs.llms), pa.int64()), size),
+        "selection_frequency": pa.nulls(size, pa.float64())
+        if frequency is None
+        else pa.array(frequency),
+    }
+    schema = TABLES["estimates"].schema
+    return pa.table([columns[name] for name in schema.names], schema=schema)
