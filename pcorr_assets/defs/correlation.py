@@ -132,7 +132,10 @@ def _estimate(platform: Platform) -> dg.AssetsDefinition:
         tables=("estimates",),
         rooms=("stats", "steps/estimates.py", "steps/inputs.py", "steps/caps.py"),
         sections=("selection", "targets", "validation"),
-        deps=("bpb_matrix", "error_vector"),
+        deps=[
+            ("bpb_matrix", platform.partitions.to_sample_target),
+            ("error_vector", platform.partitions.to_sample_target),
+        ],
         group_name="correlation",
         partitions_def=platform.partitions.sample_target,
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -188,7 +191,10 @@ def _rank_prediction(platform: Platform) -> dg.AssetsDefinition:
         rooms=("stats", "steps/rank_predictions.py", "steps/inputs.py", "steps/caps.py"),
         sections=("selection", "targets", "validation"),
         checks=[trust_check_spec("rank_prediction")],
-        deps=("bpb_matrix", "error_vector"),
+        deps=[
+            ("bpb_matrix", platform.partitions.to_sample_target),
+            ("error_vector", platform.partitions.to_sample_target),
+        ],
         group_name="correlation",
         partitions_def=platform.partitions.sample_target,
         backfill_policy=dg.BackfillPolicy.single_run(),

@@ -99,6 +99,15 @@ class Partitions:
         return dg.MultiPartitionsDefinition({POOL: self.pool, TARGET: self.target})
 
     @property
+    def to_sample_target(self) -> dg.PartitionMapping | None:
+        """From one dimension (a sample, or a target) to sample x target.
+
+        Dagster finds out which of the two by comparing their keys, which tells nothing
+        where samples and targets have the same keys: then all partitions count as upstream.
+        """
+        return dg.AllPartitionMapping() if self.samples == self.targets else None
+
+    @property
     def text_samples_to_samples(self) -> dg.PartitionMapping | None:
         """From assets of the text samples to assets of all samples.
 

@@ -41,5 +41,5 @@ class Platform:
     @contextmanager
     def lock(self, context: dg.AssetExecutionContext, table: str, *keys: str) -> Iterator[None]:
         """Keep other runs off a partition; the second to come fails and names the first."""
-        with self.warehouse.lock(table, *keys, holder=f"run {context.run_id}"):
+        with self.warehouse.lock(table, *keys, holder=f"run {context.run.run_id}"):
             yield

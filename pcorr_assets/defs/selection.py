@@ -29,7 +29,10 @@ def _sampling_distribution(platform: Platform) -> dg.AssetsDefinition:
         sections=("selection", "targets"),
         deps=(
             "estimate",
-            ("chunked_dataset", platform.partitions.text_samples_to_samples),
+            (
+                "chunked_dataset",
+                platform.partitions.text_samples_to_samples or platform.partitions.to_sample_target,
+            ),
         ),
         group_name="selection",
         partitions_def=platform.partitions.sample_target,
