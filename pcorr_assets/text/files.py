@@ -32,6 +32,7 @@ BATCH_BYTES = 8 << 20
 READ_BYTES = 1 << 16
 PARQUET_BUFFER_BYTES = 1 << 20
 CSV_FIELD_BYTES = 2**31 - 1
+MESSAGE_CHARS = 300
 
 _FORMATS: dict[str, tuple[str, str | None]] = {
     ".parquet": ("parquet", None),
@@ -201,8 +202,8 @@ def check_content(path: Path) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type where it has none."""
-    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    """An error's message on one line, shortened; its type where it has none."""
+    return " ".join(str(error).split())[:MESSAGE_CHARS] or type(error).__name__
 
 
 def _content_of(head: bytes) -> str | None:

@@ -29,7 +29,7 @@ from pcorr_assets.text.files import (
 )
 
 if TYPE_CHECKING:
-    from pcorr_assets.config import Sample
+    from pcorr_assets.config.texts import Sample, TextSource
 
 DATASET_BATCH_ROWS = 64
 
@@ -83,12 +83,10 @@ def _open_rows(
     if sample.files:
         for path in expand_globs(sample.files):
             yield from iter_file(path, columns, optional)
-    elif sample.saved is not None:
-        dataset = _open_saved(Path(sample.saved), sample.split)
-        yield from _dataset_rows(dataset, columns, optional, str(sample.saved))
-    elif sample.dataset is not None:
-        dataset = _open_hub(sample)
-        yield from _dataset_rows(dataset, columns, optional, f"dataset {sample.dataset!r}")
+    elif sample.saved is not None or sample.dataset is not None:
+        dataset = open_dataset(sample, streaming=sample.subsample_ratio < 1)
+        where = f"dataset {sample.dataset!r}" if sample.saved is None else str(sample.saved)
+        yield from _dataset_rows(dataset, columns, optional, where)
     else:
         raise PcorrError(
             "the sample has no text source: give it one of dataset, files or saved "
@@ -96,33 +94,36 @@ def _open_rows(
         )
 
 
-def _open_saved(folder: Path, split: str) -> Any:
+def open_dataset(source: TextSource, *, streaming: bool = False) -> Any:
+    """Open the `dataset` or `saved` of a sample or pool: one split, Dataset or IterableDataset.
+
+    `streaming` concerns `dataset` only; a saved folder is memory-mapped. Raises PcorrError if
+    it cannot be opened, or lacks the split (a saved folder without splits has no need of it).
+    """
     import datasets
 
+    if source.saved is None:
+        with explained(f"dataset {source.dataset!r}", _HUB_HELP):
+            return datasets.load_dataset(
+                cast(str, source.dataset),
+                name=source.name,
+                split=source.split,
+                revision=source.revision,
+                streaming=streaming,
+            )
+    folder = Path(source.saved)
     if not folder.is_dir():
         raise PcorrError(f"{folder}: no such folder; expected one of datasets.save_to_disk")
-    with _explained(f"{folder}", "expected a folder that datasets.save_to_disk wrote"):
+    with explained(str(folder), "expected a folder that datasets.save_to_disk wrote"):
         dataset = datasets.load_from_disk(str(folder))
     if not isinstance(dataset, datasets.DatasetDict):
         return dataset
-    if split not in dataset:
+    if source.split not in dataset:
         raise PcorrError(
-            f"{folder}: no split {split!r}; it has {', '.join(map(str, dataset))}: set `split`"
+            f"{folder}: no split {source.split!r}; it has {', '.join(map(str, dataset))}: "
+            "set `split`"
         )
-    return dataset[split]
-
-
-def _open_hub(sample: Sample) -> Any:
-    import datasets
-
-    with _explained(f"dataset {sample.dataset!r}", _HUB_HELP):
-        return datasets.load_dataset(
-            cast(str, sample.dataset),
-            name=sample.name,
-            split=sample.split,
-            revision=sample.revision,
-            streaming=sample.subsample_ratio < 1,
-        )
+    return dataset[source.split]
 
 
 def _dataset_rows(
@@ -133,7 +134,7 @@ def _dataset_rows(
     if dataset.column_names is not None:
         require_columns(dataset.column_names, columns, where)
         dataset = dataset.select_columns(wanted_columns(columns, optional, dataset.column_names))
-    with _explained(where, _HUB_HELP):
+    with explained(where, _HUB_HELP):
         for table in dataset.with_format("arrow").iter(batch_size=DATASET_BATCH_ROWS):
             require_columns(table.column_names, columns, where)
             present = wanted_columns(columns, optional, table.column_names)
@@ -141,7 +142,7 @@ def _dataset_rows(
 
 
 @contextmanager
-def _explained(what: str, help_text: str) -> Iterator[None]:
+def explained(what: str, help_text: str) -> Iterator[None]:
     """Turn what `datasets` raises for unreadable data into a PcorrError that helps."""
     from datasets.exceptions import DatasetsError
 

@@ -74,11 +74,15 @@ def count_unit_tokens(
     return counts
 
 
-def read_unit_tokens(path: Path, units: Collection[str]) -> dict[str, int]:
+def read_unit_tokens(
+    path: Path, units: Collection[str], known: Collection[str] | None = None
+) -> dict[str, int]:
     """Read a CSV file `unit,token_count`: the tokens of each unit in the real pool.
 
     Args:
-        units: all units of the sample at the level in question.
+        units: those that need a count.
+        known: all units of the sample at the level in question, where `units` lacks some
+            (None: `units` are all); the file may list these as well.
 
     Returns unit -> tokens, in the order of `units`.
 
@@ -95,9 +99,9 @@ def read_unit_tokens(path: Path, units: Collection[str]) -> dict[str, int]:
             if unit in counts:
                 raise PcorrError(f"{where}: the unit is listed twice: keep one line for it")
             counts[unit] = _parse_count(row["token_count"], where)
-    known = set(units)
+    all_units = set(units) | set(known or ())
     _refuse(
-        [unit for unit in counts if unit not in known],
+        [unit for unit in counts if unit not in all_units],
         f"{path}: units that the sample does not have",
         "check level and spelling, or remove the lines",
     )

@@ -77,6 +77,11 @@ def test_unit_tokens_in_the_order_of_the_units(tmp_path: Path) -> None:
     ]
 
 
+def test_units_that_left_the_matrix_may_be_in_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "a,1", "left,2", "b,3")
+    assert read_unit_tokens(path, ["b", "a"], known=["a", "left", "b"]) == {"b": 3, "a": 1}
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
