@@ -1,0 +1,282 @@
+"""Pools: which shards a pool has, and reading their documents as a stream.
+
+Belongs here: from the `pools` section to shards, and from a shard to documents in their
+order. Does not belong here: scoring them (`scoring`) and choosing among them (`selection`).
+
+A file is one shard; a dataset is cut into shards of 100,000 rows. The key of a shard is
+`pool/slug`, the slug made of the file's path below the fixed part of its glob (or of the
+shard's first row), so that more files make more shards and never rename one.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pcorr_assets.config.keys import to_slug
+from pcorr_assets.errors import PcorrError
+from pcorr_assets.text.cleaning import replace_invalid
+from pcorr_assets.text.files import (
+    Row,
+    batch_to_rows,
+    check_content,
+    expand_globs,
+    file_format,
+    first_line,
+    iter_file,
+    iter_parquet,
+    require_columns,
+)
+
+if TYPE_CHECKING:
+    from pcorr_assets.config import Pool
+
+ROWS_PER_SHARD = 100_000
+DATASET_BATCH_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard of a pool: a file, or rows of a dataset from `first_row` on."""
+
+    key: str
+    pool: str
+    path: Path | None = None
+    first_row: int = 0
+    row_count: int | None = None
+
+    @property
+    def slug(self) -> str:
+        """The key without the pool, which is safe as a file name."""
+        return self.key.split("/", 1)[1]
+
+    @property
+    def where(self) -> str:
+        """How messages name it."""
+        return str(self.path) if self.path is not None else self.key
+
+
+@dataclass(frozen=True)
+class Document:
+    """One document: its text in UTF-8 (invalid Unicode replaced), id and token count.
+
+    `id` is None where the pool has no ids; `token_count` where it has no such column.
+    """
+
+    utf8: bytes
+    id: str | None
+    token_count: int | None
+
+    @property
+    def content_sha256(self) -> str:
+        """Hexadecimal SHA-256 of the text, by which exact duplicates are known."""
+        return hashlib.sha256(self.utf8).hexdigest()
+
+
+def list_shards(name: str, pool: Pool) -> list[Shard]:
+    """The shards of a pool, in the order of its files or rows.
+
+    Raises:
+        PcorrError: a pattern without files, an ending that is not supported, two files
+            that would get one key, or a dataset that cannot be opened.
+    """
+    if pool.files is None:
+        count = _open_dataset(pool).num_rows
+        starts = range(0, count, ROWS_PER_SHARD)
+        return [
+            Shard(
+                f"{name}/rows-{start:012d}", name, None, start, min(ROWS_PER_SHARD, count - start)
+            )
+            for start in starts
+        ]
+    shards: dict[str, Shard] = {}
+    for pattern in pool.files:
+        for path in expand_globs([pattern]):
+            file_format(path)
+            shard = Shard(f"{name}/{to_slug(_below_fixed_part(path, pattern))}", name, path)
+            other = shards.setdefault(shard.key, shard)
+            if other.path is not None and other.path.resolve() != path.resolve():
+                raise PcorrError(
+                    f"pool {name}: the files {other.path} and {path} would both be shard "
+                    f"{shard.key!r}: rename one, or write one glob for both (.../**/*.parquet)"
+                )
+    return list(shards.values())
+
+
+def find_shard(name: str, pool: Pool, key: str) -> Shard:
+    """The shard of that key; PcorrError if the pool has none (any more)."""
+    shards = {shard.key: shard for shard in list_shards(name, pool)}
+    if key not in shards:
+        some = ", ".join(list(shards)[:5]) or "none"
+        raise PcorrError(f"pool {name} has no shard {key!r}; it has {len(shards)}: {some}")
+    return shards[key]
+
+
+def _below_fixed_part(path: Path, pattern: str) -> str:
+    fixed: list[str] = []
+    for part in Path(pattern).parts[:-1]:
+        if glob.has_magic(part):
+            break
+        fixed.append(part)
+    return path.relative_to(Path(*fixed)).as_posix() if fixed else path.as_posix()
+
+
+def iter_documents(shard: Shard, pool: Pool) -> Iterator[list[Document]]:
+    """The documents of a shard in their order, in lists of a few megabytes.
+
+    NULL is an empty text. Without an `id_column` in the data documents have no id, unless
+    the configuration names the column, which then must be there.
+
+    Raises:
+        PcorrError: a missing text, id or token-count column, a text that is no string, a
+            token count that is no whole number, or a file that is truncated or not what
+            its ending says; it names the file and row.
+    """
+    row_number = 0
+    for rows in iter_rows(shard, pool, _columns(shard, pool)):
+        if row_number == 0:
+            _require(rows, pool, shard)
+        yield [_document(row, pool, shard, row_number + i) for i, row in enumerate(rows)]
+        row_number += len(rows)
+
+
+def iter_rows(
+    shard: Shard, pool: Pool, columns: Sequence[str] | None = None
+) -> Iterator[list[Row]]:
+    """Rows of a shard as dicts (None: all columns)."""
+    if shard.path is None:
+        for table in iter_tables(shard, pool, columns):
+            yield from (batch_to_rows(b, shard.where) for b in table.to_batches())
+    elif file_format(shard.path)[0] == "parquet":
+        yield from iter_file(shard.path, columns)
+    else:
+        # JSON objects are read whole anyway, and may lack what others have.
+        yield from iter_file(shard.path)
+
+
+def has_schema(shard: Shard) -> bool:
+    """Has the shard Arrow types of its own (Parquet, datasets), unlike JSON Lines?"""
+    return shard.path is None or file_format(shard.path)[0] == "parquet"
+
+
+def iter_tables(
+    shard: Shard, pool: Pool, columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """Rows of a shard that `has_schema` as Arrow tables, types unchanged."""
+    if shard.path is not None:
+        for batch in iter_parquet(shard.path, columns):
+            yield pa.Table.from_batches([batch])
+        return
+    dataset = _open_dataset(pool)
+    if columns is not None:
+        dataset = dataset.select_columns(list(columns))
+    stop = shard.first_row + (shard.row_count or 0)
+    if stop > dataset.num_rows:
+        raise PcorrError(
+            f"{shard.key}: the dataset has {dataset.num_rows:,} rows, the shard ends at {stop:,}: "
+            "it was changed; score the pool again"
+        )
+    arrow = dataset.with_format("arrow")
+    for start in range(shard.first_row, stop, DATASET_BATCH_ROWS):
+        yield arrow[start : min(start + DATASET_BATCH_ROWS, stop)]
+
+
+def _columns(shard: Shard, pool: Pool) -> list[str] | None:
+    if not has_schema(shard):
+        return None
+    if shard.path is None:
+        names = _open_dataset(pool).column_names
+    else:
+        check_content(shard.path)
+        try:
+            names = pq.read_schema(shard.path).names
+        except (pa.ArrowException, OSError) as error:
+            raise PcorrError(
+                f"{shard.path}: cannot be read as Parquet, it is probably truncated or damaged: "
+                f"copy or download it again ({first_line(error)})"
+            ) from error
+    required = _required_columns(pool)
+    require_columns(names, required, shard.where)
+    optional = [pool.id_column] if pool.id_column in names else []
+    return list(dict.fromkeys([*required, *optional]))
+
+
+def _required_columns(pool: Pool) -> list[str]:
+    columns = [pool.text_column]
+    if "id_column" in pool.model_fields_set:
+        columns.append(pool.id_column)
+    if pool.token_count_column is not None:
+        columns.append(pool.token_count_column)
+    return columns
+
+
+def _require(rows: Sequence[Row], pool: Pool, shard: Shard) -> None:
+    require_columns(
+        dict.fromkeys(k for row in rows for k in row), _required_columns(pool), shard.where
+    )
+
+
+def _document(row: Row, pool: Pool, shard: Shard, number: int) -> Document:
+    text = row.get(pool.text_column)
+    if text is not None and not isinstance(text, str):
+        raise PcorrError(
+            f"{shard.where}, row {number:,}: {pool.text_column!r} is {type(text).__name__}, not "
+            "text: name the column that holds the text (text_column)"
+        )
+    identity = row.get(pool.id_column)
+    return Document(
+        replace_invalid(text or "")[1],
+        None if identity is None else replace_invalid(str(identity))[0],
+        None if pool.token_count_column is None else _count(row, pool, shard, number),
+    )
+
+
+def _count(row: Row, pool: Pool, shard: Shard, number: int) -> int:
+    value = row.get(str(pool.token_count_column))
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, float) and value >= 0 and value.is_integer():
+        return int(value)
+    raise PcorrError(
+        f"{shard.where}, row {number:,}: {pool.token_count_column!r} is {value!r}, expected a "
+        "whole number of tokens: mend it, or leave token_count_column out and set "
+        "selection.tokenizer"
+    )
+
+
+def _open_dataset(pool: Pool) -> Any:
+    import datasets
+
+    if pool.saved is not None:
+        with _explained(str(pool.saved), "expected a folder that datasets.save_to_disk wrote"):
+            found = datasets.load_from_disk(str(pool.saved))
+        if not isinstance(found, datasets.DatasetDict):
+            return found
+        if pool.split not in found:
+            raise PcorrError(
+                f"{pool.saved}: no split {pool.split!r}; it has {', '.join(map(str, found))}: "
+                "set `split`"
+            )
+        return found[pool.split]
+    with _explained(f"dataset {pool.dataset!r}", "check name, split and access to the hub"):
+        return datasets.load_dataset(
+            str(pool.dataset), name=pool.name, split=pool.split, revision=pool.revision
+        )
+
+
+@contextmanager
+def _explained(what: str, help_text: str) -> Iterator[None]:
+    from datasets.exceptions import DatasetsError
+
+    try:
+        yield
+    except (OSError, ValueError, DatasetsError, pa.ArrowException) as error:
+        raise PcorrError(f"{what}: cannot be opened ({first_line(error)}); {help_text}") from error

@@ -1,0 +1,260 @@
+"""Selected documents as files for a training run, shard by shard, with a manifest.
+
+Belongs here: copying the selected documents with their original columns, the table
+`selections`, the manifest, and going on after an interruption. Does not belong here:
+which documents (`selection`).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from pcorr_assets.config.keys import to_slug
+from pcorr_assets.filters.model import FASTTEXT_EPSILON
+from pcorr_assets.filters.pools import Shard
+from pcorr_assets.filters.selected import SCORE, SelectedRows
+from pcorr_assets.filters.selection import OpenSelection, select_documents
+from pcorr_assets.progress import Progress
+from pcorr_assets.warehouse import Warehouse
+from pcorr_assets.warehouse.files import atomic_path, sha256_file, write_text
+from pcorr_assets.warehouse.store import content_hash
+
+if TYPE_CHECKING:
+    from pcorr_assets.config import Pool
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+PART_SUFFIX = ".part.json"
+BYTES_PER_GROUP = 32 << 20
+
+
+@dataclass(frozen=True)
+class SelectedData:
+    """What was written: the folder, its manifest as a dict, and how many shards of it were
+    there already from an interrupted run."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    reused_shard_count: int
+
+
+def write_selected(
+    warehouse: Warehouse,
+    pool_name: str,
+    pool: Pool,
+    target: str,
+    shards: list[Shard],
+    *,
+    config: Mapping[str, Any] | None = None,
+    run_id: str | None = None,
+) -> SelectedData:
+    """Select the documents of a pool for a target and write them out.
+
+    Files go to `<home>/selected/<pool>/<target>/<slug>.<format>`, one for each shard with
+    selected documents, in the shard's order, with the original columns and `score`
+    (`pcorr_score` if the pool has a column of that name). Each file appears whole; a run
+    that was interrupted goes on with the shards that are missing. `manifest.json` and the
+    table `selections` are written last, files of an earlier selection then removed.
+
+    Args:
+        shards: all shards of the pool.
+        config: the settings to note in the manifest; run_id: the run's.
+
+    Raises:
+        PcorrError: as `select_documents`; a shard changed since it was scored.
+    """
+    folder = warehouse.home / "selected" / to_slug(pool_name) / to_slug(target)
+    folder.mkdir(parents=True, exist_ok=True)
+    keys = [shard.key for shard in shards]
+    with select_documents(warehouse, pool_name, pool, target, keys) as selection:
+        writer = _ShardWriter(folder, pool, selection, _fingerprint(warehouse, selection, target))
+        parts = []
+        with (
+            Progress(f"write {pool_name} for {target}", total=len(shards), unit="shards") as done,
+            warehouse.writer("selections", (pool_name, target)) as table,
+        ):
+            for shard in shards:
+                documents = selection.documents(shard.key)
+                if documents.num_rows:
+                    parts.append(writer.write(shard, documents))
+                    table.write(_selection_rows(documents, pool_name, target, shard.key))
+                done.update()
+            manifest = _manifest(selection, pool_name, pool, target, parts, config, run_id)
+            table.metadata["manifest"] = str(folder / MANIFEST)
+            write_text(folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+    _remove_others(folder, {part["file"] for part in parts})
+    return SelectedData(folder, manifest, writer.reused_count)
+
+
+def _fingerprint(warehouse: Warehouse, selection: OpenSelection, target: str) -> str:
+    """Changes whenever other documents, scores or files could come out."""
+    partitions = [warehouse.path("pool_scores", key, target) for key in selection.shards]
+    stats = [path.stat() for path in partitions]
+    return content_hash(
+        json.dumps(asdict(selection.summary), sort_keys=True),
+        *(
+            f"{path}:{stat.st_size}:{stat.st_mtime_ns}"
+            for path, stat in zip(partitions, stats, strict=True)
+        ),
+    )
+
+
+def _selection_rows(documents: pa.Table, pool: str, target: str, shard: str) -> pa.Table:
+    rows = documents.select(["document_id", "score", "token_count", "is_boundary"])
+    for name, value in (("pool", pool), ("target", target), ("shard", shard)):
+        rows = rows.append_column(name, pa.array([value] * rows.num_rows, pa.string()))
+    return rows
+
+
+class _ShardWriter:
+    """Writes the selected documents of one shard after the other into `folder`."""
+
+    def __init__(
+        self, folder: Path, pool: Pool, selection: OpenSelection, fingerprint: str
+    ) -> None:
+        self.reused_count = 0
+        self._folder = folder
+        self._pool = pool
+        self._fingerprint = fingerprint
+
+    def write(self, shard: Shard, documents: pa.Table) -> dict[str, Any]:
+        """The manifest's entry of the shard's file, which is there afterwards."""
+        path = self._folder / f"{shard.slug}.{self._pool.format}"
+        note = path.with_name(f"{path.name}{PART_SUFFIX}")
+        if entry := self._finished(path, note):
+            self.reused_count += 1
+            return entry
+        source = SelectedRows(shard, self._pool, documents)
+        with atomic_path(path) as temporary:
+            if self._pool.format == "parquet":
+                column = _write_parquet(source, temporary)
+            else:
+                column = _write_json_lines(source, temporary, self._pool.format)
+            entry = {
+                "file": path.name,
+                "shard": shard.key,
+                "source": shard.where,
+                "documents": documents.num_rows,
+                "tokens": sum(documents["token_count"].to_pylist()),
+                "bytes": temporary.stat().st_size,
+                "sha256": sha256_file(temporary),
+                "score_column": column,
+            }
+        write_text(note, json.dumps({"selection": self._fingerprint, "entry": entry}))
+        return entry
+
+    def _finished(self, path: Path, note: Path) -> dict[str, Any] | None:
+        if not (path.is_file() and note.is_file()):
+            return None
+        found = json.loads(note.read_text(encoding="utf-8"))
+        entry = found["entry"]
+        if found["selection"] != self._fingerprint or sha256_file(path) != entry["sha256"]:
+            return None
+        return entry
+
+
+def _write_parquet(source: SelectedRows, path: Path) -> str:
+    import pyarrow.parquet as pq
+
+    tables = source.tables()
+    waiting = [next(tables)]
+    schema = waiting[0].schema
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for table in tables:
+            waiting.append(table.cast(schema))
+            if sum(part.nbytes for part in waiting) >= BYTES_PER_GROUP:
+                writer.write_table(pa.concat_tables(waiting))
+                waiting = []
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting))
+    return schema.names[-1]
+
+
+def _write_json_lines(source: SelectedRows, path: Path, kind: str) -> str:
+    column = SCORE
+    # Whether a row far down has a column of that name shows only when it comes.
+    while not _try_json_lines(source, path, kind, column):
+        column = f"pcorr_{column}"
+    return column
+
+
+def _try_json_lines(source: SelectedRows, path: Path, kind: str, column: str) -> bool:
+    """Write the rows with `column` for the score; False if a row has such a column."""
+    with _text_file(path, compressed=kind.endswith(".zst")) as file:
+        for rows, scores in source.rows():
+            for row, score in zip(rows, scores, strict=True):
+                if column in row:
+                    return False
+                # Lone surrogates are escaped, so what is written is always valid UTF-8.
+                line = json.dumps({**row, column: score}, ensure_ascii=False, default=_json_value)
+                file.write(line.encode("utf-8", "backslashreplace") + b"\n")
+    return True
+
+
+def _json_value(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    return str(value)
+
+
+@contextmanager
+def _text_file(path: Path, *, compressed: bool) -> Iterator[io.BufferedIOBase | Any]:
+    with path.open("wb") as file:
+        if not compressed:
+            yield file
+            return
+        import zstandard
+
+        with zstandard.ZstdCompressor(level=3).stream_writer(file, closefd=False) as stream:
+            yield stream
+
+
+def _manifest(
+    selection: OpenSelection,
+    pool_name: str,
+    pool: Pool,
+    target: str,
+    parts: list[dict[str, Any]],
+    config: Mapping[str, Any] | None,
+    run_id: str | None,
+) -> dict[str, Any]:
+    summary = selection.summary
+    warnings = []
+    if summary.is_short:
+        warnings.append(
+            f"the budget is {summary.budget:,} tokens, but the pool holds only "
+            f"{summary.token_count:,}: everything was selected"
+        )
+    return {
+        "pool": pool_name,
+        "sample": pool.sample,
+        "target": target,
+        "format": pool.format,
+        "budget_tokens": summary.budget,
+        **asdict(summary),
+        # What fastText's own predict, and datatrove with it, reports at the threshold.
+        "fasttext_threshold": summary.threshold + FASTTEXT_EPSILON,
+        "warnings": warnings,
+        "files": parts,
+        "config": dict(config or {}),
+        "run_id": run_id,
+    }
+
+
+def _remove_others(folder: Path, kept: set[str]) -> None:
+    """Remove files of an earlier selection, and the notes of finished shards."""
+    for path in folder.iterdir():
+        if path.is_file() and path.name != MANIFEST and path.name not in kept:
+            if path.name.startswith("."):
+                continue
+            path.unlink()
