@@ -98,18 +98,18 @@ def refuse_constant_errors(errors: Floats, target_names: Sequence[str] | None = 
 def refuse_nonfinite_matrix(X: np.ndarray, rows: NDArray[np.intp], block_texts: int) -> None:
     """Raise the refusal of NaN and infinite entries of `X[rows]`, with number and place.
 
-    Reads the matrix in blocks of `block_texts` columns. Places are row and column of `X`.
+    Reads the matrix in blocks of `block_texts` columns. `rows` ascend; places are those in `X`.
     """
     nan_count = infinite_count = 0
     first: tuple[int, int] | None = None
     for start in range(0, X.shape[1], block_texts):
-        block = X[:, start : start + block_texts][np.unique(rows)].astype(np.float64)
+        block = X[:, start : start + block_texts][rows].astype(np.float64)
         bad = ~np.isfinite(block)
         if bad.any():
             nan_count += int(np.isnan(block).sum())
             infinite_count += int(np.isinf(block).sum())
             row, column = (int(index) for index in np.argwhere(bad)[0])
-            place = (int(np.unique(rows)[row]), start + column)
+            place = (int(rows[row]), start + column)
             first = place if first is None else min(first, place)
     assert first is not None
     raise PcorrError(

@@ -128,10 +128,10 @@ def estimate_all(
     names = _known_estimators(estimators)
     matrix = as_matrix(X)
     errors = as_errors(Y, matrix.shape[0], target_names)
-    chosen = np.arange(matrix.shape[0]) if rows is None else _checked_rows(rows, matrix.shape[0])
+    chosen, counts = _distinct_rows(rows, matrix.shape[0])
     errors = np.ascontiguousarray(errors[:, chosen])
     refuse_constant_errors(errors, target_names)
-    targets = _Targets(errors)
+    targets = _Targets(errors, counts)
     results = {name: np.empty((matrix.shape[1], errors.shape[0])) for name in names}
     for start, block in _blocks(matrix, None if rows is None else chosen):
         if not np.isfinite(block).all():
@@ -146,20 +146,31 @@ def estimate_all(
 
 
 class _Targets:
-    """Errors (T, N) and what the estimators need of them, made once."""
+    """Errors (T, K) of K different LLMs, and what the estimators need of them, made once.
 
-    def __init__(self, errors: Floats) -> None:
-        self.errors = errors
-        self.centred = centred_ranks(errors)
-        self.weights = self.centred.astype(np.float64)
-        self.norms = np.einsum("tn,tn->t", self.weights, self.weights)
+    `counts` (K,) says how often each LLM counts, or None for once each; `count` is their
+    sum N. `weights` are the centred ranks, times counts.
+    """
+
+    def __init__(self, errors: Floats, counts: NDArray[np.intp] | None) -> None:
+        self.counts = counts
+        self.multiplicity = np.ones(errors.shape[1]) if counts is None else counts.astype(float)
+        self.count = int(self.multiplicity.sum())
+        self.errors = errors * self.multiplicity
+        self.centred = centred_ranks(errors, counts)
+        self.weights = self.centred * self.multiplicity
+        self.norms = np.einsum("tk,tk->t", self.weights, self.centred.astype(np.float64))
+
+    def exact_type(self, largest_sum: int) -> type[np.floating]:
+        """The cheapest type in which integer sums up to this one are exact."""
+        return np.float32 if largest_sum < _EXACT_IN_FLOAT32 else np.float64
 
 
 def _estimate_block(
     block: np.ndarray, targets: _Targets, names: tuple[str, ...]
 ) -> Iterator[tuple[str, Floats]]:
-    """Estimates (T, B) of a block of texts (B, N)."""
-    count = block.shape[1]
+    """Estimates (T, B) of a block of texts (B, K)."""
+    count = targets.count
     pair_scale = 1 / (count * (count - 1))
     if "product" in names:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -172,48 +183,50 @@ def _estimate_block(
             yield "sign", times(targets.weights, shifted.T) * (2 * pair_scale)
     if _RANKED.isdisjoint(names):
         return
-    centred = centred_ranks(block)
+    centred = centred_ranks(block, targets.counts)
     if "sign_sign" in names:
-        yield "sign_sign", _concordance(centred, targets.centred) * (2 * pair_scale)
+        yield "sign_sign", _concordance(centred, targets) * (2 * pair_scale)
     if "sign_cdf" in names or "spearmanr" in names:
-        exact = np.float32 if count**3 < _EXACT_IN_FLOAT32 else np.float64
+        exact = targets.exact_type(count**3)
         ranks = centred.astype(exact)
         inner = times(targets.weights.astype(exact), ranks.T).astype(np.float64)
         if "sign_cdf" in names:
             yield "sign_cdf", inner * (pair_scale / count)
         if "spearmanr" in names:
-            norms = np.einsum("bn,bn->b", ranks, ranks).astype(np.float64)
+            multiplicity = targets.multiplicity.astype(exact)[np.newaxis]
+            norms = times(multiplicity, np.square(ranks).T).astype(np.float64)
             scale = np.sqrt(targets.norms[:, np.newaxis] * norms)
             correlation = np.zeros_like(inner)
             np.divide(inner, scale, out=correlation, where=scale > 0)
             yield "spearmanr", np.clip(correlation, -1, 1, out=correlation)
 
 
-def _concordance(
-    centred: NDArray[np.signedinteger], target_centred: NDArray[np.signedinteger]
-) -> Floats:
-    """Concordant minus discordant pairs, (T, B), of texts (B, N) and targets (T, N).
+def _concordance(centred: NDArray[np.signedinteger], targets: _Targets) -> Floats:
+    """Concordant minus discordant pairs, (T, B), of texts (B, K) and T targets.
 
     Comparisons of small integers pair by pair, then a matrix product of signs for all
     targets at once: exact, and faster than counting inversions by sorting.
     """
-    texts = np.ascontiguousarray(centred.T)
-    targets = np.ascontiguousarray(target_centred.T)
-    later, earlier = np.tril_indices(texts.shape[0], -1)
-    total = np.zeros((targets.shape[1], texts.shape[1]))
-    step = max(_PAIRS_AT_ONCE, _BLOCK_ENTRIES // texts.shape[1])
+    exact = targets.exact_type(targets.count**2)
+    by_llm = np.ascontiguousarray(centred.T)
+    errors_by_llm = np.ascontiguousarray(targets.centred.T)
+    later, earlier = np.tril_indices(by_llm.shape[0], -1)
+    pair_counts = targets.multiplicity[later] * targets.multiplicity[earlier]
+    total = np.zeros((errors_by_llm.shape[1], by_llm.shape[1]))
+    step = max(_PAIRS_AT_ONCE, _BLOCK_ENTRIES // by_llm.shape[1])
     for start in range(0, later.size, step):
-        g, k = later[start : start + step], earlier[start : start + step]
-        text_signs = _signs(texts[g], texts[k])
-        target_signs = np.ascontiguousarray(_signs(targets[g], targets[k]).T)
-        total += times(target_signs, text_signs)
+        pairs = slice(start, start + step)
+        g, k = later[pairs], earlier[pairs]
+        text_signs = _signs(by_llm[g], by_llm[k]).astype(exact)
+        error_signs = _signs(errors_by_llm[g], errors_by_llm[k]).T * pair_counts[pairs]
+        total += times(error_signs.astype(exact), text_signs)
     return total
 
 
-def _signs(a: np.ndarray, b: np.ndarray) -> NDArray[np.float32]:
-    greater = np.greater(a, b).view(np.int8)
-    greater -= np.less(a, b).view(np.int8)
-    return greater.astype(np.float32)
+def _signs(a: np.ndarray, b: np.ndarray) -> NDArray[np.int8]:
+    signs = np.greater(a, b).view(np.int8)
+    signs -= np.less(a, b).view(np.int8)
+    return signs
 
 
 def _blocks(matrix: np.ndarray, rows: NDArray[np.intp] | None) -> Iterator[tuple[int, np.ndarray]]:
@@ -241,14 +254,20 @@ def _known_estimators(estimators: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def _checked_rows(rows: ArrayLike, llm_count: int) -> NDArray[np.intp]:
+def _distinct_rows(
+    rows: ArrayLike | None, llm_count: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp] | None]:
+    """The different rows, and how often each counts (None: all once)."""
+    if rows is None:
+        return np.arange(llm_count), None
     chosen = np.asarray(rows)
     if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
         raise PcorrError("rows must be a vector of row numbers")
     check_llm_count(chosen.size)
     if chosen.min() < 0 or chosen.max() >= llm_count:
         raise PcorrError(f"rows must be within 0 to {llm_count - 1}")
-    return chosen.astype(np.intp)
+    distinct, counts = np.unique(chosen, return_counts=True)
+    return distinct.astype(np.intp), counts if (counts > 1).any() else None
 
 
 def _refuse_overflow(values: Floats, name: str) -> None:

@@ -18,25 +18,46 @@ from numpy.typing import ArrayLike, NDArray
 from pcorr_assets.stats.checks import Floats, as_vector
 
 
-def centred_ranks(rows: np.ndarray) -> NDArray[np.signedinteger]:
-    """Centred ranks within each row of a finite (B, N) array, in the smallest integer type.
+def centred_ranks(
+    rows: np.ndarray, counts: NDArray[np.intp] | None = None
+) -> NDArray[np.signedinteger]:
+    """Centred ranks within each row of a finite (B, K) array, in the smallest integer type.
 
-    O(B N log N) with a few arrays of the size of the input beside it.
+    Args:
+        rows: (B, K) values.
+        counts: (K,) how often each column counts, 1 by default: the ranks are those in
+            the multiset of N = sum(counts) values.
+
+    Returns:
+        (B, K) integers within -(N-1) and N-1. O(B K log K), with a few arrays of the size
+        of the input beside it.
     """
-    count = rows.shape[1]
+    total = rows.shape[1] if counts is None else int(counts.sum())
+    dtype = _integer_type(total)
     order = np.argsort(rows, axis=1)
     ordered = np.take_along_axis(rows, order, axis=1)
-    dtype = _integer_type(count)
-    centred = np.empty(rows.shape, dtype=dtype)
-    in_order = np.broadcast_to(np.arange(1 - count, count, 2, dtype=dtype), rows.shape)
+    if counts is None:
+        through = np.broadcast_to(np.arange(1, total + 1, dtype=dtype), rows.shape)
+        below = np.broadcast_to(np.arange(total, dtype=dtype), rows.shape)
+    else:
+        in_order = counts.astype(dtype)[order]
+        through = np.cumsum(in_order, axis=1, dtype=dtype)
+        below = through - in_order
+    # The difference first: the sum of two counts may be beyond the type.
+    result = through - dtype(total) + below
     starts = ordered[:, 1:] != ordered[:, :-1]
     tied = np.flatnonzero(~starts.all(axis=1))
     if tied.size:
-        in_order = in_order.copy()
-        in_order[tied] = _tied_in_order(starts[tied])
+        first, last = _tie_bounds(starts[tied])
+        result[tied] = (
+            np.take_along_axis(through[tied], last, axis=1)
+            - dtype(total)
+            + np.take_along_axis(below[tied], first, axis=1)
+        )
+    centred = np.empty(rows.shape, dtype=dtype)
     # A flat scatter takes half the time of np.put_along_axis.
-    order += (np.arange(rows.shape[0]) * count)[:, np.newaxis]
-    centred.ravel()[order.ravel()] = in_order.ravel()
+    order += (np.arange(rows.shape[0]) * rows.shape[1])[:, np.newaxis]
+    centred.ravel()[order.ravel()] = result.ravel()
     return centred
 
 
@@ -57,8 +78,11 @@ def rank_correlation(a: ArrayLike, b: ArrayLike) -> float:
     return float(centred[0] @ centred[1]) / squares**0.5 if squares else 0.0
 
 
-def _tied_in_order(starts: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Centred ranks by position, where `starts[:, p]` says that p+1 begins a new value."""
+def _tie_bounds(starts: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """First and last position of the tie at each position of the ordered values.
+
+    `starts[:, p]` says that position p+1 begins a new value.
+    """
     row_count, count = starts.shape[0], starts.shape[1] + 1
     positions = np.arange(count)
     first = np.zeros((row_count, count), dtype=np.intp)
@@ -66,8 +90,7 @@ def _tied_in_order(starts: NDArray[np.bool_]) -> NDArray[np.intp]:
     np.maximum.accumulate(first, axis=1, out=first)
     last = np.full((row_count, count), count - 1, dtype=np.intp)
     last[:, :-1] = np.where(starts, positions[:-1], count - 1)
-    last = np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1]
-    return first + last + (1 - count)
+    return first, np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1]
 
 
 def _integer_type(count: int) -> type[np.signedinteger]:

@@ -23,7 +23,7 @@ def test_ranks_are_scipys_average_ranks(count: int, values: int) -> None:
 def test_rank_correlation_is_scipys_and_zero_for_a_constant() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 9, 40), rng.random(40)
-    assert rank_correlation(a, b) == pytest.approx(scipy.stats.spearmanr(a, b).statistic, abs=1e-14)
+    assert rank_correlation(a, b) == pytest.approx(scipy.stats.spearmanr(a, b)[0], abs=1e-14)
     assert rank_correlation(a, np.ones(40)) == 0
 
 
