@@ -42,15 +42,12 @@ def test_only_defs_import_dagster(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=names(MODULES))
 def test_modules_say_what_belongs_in_them(path: Path) -> None:
-    documentation = ast.get_docstring(ast.parse(path.read_text())) or ""
-    if path.parent == PACKAGE and path.name == "__init__.py":
+    is_data = path.parent.name == "topics" and path.name != "__init__.py"
+    if is_data or (path.parent == PACKAGE and path.name == "__init__.py"):
         return
+    documentation = " ".join((ast.get_docstring(ast.parse(path.read_text())) or "").split())
     assert "Belongs here:" in documentation
-    assert (
-        "Does not\nbelong here:" in documentation
-        or "Does not belong" in documentation
-        or ("not belong here:" in documentation.replace("\n", " "))
-    )
+    assert "not belong here:" in documentation
 
 
 @pytest.mark.parametrize("path", MODULES, ids=names(MODULES))
