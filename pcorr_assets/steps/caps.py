@@ -17,7 +17,7 @@ from pcorr_assets.config import Selection, Settings
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.loading import tokenizer_sha256
 from pcorr_assets.matrix.layout import read_units
-from pcorr_assets.text.token_counts import count_unit_tokens, read_unit_tokens
+from pcorr_assets.text.token_counts import UNIT_COLUMNS, count_unit_tokens, read_unit_tokens
 from pcorr_assets.text.tokenizers import load_tokenizer
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import write_text
@@ -73,7 +73,10 @@ def _token_counts(
 ) -> tuple[dict[str, int] | None, str]:
     source = settings.samples[sample]
     if source.unit_tokens is not None:
-        return read_unit_tokens(source.unit_tokens, units), f"from {source.unit_tokens}"
+        # The file may list units that the NaN mask has since removed from the matrix.
+        known = _all_units(wh, sample, level) if source.is_text else None
+        counts = read_unit_tokens(source.unit_tokens, units, known)
+        return counts, f"from {source.unit_tokens}"
     if not source.is_text:
         return None, "uniform: an imported matrix has no text to count tokens in"
     if selection.tokenizer is None:
@@ -82,6 +85,12 @@ def _token_counts(
         _counted(wh, sample, level, selection.tokenizer),
         f"counted with the tokenizer {selection.tokenizer}",
     )
+
+
+def _all_units(wh: Warehouse, sample: str, level: str) -> list[str]:
+    column = UNIT_COLUMNS[level]
+    units = wh.read("chunks", sample, columns=[column])[column].unique()
+    return units.drop_null().to_pylist()
 
 
 def _counted(wh: Warehouse, sample: str, level: str, tokenizer_name: str) -> dict[str, int]:
