@@ -68,7 +68,7 @@ def l2(estimate: ArrayLike, tau: ArrayLike) -> Floats:
     low, high = 0, descending.size - 1
     while low < high:
         middle = (low + high + 1) // 2
-        if _sum_at(descending[middle], values, caps) <= 1:
+        if _sum_at(descending[middle], values, caps) < 1:
             low = middle
         else:
             high = middle - 1

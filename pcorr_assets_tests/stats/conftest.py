@@ -106,3 +106,15 @@ def _read_csv(path: Path) -> tuple[list[tuple[str, str]], list[str], np.ndarray]
         header, *rows = csv.reader(file)
     columns = [ast.literal_eval(name) for name in header[1:]]
     return columns, [row[0] for row in rows], np.array([row[1:] for row in rows], dtype=float)
+
+
+@pytest.fixture(scope="session")
+def clear_world(make_world: Callable[..., World]) -> World:
+    """A world with so clear a signal that any honest validation says go."""
+    return make_world(1, family_count=14, topic_strength=1.5, error_noise=0.05)
+
+
+@pytest.fixture(scope="session")
+def null_world(make_world: Callable[..., World]) -> World:
+    """A world in which errors follow a general factor, and no text is better than another."""
+    return make_world(2, topic_strength=0.0)

@@ -60,7 +60,7 @@ def test_spearmanr_agrees_with_scipy_on_ties(llm_count: int) -> None:
     y[:2] = [0, 1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", scipy.stats.ConstantInputWarning)
-        expected = [scipy.stats.spearmanr(column, y)[0] for column in X.T]
+        expected = [np.asarray(scipy.stats.spearmanr(column, y))[0] for column in X.T]
     np.testing.assert_allclose(spearmanr(X, y), np.nan_to_num(expected), rtol=0, atol=1e-12)
 
 
@@ -76,7 +76,7 @@ def test_pair_sums_agree_with_brute_force_on_ties(name: str, llm_count: int) -> 
 def test_sign_sign_is_kendalls_tau_without_ties() -> None:
     rng = np.random.default_rng(1)
     X, y = rng.normal(size=(90, 50)), rng.normal(size=90)
-    expected = [scipy.stats.kendalltau(column, y)[0] for column in X.T]
+    expected = [np.asarray(scipy.stats.kendalltau(column, y))[0] for column in X.T]
     np.testing.assert_allclose(sign_sign(X, y), expected, rtol=0, atol=1e-12)
 
 

@@ -46,7 +46,7 @@ def assert_feasible(weights: np.ndarray, tau: np.ndarray) -> None:
 
 
 @given(problems())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_linear_is_feasible_and_optimal(problem: tuple[np.ndarray, np.ndarray]) -> None:
     estimate, tau = problem
     weights = linear(estimate, tau)
@@ -60,7 +60,7 @@ def test_linear_is_feasible_and_optimal(problem: tuple[np.ndarray, np.ndarray]) 
 
 
 @given(problems())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_l2_is_feasible_and_optimal(problem: tuple[np.ndarray, np.ndarray]) -> None:
     estimate, tau = problem
     weights = l2(estimate, tau)
@@ -68,7 +68,7 @@ def test_l2_is_feasible_and_optimal(problem: tuple[np.ndarray, np.ndarray]) -> N
     # KKT: estimate - w is one number c inside, at most c at 0, at least c at the cap.
     shifted = estimate - weights
     tolerance = 1e-11 + 4 * np.finfo(float).eps * np.abs(estimate).max()
-    lower = shifted[weights > 0].min()
+    lower = shifted[weights > 1e-13].min()
     room = weights < tau
     upper = shifted[room].max() if room.any() else -np.inf
     assert upper - lower <= tolerance

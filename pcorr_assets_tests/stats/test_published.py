@@ -1,0 +1,73 @@
+"""The published matrix of 90 LLMs: known top tens, and nothing that deserves a go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from pcorr_assets.stats.estimation import estimate_all
+from pcorr_assets.stats.panel import Panel, make_panel
+from pcorr_assets.stats.verdict import ValidationSettings, judge
+
+QUICK = ValidationSettings(permutations=200)
+TARGETS = (
+    "arc_easy",
+    "piqa",
+    "sciq",
+    "lambada",
+    "lambada_de",
+    "lambada_es",
+    "lambada_it",
+    "lambada_fr",
+)
+
+
+def panel_of(published, errors: np.ndarray) -> Panel:
+    text_count = len(published.units)
+    return make_panel(
+        published.X,
+        errors,
+        np.full(text_count, (1 / text_count) / 0.1),
+        llms=published.llms,
+        families=published.families,
+        identities=published.names,
+    )
+
+
+def test_the_ten_largest_estimates_are_the_published_ones(published, published_data: Path) -> None:
+    text = (published_data / "top_ten_spearmanr.yaml").read_text(encoding="utf-8")
+    top_tens = yaml.safe_load(text)
+    targets = list(top_tens)
+    errors = np.stack([published.targets[target] for target in targets], axis=1)
+    estimates = estimate_all(published.X, errors, ("spearmanr",))["spearmanr"]
+    for column, target in enumerate(targets):
+        top = np.argsort(-estimates[:, column])[:10]
+        assert {published.units[text] for text in top} == set(top_tens[target]), target
+
+
+def test_llm_listed_under_two_families_joins_them(published) -> None:
+    groups = panel_of(published, published.targets["sciq"]).groups
+    joined = [number for number, name in enumerate(groups.names) if "+" in name]
+    assert len(joined) == 1
+    names = [published.names[row] for row in groups.members[joined[0]]]
+    assert names.count("LLM360/Amber") == 2
+    assert len(groups) == len(set(published.families)) - 1
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_no_target_is_a_go(published, target: str) -> None:
+    verdict = judge(panel_of(published, published.targets[target]), settings=QUICK)
+    assert verdict.verdict in ("no-go", "caution")
+    assert verdict.stability is not None
+    assert -0.3 < verdict.stability < 0.5
+    assert verdict.rank_correlation is not None
+    assert 0.8 < verdict.rank_correlation < 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_shuffled_errors_are_no_go(published, seed: int) -> None:
+    errors = np.random.default_rng(seed).permutation(published.targets["sciq"])
+    assert judge(panel_of(published, errors), settings=QUICK).verdict == "no-go"

@@ -1,0 +1,183 @@
+"""Benchmarks of the statistics, beside the published package `perplexity-correlations`.
+
+Belongs here: what is measured, and how. Does not belong here: printing (`scripts/bench.py`).
+Peak memory is measured in a process of its own: `python -m scripts.benchmarks.stats memory D`.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from pcorr_assets.stats.estimation import ESTIMATOR_NAMES, ESTIMATORS, estimate_all
+from pcorr_assets.stats.panel import Panel, make_panel
+from pcorr_assets.stats.projection import PROJECTIONS
+from pcorr_assets.stats.rank_prediction import predict_ranks
+from pcorr_assets.stats.selection_frequency import selection_frequency
+from pcorr_assets.stats.verdict import ValidationSettings, judge
+
+LLM_COUNT = 90
+TARGET_COUNT = 8
+OTHER = "perplexity-correlations"
+
+
+def run(quick: bool = False) -> list[dict]:
+    """Measure everything; `quick` takes matrices a tenth as wide and fewer resamples.
+
+    Returns:
+        One dict for each row: name, ours_seconds, other, other_seconds, ratio (other /
+        ours), note; the last four are None where there is nothing to compare with.
+    """
+    shrink = 10 if quick else 1
+    return [
+        *_estimators(100_000 // shrink),
+        *_projections(100_000 // shrink),
+        _million(1_000_000 // shrink),
+        *_validation(10_000 // shrink, quick),
+    ]
+
+
+def _estimators(text_count: int) -> list[dict]:
+    from perplexity_correlations import estimation as published
+
+    rng = np.random.default_rng(0)
+    X = rng.random((LLM_COUNT, text_count))
+    Y = rng.random((LLM_COUNT, TARGET_COUNT))
+    size = f"N={LLM_COUNT}, D={text_count:,}, float64"
+    theirs_one = {
+        name: _seconds(lambda name=name: getattr(published, name)(X, Y[:, 0]))
+        for name in ESTIMATOR_NAMES
+    }
+
+    def all_published_calls() -> None:
+        for y in Y.T:
+            for name in ESTIMATOR_NAMES:
+                getattr(published, name)(X, y)
+
+    rows = [
+        _row(
+            f"five estimators x {TARGET_COUNT} targets",
+            _seconds(lambda: estimate_all(X, Y), times=3),
+            _seconds(all_published_calls),
+            f"{size}; the aim is a ratio of 20",
+        )
+    ]
+    for name in ESTIMATOR_NAMES:
+        ours = _seconds(lambda name=name: ESTIMATORS[name](X, Y[:, 0]), times=3)
+        rows.append(_row(f"{name}, one target", ours, theirs_one[name], size))
+    return rows
+
+
+def _projections(text_count: int) -> list[dict]:
+    from perplexity_correlations import projection as published
+
+    rng = np.random.default_rng(1)
+    estimate, tau = rng.normal(size=text_count), rng.random(text_count) * 20 / text_count
+    return [
+        _row(
+            f"projection {name}",
+            _seconds(lambda project=project: project(estimate, tau), times=3),
+            _seconds(lambda name=name: getattr(published, name)(estimate, tau)),
+            f"D={text_count:,}",
+        )
+        for name, project in PROJECTIONS.items()
+    ]
+
+
+def _million(text_count: int) -> dict:
+    """Time and peak memory beyond X, in a fresh process."""
+    command = [sys.executable, "-m", "scripts.benchmarks.stats", "memory", str(text_count)]
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=root)
+    measured = json.loads(done.stdout)
+    return _row(
+        f"five estimators x {TARGET_COUNT} targets, float32",
+        measured["seconds"],
+        None,
+        f"N={LLM_COUNT}, D={text_count:,}; peak {measured['gib_beyond_x']:.2f} GiB beyond X "
+        "(results included); the aims are 60 s and 1.5 GiB",
+    )
+
+
+def _measure_memory(text_count: int) -> dict[str, float]:
+    rng = np.random.default_rng(2)
+    X = rng.random((LLM_COUNT, text_count), dtype=np.float32)
+    Y = rng.random((LLM_COUNT, TARGET_COUNT))
+    start = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    results = estimate_all(X, Y)
+    seconds = time.perf_counter() - start
+    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert len(results) == len(ESTIMATOR_NAMES)
+    return {"seconds": seconds, "gib_beyond_x": kibibytes / 2**20}
+
+
+def _validation(text_count: int, quick: bool) -> list[dict]:
+    settings = ValidationSettings(permutations=100) if quick else ValidationSettings()
+    resamples = 20 if quick else settings.bootstrap
+    rows = []
+    for estimator in ("spearmanr", "sign_sign"):
+        panel = _panel(text_count, estimator)
+
+        def everything(panel: Panel = panel) -> None:
+            judge(panel, predict_ranks(panel), settings)
+            selection_frequency(panel, resamples=resamples)
+
+        rows.append(
+            _row(
+                f"verdict and selection frequency, {estimator}",
+                _seconds(everything),
+                None,
+                f"N={LLM_COUNT}, D={text_count:,}, one target, {resamples} resamples (and as "
+                f"many by chance), {settings.halvings} halvings, {settings.permutations} "
+                "permutations; the aim is 60 s",
+            )
+        )
+    return rows
+
+
+def _panel(text_count: int, estimator: str) -> Panel:
+    rng = np.random.default_rng(3)
+    X = (rng.random((LLM_COUNT, text_count)) + rng.random((LLM_COUNT, 1))).astype(np.float32)
+    return make_panel(
+        X,
+        X[:, : text_count // 10].mean(axis=1) + 0.05 * rng.normal(size=LLM_COUNT),
+        np.full(text_count, 10 / text_count),
+        llms=[f"llm-{row}" for row in range(LLM_COUNT)],
+        families=[f"family-{row % 40}" for row in range(LLM_COUNT)],
+        estimator=estimator,
+    )
+
+
+def _row(name: str, ours: float, other: float | None, note: str) -> dict:
+    return {
+        "name": name,
+        "ours_seconds": ours,
+        "other": None if other is None else OTHER,
+        "other_seconds": other,
+        "ratio": None if other is None else other / ours,
+        "note": note,
+    }
+
+
+def _seconds(call: Callable[[], object], times: int = 1) -> float:
+    """The fastest of `times` calls."""
+    measured = []
+    for _ in range(times):
+        start = time.perf_counter()
+        call()
+        measured.append(time.perf_counter() - start)
+    return min(measured)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[1] != "memory":
+        sys.exit("usage: python -m scripts.benchmarks.stats memory TEXT_COUNT")
+    print(json.dumps(_measure_memory(int(sys.argv[2]))))
