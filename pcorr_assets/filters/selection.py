@@ -39,6 +39,8 @@ MEMORY_LIMIT = "2GB"
 THREADS = 2
 BINS_PER_UNIT = 2000
 SMALLEST = 1e-12
+# A little further than the budget, so that some copies do not need a second search.
+FIRST_REACH = 1.05
 
 _LOG_ODDS_BIN = (
     f"CAST(round(ln(greatest(score, {SMALLEST}) / greatest(1 - score, {SMALLEST}))"
@@ -106,26 +108,24 @@ class OpenSelection:
         `token_count`, `content_sha256`, `is_boundary`.
         """
         last = self.summary.boundary
-        condition, values = "true", []
-        if last is not None:
-            condition = "(score > ? OR (score = ? AND content_sha256 <= ?))"
-            values = [last.score, last.score, last.content_sha256]
-        return self._connection.execute(
+        condition = is_boundary = "true"
+        values: dict[str, object] = {"path": str(self._paths[shard])}
+        if last is None:
+            is_boundary = "false"
+        else:
+            condition = "(score > $score OR (score = $score AND content_sha256 <= $hash))"
+            is_boundary = "content_sha256 = $hash"
+            values |= {"score": last.score, "hash": last.content_sha256}
+        return self._connection.sql(
             f"""
             SELECT file_row_number AS row, document_id, score, token_count, content_sha256,
-                   {"content_sha256 = ?" if last else "false"} AS is_boundary
-            FROM read_parquet(?, file_row_number = true) AS scored
-            WHERE token_count > 0 AND {condition} AND NOT EXISTS (
-                SELECT 1 FROM copies
-                WHERE copies.filename = ? AND copies.file_row_number = scored.file_row_number)
+                   {is_boundary} AS is_boundary
+            FROM read_parquet($path, file_row_number = true) AS scored
+            WHERE token_count > 0 AND {condition} AND file_row_number NOT IN (
+                SELECT file_row_number FROM copies WHERE filename = $path)
             ORDER BY file_row_number
             """,
-            [
-                *([last.content_sha256] if last else []),
-                str(self._paths[shard]),
-                *values,
-                str(self._paths[shard]),
-            ],
+            params=values,
         ).to_arrow_table()
 
 
@@ -234,16 +234,8 @@ class _Chooser:
         budget = budget_tokens(pool, tokens)
         lowest, available = self._reach(budget, tokens)
         boundary = self._boundary(budget) if available >= budget else None
-        condition, values = _up_to(boundary)
-        count, selected, threshold = self._row(
-            "SELECT count(*), sum(token_count)::BIGINT, min(score) FROM scored "
-            f"WHERE score >= ? AND {condition}",
-            [lowest, *values],
-        )
-        copies, copy_tokens = self._row(
-            f"SELECT count(*), coalesce(sum(token_count), 0)::BIGINT FROM copies WHERE {condition}",
-            values,
-        )
+        count, selected, threshold = self._taken("scored", boundary, lowest)
+        copies, copy_tokens, _ = self._taken("copies", boundary, lowest)
         return SelectionSummary(
             budget=budget,
             document_count=count - copies,
@@ -260,10 +252,35 @@ class _Chooser:
             token_source=source,
         )
 
+    def _taken(
+        self, table: str, boundary: Boundary | None, lowest: float
+    ) -> tuple[int, int, float]:
+        """Documents and tokens up to the boundary, and the lowest score among them."""
+        # Only the few documents that tie with the boundary need their hashes read.
+        found = (
+            [
+                ("score > ?", [boundary.score]),
+                ("score = ? AND content_sha256 <= ?", [boundary.score, boundary.content_sha256]),
+            ]
+            if boundary
+            else []
+        )
+        found = found or [("score >= ?", [lowest])]
+        rows = [
+            self._row(
+                "SELECT count(*), coalesce(sum(token_count), 0)::BIGINT, min(score) "
+                f"FROM {table} WHERE {condition}",
+                values,
+            )
+            for condition, values in found
+        ]
+        scores = [score for _, _, score in rows if score is not None]
+        return sum(r[0] for r in rows), sum(r[1] for r in rows), min(scores, default=lowest)
+
     def _reach(self, budget: int, pool_tokens: int) -> tuple[float, int]:
         """A score from which on there are at least `budget` tokens without the copies (or
         the lowest score of all), and how many there are. Fills the table `copies`."""
-        wanted = budget
+        wanted = math.ceil(FIRST_REACH * budget)
         while True:
             lowest, found = self._row(
                 """SELECT min(low), sum(tokens)::BIGINT FROM (
@@ -306,7 +323,8 @@ class _Chooser:
         low, high, above = self._slice(budget)
         row = self._row(
             """SELECT shard, document_id, score, content_sha256, token_count FROM (
-                SELECT *, sum(token_count) OVER (
+                SELECT shard, document_id, score, content_sha256, token_count,
+                       sum(token_count) OVER (
                     ORDER BY score DESC, content_sha256 ROWS UNBOUNDED PRECEDING) AS reached
                 FROM scored ANTI JOIN copies USING (filename, file_row_number)
                 WHERE scored.score BETWEEN ? AND ?)
@@ -342,13 +360,5 @@ class _Chooser:
         return low, high, int(above)
 
     def _row(self, query: str, values: Sequence[object] = ()) -> tuple:
-        row = self._sql.execute(query, list(values)).fetchone()
-        assert row is not None
+        (row,) = self._sql.execute(query, list(values)).fetchall()
         return row
-
-
-def _up_to(boundary: Boundary | None) -> tuple[str, list[object]]:
-    if boundary is None:
-        return "true", []
-    values: list[object] = [boundary.score, boundary.score, boundary.content_sha256]
-    return "(score > ? OR (score = ? AND content_sha256 <= ?))", values
