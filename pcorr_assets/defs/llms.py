@@ -11,11 +11,11 @@ from typing import Any
 import dagster as dg
 
 from pcorr_assets.config.keys import check_llm_key
+from pcorr_assets.defs.compute import run_job
 from pcorr_assets.defs.metadata import numbers, sentences
 from pcorr_assets.defs.partitions import LLM, SAMPLE, keys_of
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.table_asset import materialised, table_asset
-from pcorr_assets.jobs import evaluate_llm, score_llm
 from pcorr_assets.jobs.description import evaluate_job, score_job
 from pcorr_assets.warehouse import WrittenPartition
 
@@ -45,7 +45,9 @@ def _chunk_bpb(platform: Platform) -> dg.AssetsDefinition:
         keys = keys_of(context.partition_key)
         llm, sample = check_llm_key(keys[LLM]), keys[SAMPLE]
         with platform.lock(context, "chunk_bpb", llm, sample):
-            result = score_llm.run(score_job(platform.settings, sample, llm))
+            job = score_job(platform.settings, sample, llm)
+            spec = platform.settings.llm_spec(llm)
+            result = run_job(context, platform, "chunk_bpb", (llm, sample), job, spec)
         return _materialised(platform, result)
 
     return chunk_bpb
@@ -67,7 +69,9 @@ def _benchmark_errors(platform: Platform) -> dg.AssetsDefinition:
         """The error of one LLM on every configured benchmark, evaluated by lm-eval."""
         llm = check_llm_key(context.partition_key)
         with platform.lock(context, "benchmark_errors", llm):
-            result = evaluate_llm.run(evaluate_job(platform.settings, llm))
+            job = evaluate_job(platform.settings, llm)
+            spec = platform.settings.llm_spec(llm)
+            result = run_job(context, platform, "benchmark_errors", (llm,), job, spec)
         return _materialised(platform, result)
 
     return benchmark_errors

@@ -8,41 +8,14 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.jobs import dispatch
 from pcorr_assets.jobs.description import EVALUATE_LLM, SCORE_LLM
 from pcorr_assets.warehouse.files import write_text
-
-
-class StopRequest:
-    """Remembers that SIGTERM came, as a scheduler sends it before it kills."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        signal.signal(signal.SIGTERM, self._note)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self._asked = True
-
-    def __call__(self) -> bool:
-        return self._asked
-
-
-def run_job(name: str, job: dict[str, Any]) -> dict[str, Any]:
-    """Run the job of that name; only scoring can stop early, at a batch boundary."""
-    if name == SCORE_LLM:
-        from pcorr_assets.jobs import score_llm
-
-        return score_llm.run(job, StopRequest())
-    from pcorr_assets.jobs import evaluate_llm
-
-    return evaluate_llm.run(job)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,7 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        result = run_job(options.name, json.loads(options.job.read_text(encoding="utf-8")))
+        job = json.loads(options.job.read_text(encoding="utf-8"))
+        result = dispatch.run({**job, "job": options.name}, _stop_request(options.name))
     except PcorrError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -64,6 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         write_text(options.result, text)
     return 0
+
+
+def _stop_request(name: str) -> Callable[[], bool]:
+    """A signal stops jobs that can stop cleanly, and ends the others at once."""
+    return dispatch.StopRequest() if dispatch.stops_cleanly({"job": name}) else dispatch.never
 
 
 if __name__ == "__main__":
