@@ -182,13 +182,13 @@ def _write_pages(
 
 
 def _shares_of_domains(pages: list[Page]) -> dict[str, dict[str, float]]:
-    size: dict[str, Counter[str]] = {}
+    size: dict[str, dict[str, float]] = {}
     for page in pages:
         byte_count = len(page.text.encode())
-        counter = size.setdefault(page.domain, Counter())
+        of_domain = size.setdefault(page.domain, {})
         for topic, share in page.shares.items():
-            counter[topic] += share * byte_count
+            of_domain[topic] = of_domain.get(topic, 0.0) + share * byte_count
     return {
-        domain: {topic: count / counter.total() for topic, count in counter.items()}
-        for domain, counter in size.items()
+        domain: {topic: count / sum(of_domain.values()) for topic, count in of_domain.items()}
+        for domain, of_domain in size.items()
     }

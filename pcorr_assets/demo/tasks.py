@@ -113,13 +113,17 @@ def write_tasks(folder: Path, topics: tuple[str, ...], seed: int) -> None:
         rng = Random(f"{seed}/order/{name}")
         rows = [_choice_row(item, rng) for item in items[:ITEM_COUNT]]
         _write_task(folder, choice, _CHOICE_TASK, rows)
-        rows = [{"context": item.context, "word": item.word} for item in items[ITEM_COUNT:]]
+        rows = [_last_word_row(item) for item in items[ITEM_COUNT:]]
         _write_task(folder, last_word, _LAST_WORD_TASK, rows)
 
 
 def _choice_row(item: Item, rng: Random) -> dict[str, object]:
     choices = rng.sample([item.word, *item.others], CHOICE_COUNT)
     return {"context": item.context, "choices": choices, "label": choices.index(item.word)}
+
+
+def _last_word_row(item: Item) -> dict[str, object]:
+    return {"context": item.context, "word": item.word}
 
 
 def _write_task(folder: Path, task: str, template: str, rows: list[dict[str, object]]) -> None:

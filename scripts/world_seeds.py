@@ -1,0 +1,139 @@
+"""How the platform does on demo worlds of several seeds: a Markdown table for the docs.
+
+For each seed the whole chain runs through the plain functions: chunk, score, evaluate,
+matrix, estimate, caps, linear projection, verdict. Beside each target stands a control
+whose errors are the same numbers dealt to the LLMs anew. Worlds are kept in `--folder`
+and continued by the next run.
+
+    python scripts/world_seeds.py --folder /tmp/worlds --seeds 0 1 2 3 4
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from pcorr_assets.config import Settings, load_settings
+from pcorr_assets.demo.world import SAMPLE, World, build_world, topic_weight
+from pcorr_assets.jobs import evaluate_llm, score_llm
+from pcorr_assets.jobs.description import evaluate_job, score_job
+from pcorr_assets.progress import Progress
+from pcorr_assets.stats.verdict import Verdict
+from pcorr_assets.steps.error_vectors import target_error_vector
+from pcorr_assets.steps.estimates import estimate_targets
+from pcorr_assets.steps.matrices import build_matrix
+from pcorr_assets.steps.rank_predictions import validate_targets
+from pcorr_assets.steps.sampling import sampling_distribution
+from pcorr_assets.text.chunked_dataset import chunk_sample
+from pcorr_assets.warehouse import Warehouse
+
+HEADER = (
+    "| seed | target | weight on topic | verdict | delta (90 % interval) | stability "
+    "| held-out rank correlation | permuted: weight | permuted: verdict |"
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One target of one world, with its own errors or with permuted ones."""
+
+    weight: float
+    verdict: Verdict
+
+
+def prepare(folder: Path, seed: int) -> tuple[World, Settings, Warehouse]:
+    """Build the world of `seed` and fill its warehouse up to the matrix."""
+    world = build_world(folder / f"seed-{seed}", seed)
+    settings = load_settings(world.config_path)
+    wh = Warehouse(settings.home)
+    if not wh.exists("chunks", SAMPLE):
+        with wh.writer("chunks", (SAMPLE,)) as writer:
+            chunk_sample(SAMPLE, settings.samples[SAMPLE], writer)
+    keys = list(settings.llm_specs)
+    started = time.monotonic()
+    with Progress(f"seed {seed}: score", total=len(keys), unit="LLMs") as progress:
+        for key in keys:
+            score_llm.run(score_job(settings, SAMPLE, key))
+            progress.update()
+    scored = time.monotonic()
+    with Progress(f"seed {seed}: evaluate", total=len(keys), unit="LLMs") as progress:
+        for key in keys:
+            evaluate_llm.run(evaluate_job(settings, key))
+            progress.update()
+    print(
+        f"seed {seed}: scoring {scored - started:.0f} s, "
+        f"evaluating {time.monotonic() - scored:.0f} s",
+        flush=True,
+    )
+    build_matrix(wh, settings, SAMPLE, keys)
+    return world, settings, wh
+
+
+def outcome(world: World, settings: Settings, wh: Warehouse, target: str) -> Outcome:
+    """Estimate, validate and select for one target from the error vector that is stored."""
+    (estimates,) = estimate_targets(wh, settings, SAMPLE, [target])
+    wh.write("estimates", (SAMPLE, target), estimates.table)
+    (validation,) = validate_targets(wh, settings, SAMPLE, [target])
+    rows = sampling_distribution(wh, settings, SAMPLE, target).table.to_pylist()
+    weights = {row["unit"]: row["weight"] for row in rows}
+    return Outcome(topic_weight(world, target, weights), validation.verdict)
+
+
+def outcomes_of(world: World, settings: Settings, wh: Warehouse, target: str) -> list[Outcome]:
+    """The outcome with the target's own errors, then with permuted ones."""
+    vector = target_error_vector(wh, settings, target, list(settings.llm_specs))
+    table = vector.table
+    rng = np.random.default_rng([world.seed, list(world.targets).index(target)])
+    permuted = pa.array(rng.permutation(table["error"].to_numpy()))
+    column = table.column_names.index("error")
+    found = []
+    for errors in (table, table.set_column(column, table.schema.field("error"), permuted)):
+        wh.write("error_vectors", (target,), errors)
+        found.append(outcome(world, settings, wh, target))
+    wh.write("error_vectors", (target,), table)
+    return found
+
+
+def shown(number: float | None) -> str:
+    """Two decimals, or a dash for what could not be computed."""
+    return "-" if number is None else f"{number:.2f}"
+
+
+def main() -> None:
+    """Print a row for each world and target, then the averages."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    arguments = parser.parse_args()
+    rows: list[tuple[Outcome, Outcome]] = []
+    lines = [HEADER, "|" + "---|" * HEADER.count(" | ") + "---|"]
+    for seed in arguments.seeds:
+        world, settings, wh = prepare(arguments.folder, seed)
+        for target in world.targets:
+            own, permuted = outcomes_of(world, settings, wh, target)
+            rows.append((own, permuted))
+            found = own.verdict
+            lines.append(
+                f"| {seed} | {target} | {own.weight:.2f} | {found.verdict} | {shown(found.delta)} "
+                f"({shown(found.delta_low)} to {shown(found.delta_high)}) "
+                f"| {shown(found.stability)} | {shown(found.rank_correlation)} "
+                f"| {permuted.weight:.2f} | {permuted.verdict.verdict} |"
+            )
+            print(lines[-1], flush=True)
+    weights = [own.weight for own, _ in rows]
+    print("\n" + "\n".join(lines) + "\n")
+    print(
+        f"Weight on the target's topic: mean {np.mean(weights):.3f}, least {min(weights):.3f}; "
+        f"with permuted errors: mean {np.mean([p.weight for _, p in rows]):.3f}. "
+        f"Verdict go: {sum(own.verdict.verdict == 'go' for own, _ in rows)} of {len(rows)}; "
+        f"with permuted errors: {sum(p.verdict.verdict == 'go' for _, p in rows)}."
+    )
+
+
+if __name__ == "__main__":
+    main()
