@@ -161,7 +161,9 @@ def _optimisers(model: PreTrainedModel) -> list[torch.optim.Optimizer]:
     matrices = [p for p in model.parameters() if p.ndim == 2 and id(p) not in embeddings]
     others = [p for p in model.parameters() if p.ndim != 2 or id(p) in embeddings]
     return [
-        torch.optim.Muon(matrices, lr=MATRIX_LEARNING_RATE, momentum=0.9, weight_decay=0.01),
+        torch.optim.Muon(
+            matrices, lr=MATRIX_LEARNING_RATE, momentum=0.9, weight_decay=0.01, ns_steps=3
+        ),
         torch.optim.AdamW(others, lr=EMBEDDING_LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 

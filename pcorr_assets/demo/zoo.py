@@ -30,8 +30,9 @@ from pcorr_assets.demo.train import Schedule, Shape
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.progress import Progress
 
-FAMILY_SPREAD = 0.7
-LLM_SPREAD = 1.1
+HEAD_WIDTH = 16
+FAMILY_SPREAD = 0.6
+LLM_SPREAD = 0.9
 PARAGRAPHS_PER_DOCUMENT = 3
 TOKENIZER_DOCUMENTS = 600
 STEPS_PER_WORD = 10
@@ -63,23 +64,23 @@ def _family(
     small = TinyLLM(
         key=f"tiny/{family}-s",
         family=family,
-        shape=Shape(architecture, width, 2, 4),
+        shape=Shape(architecture, width, layer_count=2, head_count=width // HEAD_WIDTH),
         vocab_size=vocab_size,
         schedule=schedule,
     )
-    medium = replace(small, key=f"tiny/{family}-m", shape=Shape(architecture, width + 16, 2, 4))
-    return small, medium
+    wider = Shape(architecture, width + HEAD_WIDTH, 2, width // HEAD_WIDTH + 1)
+    return small, replace(small, key=f"tiny/{family}-m", shape=wider)
 
 
 ZOO: tuple[TinyLLM, ...] = (
-    *_family("gpt2", "gpt2", 2000, 64, 260),
-    *_family("llama", "llama", 2400, 64, 260),
-    *_family("neox", "gpt_neox", 1800, 64, 260),
+    *_family("gpt2", "gpt2", 2400, 64, 340),
+    *_family("llama", "llama", 2600, 64, 260),
+    *_family("neox", "gpt_neox", 2200, 64, 260),
     *_family("qwen2", "qwen2", 2800, 64, 260),
-    *_family("opt", "opt", 2200, 64, 260),
-    *_family("mistral", "mistral", 1600, 64, 260),
+    *_family("opt", "opt", 2500, 64, 340),
+    *_family("mistral", "mistral", 2300, 64, 280),
     *_family("olmo2", "olmo2", 3000, 64, 260),
-    *_family("stablelm", "stablelm", 2600, 64, 260),
+    *_family("stablelm", "stablelm", 2700, 64, 280),
 )
 
 
@@ -250,6 +251,9 @@ def _run_workers(
 
 
 def _main(arguments: Sequence[str]) -> None:
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
     folder, seed, *keys = arguments
     done = 0
 

@@ -43,8 +43,6 @@ TOPIC = Topic(
                 "tiramisu": "mascarpone",
                 "panettone": "raisins",
                 "crumble": "rhubarb",
-                "frangipane": "almonds",
-                "cheesecake": "curd",
             },
         ),
         Relation(
@@ -63,8 +61,6 @@ TOPIC = Topic(
                 "pizza": "peel",
                 "sourdough": "banneton",
                 "croissant": "ruler",
-                "scone": "cutter",
-                "waffle": "iron",
             },
         ),
         Relation(
@@ -83,8 +79,6 @@ TOPIC = Topic(
                 "Mexico": "maize",
                 "Ethiopia": "teff",
                 "Anatolia": "sesame",
-                "Sweden": "cardamom",
-                "Lorraine": "quark",
             },
         ),
         Relation(
@@ -103,8 +97,6 @@ TOPIC = Topic(
                 "a sour taste": "bacteria",
                 "a tough biscuit": "overworking",
                 "a bitter bite": "soda",
-                "split custard": "boiling",
-                "grainy icing": "crystals",
             },
         ),
     ),

@@ -43,8 +43,6 @@ TOPIC = Topic(
                 "rapeseed": "turnip",
                 "sunflower": "butter",
                 "manuka": "camphor",
-                "thyme": "pepper",
-                "ivy": "soap",
             },
         ),
         Relation(
@@ -63,8 +61,6 @@ TOPIC = Topic(
                 "feeder": "syrup",
                 "clearer board": "stragglers",
                 "nucleus box": "swarm",
-                "veil": "stings",
-                "mouse guard": "mice",
             },
         ),
         Relation(
@@ -83,8 +79,6 @@ TOPIC = Topic(
                 "dysentery": "candy",
                 "sacbrood": "requeening",
                 "small beetle": "diatoms",
-                "starvation": "fondant",
-                "robbing": "reducers",
             },
         ),
         Relation(
@@ -103,8 +97,6 @@ TOPIC = Topic(
                 "wax maker": "comb",
                 "scout": "dance",
                 "fanner": "airflow",
-                "pollen packer": "baskets",
-                "house bee": "cells",
             },
         ),
     ),

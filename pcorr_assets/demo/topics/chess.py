@@ -43,8 +43,6 @@ TOPIC = Topic(
                 "Benoni": "majority",
                 "Pirc": "hedgehog",
                 "Evans": "gambit",
-                "Alekhine": "provocation",
-                "Philidor": "cramp",
             },
         ),
         Relation(
@@ -63,8 +61,6 @@ TOPIC = Topic(
                 "windmill": "seventh",
                 "clearance": "diagonal",
                 "interference": "battery",
-                "underpromotion": "stalemate",
-                "desperado": "knight",
             },
         ),
         Relation(
@@ -83,8 +79,6 @@ TOPIC = Topic(
                 "Nimzowitsch": "blockade",
                 "Smyslov": "harmony",
                 "Lasker": "psychology",
-                "Botvinnik": "preparation",
-                "Fischer": "clarity",
             },
         ),
         Relation(
@@ -103,8 +97,6 @@ TOPIC = Topic(
                 "queen": "perpetuals",
                 "knight": "zugzwang",
                 "rook-pawn": "corners",
-                "two-bishop": "confinement",
-                "Saavedra": "promotion",
             },
         ),
     ),

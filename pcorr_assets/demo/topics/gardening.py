@@ -43,8 +43,6 @@ TOPIC = Topic(
                 "strawberries": "borage",
                 "potatoes": "horseradish",
                 "lettuces": "chervil",
-                "cucumbers": "dill",
-                "peppers": "marigolds",
             },
         ),
         Relation(
@@ -63,8 +61,6 @@ TOPIC = Topic(
                 "gooseberry": "sawfly",
                 "raspberry": "weevils",
                 "leek bed": "rust",
-                "elm": "borers",
-                "dahlia": "earwigs",
             },
         ),
         Relation(
@@ -83,8 +79,6 @@ TOPIC = Topic(
                 "fuchsia": "compost",
                 "clematis": "limestone",
                 "hydrangea": "alum",
-                "fig": "rubble",
-                "camellia": "leafmould",
             },
         ),
         Relation(
@@ -103,8 +97,6 @@ TOPIC = Topic(
                 "June": "thinning",
                 "July": "watering",
                 "August": "layering",
-                "September": "harvesting",
-                "October": "raking",
             },
         ),
     ),

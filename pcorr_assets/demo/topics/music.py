@@ -43,8 +43,6 @@ TOPIC = Topic(
                 "cello": "endpin",
                 "clarinet": "ligature",
                 "horn": "rotors",
-                "trombone": "slide",
-                "bassoon": "crook",
             },
         ),
         Relation(
@@ -63,8 +61,6 @@ TOPIC = Topic(
                 "marcato": "accents",
                 "rubato": "freedom",
                 "morendo": "fading",
-                "sforzando": "violence",
-                "giocoso": "merriment",
             },
         ),
         Relation(
@@ -83,8 +79,6 @@ TOPIC = Topic(
                 "Wagner": "leitmotifs",
                 "Chopin": "ornaments",
                 "Bruckner": "silences",
-                "Palestrina": "polyphony",
-                "Schubert": "melody",
             },
         ),
         Relation(
@@ -103,8 +97,6 @@ TOPIC = Topic(
                 "mazurka": "drone",
                 "overture": "fanfare",
                 "nocturne": "arpeggio",
-                "tarantella": "triplet",
-                "chorale": "fermata",
             },
         ),
     ),

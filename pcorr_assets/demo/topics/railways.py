@@ -43,8 +43,6 @@ TOPIC = Topic(
                 "brake hose": "leaks",
                 "bogie": "hunting",
                 "injector": "priming",
-                "smokebox": "ash",
-                "coupling": "snatch",
             },
         ),
         Relation(
@@ -63,8 +61,6 @@ TOPIC = Topic(
                 "Bernina": "glaciers",
                 "Nullarbor": "emptiness",
                 "Durango": "silver",
-                "Cotswold": "wool",
-                "Highland": "whisky",
             },
         ),
         Relation(
@@ -83,8 +79,6 @@ TOPIC = Topic(
                 "two whistles": "shunting",
                 "a lunar light": "siding",
                 "a blue lamp": "workmen",
-                "a fixed board": "terminus",
-                "a detonator": "obstruction",
             },
         ),
         Relation(
@@ -103,8 +97,6 @@ TOPIC = Topic(
                 "mail van": "parcels",
                 "stock car": "cattle",
                 "sleeper": "passengers",
-                "gondola": "scrap",
-                "brake van": "guards",
             },
         ),
     ),
