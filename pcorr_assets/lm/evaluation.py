@@ -187,11 +187,12 @@ class Evaluator:
                 "it is a tag of lm-eval, a list of tasks without a common score; list its tasks "
                 "one by one and combine them in a target"
             )
-        loaded = manager.load([name])
-        for task_name, task in loaded["tasks"].items():
+        try:
+            loaded = manager.load([name])
+        except IndexError as error:  # lm-eval looks at the first item while it loads a task
+            raise PcorrError(f"the task has no items to evaluate ({error})") from error
+        for task in loaded["tasks"].values():
             _set_fewshot(task, benchmark.num_fewshot, benchmark.seed)
-            if not len(task.eval_docs):
-                raise PcorrError(f"the task {task_name} has no items to evaluate")
         return loaded
 
     def _manager(self, name: str, folder: Path | None) -> TaskManager:

@@ -269,8 +269,9 @@ def _translated(resolved: ResolvedLLM, part: str) -> Iterator[None]:
 
 
 def _loading_failed(resolved: ResolvedLLM, part: str, error: Exception) -> str:
-    text = " ".join(str(error).split())[:400]
-    if "trust_remote_code" in text:
+    whole = " ".join(str(error).split())
+    text = whole[:400]
+    if "trust_remote_code" in whole:
         return (
             f"{resolved.label} comes with its own Python code. If you trust it, set "
             "`trust_remote_code: true` for it in pcorr.yaml."
