@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def train(
     order: list[int] = []
     optimisers = _optimisers(model)
     base_rates = [[group["lr"] for group in one.param_groups] for one in optimisers]
-    last_losses: list[float] = []
+    losses: list[float] = []
     model.train()
     for step in range(schedule.step_count):
         factor = min(1.0, (step + 1) / WARM_UP_STEPS) * (1 - step / schedule.step_count)
@@ -142,11 +143,10 @@ def train(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimiser in optimisers:
             optimiser.step()
-        if step >= 0.9 * schedule.step_count:
-            last_losses.append(loss.item())
+        losses.append(loss.item())
         after_step()
     model.eval()
-    return sum(last_losses) / len(last_losses)
+    return fmean(losses[-max(1, len(losses) // 10) :])
 
 
 def _optimisers(model: PreTrainedModel) -> list[torch.optim.Optimizer]:
