@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import datasets
 import lm_eval
 import pytest
 from lm_eval.models.huggingface import HFLM
@@ -60,7 +59,7 @@ PLAIN_GROUP = "group: without_score\ntask: [choice, second]\n"
 @pytest.fixture
 def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of local tasks: two multiple-choice ones, their groups, a LAMBADA-like one."""
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     folder = tmp_path / "tasks"
     folder.mkdir()
     items = [
@@ -96,8 +95,8 @@ def evaluator() -> Evaluator:
     )
 
 
-def benchmark(tasks: Path, metric: str = "acc", **options: Any) -> Benchmark:
-    return Benchmark.model_validate({"metric": metric, "task_path": str(tasks), **options})
+def benchmark(tasks: Path, name: str = "acc", **options: Any) -> Benchmark:
+    return Benchmark.model_validate({"metric": name, "task_path": str(tasks), **options})
 
 
 def by_name(outcome: Evaluation) -> dict[str, dict[str, Any]]:
@@ -132,7 +131,8 @@ def test_scores_are_those_of_simple_evaluate(
         seeds = dict.fromkeys(
             ("random_seed", "numpy_random_seed", "torch_random_seed", "fewshot_random_seed"), 5
         )
-        theirs: Any = lm_eval.simple_evaluate(
+        simple_evaluate: Any = lm_eval.simple_evaluate
+        theirs = simple_evaluate(
             model=harness,
             tasks=[name],
             task_manager=manager,
@@ -300,8 +300,12 @@ def test_scores_that_give_no_error(score: float | None) -> None:
 
 def test_hashes_tell_settings_apart(tasks: Path) -> None:
     plain = benchmark(tasks)
-    for change in ({"num_fewshot": 1}, {"limit": 3}, {"seed": 1}):
-        other = benchmark(tasks, **change)
+    others = [
+        benchmark(tasks, num_fewshot=1),
+        benchmark(tasks, limit=3),
+        benchmark(tasks, seed=1),
+    ]
+    for other in others:
         assert evaluation_sha256("choice", other) != evaluation_sha256("choice", plain)
     other = benchmark(tasks, "acc_norm")
     assert evaluation_sha256("choice", other) == evaluation_sha256("choice", plain)
