@@ -74,7 +74,7 @@ def _run_on_slurm(
     from pcorr_assets.defs.slurm import SlurmClient, SlurmRequest, slurm_resource
     from pcorr_assets.defs.slurm_failures import explain
 
-    source = node.source_sha256()
+    source = node.source_sha256(job)
     described = json.dumps([job, source], sort_keys=True).encode()
     request = SlurmRequest(asset, context.partition_key, hashlib.sha256(described).hexdigest())
     client = SlurmClient(slurm_resource(slurm, resources), str(slurm.environment), request)

@@ -261,27 +261,29 @@ class SlurmClient(SlurmPipesClient):
             )
             raise
 
-    def _validate_final_slurm_outcome(self, job_id: int, ssh_pool: SSHConnectionPool) -> Any:
-        """Accounting must say that the job completed; no answer is a failure."""
-        self.report.job_id = job_id
+    def _query_final_accounting(self, job_id: int, ssh_pool: SSHConnectionPool) -> str:
+        """The job's accounting, once it says how the job ended; no answer is a failure."""
         deadline = time.monotonic() + UNKNOWN_SECONDS
         while True:
-            rows = self._get_final_accounting_rows(job_id, ssh_pool)
-            state = str(rows.get(str(job_id), {}).get("state", ""))
-            if state in TERMINAL_STATES:
-                break
+            output = super()._query_final_accounting(job_id, ssh_pool)
+            row = self._parse_accounting_rows(output).get(str(job_id), {})
+            if row.get("state") in TERMINAL_STATES:
+                return output
             if time.monotonic() > deadline:
                 raise PcorrError(NO_ACCOUNTING.format(host=self._host))
             time.sleep(POLL_SECONDS)
+
+    def _validate_final_slurm_outcome(self, job_id: int, ssh_pool: SSHConnectionPool) -> Any:
+        """Accounting must say that the job completed, with what it took."""
+        self.report.job_id = job_id
         self._read_messages(ssh_pool)
         metrics = super()._validate_final_slurm_outcome(job_id, ssh_pool)
         if not metrics.accounting_available:
             raise PcorrError(NO_ACCOUNTING.format(host=self._host))
         own = [row for row in metrics.accounting_rows if row.get("JobID") == str(job_id)]
-        self.report.state = state
         self.report.accounting = {
             "slurm_job_id": job_id,
-            "slurm_state": state,
+            "slurm_state": metrics.state,
             "slurm_node": own[0].get("NodeList") if own else None,
             "slurm_accounting_available": True,
             "elapsed_seconds": metrics.elapsed_seconds,

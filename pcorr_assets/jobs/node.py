@@ -17,7 +17,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -37,7 +37,9 @@ from pcorr_assets.jobs import dispatch
 # Exit status of a job that was told to stop and kept what it had finished.
 STOPPED = 75
 # Rooms whose code decides what a job computes and writes.
-ROOMS = ("config", "filters", "jobs", "lm", "warehouse")
+ROOMS = ("config", "jobs", "warehouse")
+ROOMS_OF_LLMS = (*ROOMS, "lm")
+ROOMS_OF_TEXTS = (*ROOMS, "filters", "text")
 
 
 class InterruptedJob(BaseException):
@@ -66,11 +68,11 @@ class PipesHandler(logging.Handler):
         self._pipes.log.log(record.levelno, self.format(record))
 
 
-def source_sha256() -> str:
-    """Hash of the code that decides a job's result, equal on both sides or nothing runs."""
+def source_sha256(job: Mapping[str, Any]) -> str:
+    """Hash of the code that decides this job's result, equal on both sides or nothing runs."""
     package = Path(pcorr_assets.__file__).parent
     digest = hashlib.sha256()
-    for room in ROOMS:
+    for room in ROOMS_OF_LLMS if "llm" in job else ROOMS_OF_TEXTS:
         for path in sorted((package / room).rglob("*.py")):
             digest.update(path.relative_to(package).as_posix().encode())
             digest.update(path.read_bytes())
@@ -108,13 +110,13 @@ def main() -> int:
 
 
 def _run(pipes: PipesContext) -> dict[str, Any]:
-    if pipes.extras["source_sha256"] != source_sha256():
+    job = pipes.extras["job"]
+    if pipes.extras["source_sha256"] != source_sha256(job):
         raise PcorrError(
             f"The environment on {socket.gethostname()} has another version of pcorr_assets "
             f"({Path(pcorr_assets.__file__).parent}) than the side that launched this job. "
             "Install the same version in `compute.slurm.environment` and launch it again."
         )
-    job = pipes.extras["job"]
     if not Path(job["home"]).is_dir():
         raise PcorrError(
             f"{job['home']} is not there on {socket.gethostname()}. The data home must be on a "

@@ -1,0 +1,251 @@
+"""Jobs that die in every way: how the run ends, and that the next one loses nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+
+from pcorr_assets.config import load_settings
+from pcorr_assets.defs import llms
+from pcorr_assets.warehouse import Warehouse
+from pcorr_assets.warehouse.files import sha256_file
+from pcorr_assets_tests.slurm import worlds
+from pcorr_assets_tests.slurm.worlds import LLM, SAMPLE, failure, metadata, slurm
+
+pytestmark = pytest.mark.slurm
+
+KEY = f"{LLM}|{SAMPLE}"
+Changed = Callable[..., Path]
+
+
+@pytest.fixture
+def config(folder: Path, zoo: Path, cluster: dict[str, Any], long_work: str) -> Changed:
+    """A function that writes a world with the long sample; its arguments change `slurm`."""
+    del long_work
+
+    def write(name: str = "home", **changes: Any) -> Path:
+        compute = {**cluster, **worlds.SHORT_BATCHES, "slurm": {**cluster["slurm"], **changes}}
+        if (folder / f"{name}.yaml").is_file():
+            document = yaml.safe_load((folder / f"{name}.yaml").read_text())
+            (folder / f"{name}.yaml").write_text(yaml.safe_dump({**document, "compute": compute}))
+            return folder / f"{name}.yaml"
+        return worlds.write_world(folder, zoo, compute, worlds.long_texts(), name)
+
+    return write
+
+
+@pytest.fixture(autouse=True)
+def shards_every_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llms, "score_job", worlds.flush_shards_often(0.3))
+
+
+@pytest.fixture(autouse=True)
+def no_jobs_left(cluster: dict[str, Any]) -> Iterator[None]:
+    del cluster
+    yield
+    for job in worlds.live_jobs():
+        slurm("scancel", job)
+
+
+def assert_equal_to_undisturbed(config: Path, undisturbed: str) -> None:
+    home = load_settings(config).home
+    assert sha256_file(Warehouse(home).path("chunk_bpb", LLM, SAMPLE)) == undisturbed
+    assert worlds.shards(config) == []
+
+
+def assert_relaunch_goes_on(config: Path, instance: Any, undisturbed: str) -> None:
+    """The next run takes over what the last one finished, and ends with the same table."""
+    again = worlds.materialise(config, "chunk_bpb", KEY, instance)
+    assert again.success, failure(again)
+    assert metadata(again, "chunk_bpb")["resumed_batches"] > 0
+    assert_equal_to_undisturbed(config, undisturbed)
+
+
+def test_scancel(config: Changed, instance: dg.DagsterInstance, long_work: str) -> None:
+    path = config()
+    with worlds.once_it_works(path, lambda job: slurm("scancel", job)) as jobs:
+        result = worlds.materialise(path, "chunk_bpb", KEY, instance)
+    assert not result.success
+    assert f"Slurm job {jobs[0]} (chunk_bpb|{KEY}) was cancelled on the cluster" in failure(result)
+    assert_relaunch_goes_on(path, instance, long_work)
+
+
+def test_requeue_and_node_failure_go_unnoticed(
+    config: Changed, instance: dg.DagsterInstance, long_work: str
+) -> None:
+    path = config()
+    node = socket.gethostname().partition(".")[0]
+
+    def disturb(job: str) -> None:
+        slurm("scontrol", "requeue", job)
+        finished = len(worlds.shards(path))
+        worlds.wait_for("more shards", lambda: len(worlds.shards(path)) > finished)
+        slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+        worlds.wait_for("the queue", lambda: "PENDING" in slurm("squeue", "-h", "-j", job, "-o%T"))
+        slurm("scontrol", "update", f"nodename={node}", "state=resume")
+
+    with worlds.once_it_works(path, disturb) as jobs:
+        result = worlds.materialise(path, "chunk_bpb", KEY, instance)
+    assert result.success, failure(result)
+    found = metadata(result, "chunk_bpb")
+    assert str(found["slurm_job_id"]) == jobs[0]
+    assert found["resumed_batches"] > 0
+    assert_equal_to_undisturbed(path, long_work)
+
+
+def test_terminating_a_run_cancels_its_job(
+    config: Changed, instance: dg.DagsterInstance, long_work: str
+) -> None:
+    path = config()
+    ended: list[float] = []
+
+    def terminate(job: str) -> None:
+        (run,) = instance.get_runs()
+        instance.report_run_canceling(run)
+        worlds.wait_for("the end", lambda: job not in worlds.live_jobs(), seconds=30)
+        ended.append(time.monotonic())
+
+    with worlds.once_it_works(path, terminate) as jobs:
+        result = worlds.materialise(path, "chunk_bpb", KEY, instance)
+    assert not result.success
+    assert ended
+    worlds.wait_for("accounting", lambda: worlds.state_of(jobs[0]) == "CANCELLED", seconds=30)
+    assert_relaunch_goes_on(path, instance, long_work)
+
+
+def test_the_signal_before_the_time_limit_stops_a_job_cleanly(
+    config: Changed, instance: dg.DagsterInstance, long_work: str
+) -> None:
+    path = config()
+
+    def let_time_run_out(job: str) -> None:
+        with _halted(job):
+            slurm("scontrol", "update", f"job={job}", "EndTime=now+100")
+            marker = _folder(job) / ".dagster_slurm_pre_timeout_signal"
+            worlds.wait_for("Slurm's signal", marker.is_file)
+
+    with worlds.once_it_works(path, let_time_run_out):
+        result = worlds.materialise(path, "chunk_bpb", KEY, instance)
+    assert not result.success
+    said = failure(result)
+    assert "stopped cleanly" in said
+    assert "time limit of 00:10:00" in said
+    assert "`compute.slurm.overrides.chunk_bpb`" in said
+    assert_relaunch_goes_on(path, instance, long_work)
+
+
+def test_a_job_without_warning_runs_into_its_time_limit(
+    config: Changed, instance: dg.DagsterInstance, long_work: str
+) -> None:
+    path = config(signal_before_timeout=None)
+
+    def let_time_run_out(job: str) -> None:
+        with _halted(job):
+            slurm("scontrol", "update", f"job={job}", "EndTime=now+2")
+            worlds.wait_for("the end", lambda: job not in worlds.live_jobs())
+
+    with worlds.once_it_works(path, let_time_run_out):
+        result = worlds.materialise(path, "chunk_bpb", KEY, instance)
+    assert not result.success
+    assert "ran into its time limit of 00:10:00. Raise `time_limit`" in failure(result)
+    assert_relaunch_goes_on(path, instance, long_work)
+
+
+def test_out_of_memory_names_the_setting(config: Changed, instance: dg.DagsterInstance) -> None:
+    result = worlds.materialise(config(memory="150M"), "chunk_bpb", KEY, instance)
+    assert not result.success
+    said = failure(result)
+    assert "ran out of memory on its node (it had asked for 150M). Raise `memory`" in said
+
+
+def test_what_slurm_refuses(config: Changed, instance: dg.DagsterInstance) -> None:
+    result = worlds.materialise(config(memory="900G", gpus=7), "chunk_bpb", KEY, instance)
+    assert not result.success
+    said = failure(result)
+    assert "Slurm did not take the job" in said
+    assert "memory: 900G" in said
+    assert "gpus: 7" in said
+
+
+def test_a_login_node_that_is_not_there(config: Changed, instance: dg.DagsterInstance) -> None:
+    path = config()
+    document = yaml.safe_load(path.read_text())
+    document["compute"]["slurm"]["ssh"]["port"] = 1
+    path.write_text(yaml.safe_dump(document))
+    result = worlds.materialise(path, "chunk_bpb", KEY, instance)
+    assert not result.success
+    assert "The cluster's login node cannot be reached" in failure(result)
+
+
+def test_what_the_node_refuses_reaches_the_run(
+    config: Changed, zoo: Path, instance: dg.DagsterInstance
+) -> None:
+    path = config()
+    document = yaml.safe_load(path.read_text())
+    document["llms"][0]["models"] = [{"key": LLM, "path": str(zoo / "elsewhere")}]
+    path.write_text(yaml.safe_dump(document))
+    result = worlds.materialise(path, "chunk_bpb", KEY, instance)
+    assert not result.success
+    assert "Slurm job" in failure(result)
+    assert str(zoo / "elsewhere") in failure(result)
+
+
+def test_a_killed_run_worker(
+    config: Changed,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    long_work: str,
+) -> None:
+    """The next run of the partition takes its job over; another partition does not."""
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    path = config()
+    worker = subprocess.Popen(
+        [sys.executable, worlds.__file__, path, "chunk_bpb", KEY, "0.3"],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    worlds.wait_for("the first shard", lambda: worlds.shards(path))
+    worker.kill()
+    worker.wait()
+    (orphan,) = worlds.live_jobs()
+    with dg.DagsterInstance.get() as instance:
+        with _halted(orphan):
+            other = worlds.materialise(path, "chunk_bpb", f"tiny-gpt2|{SAMPLE}", instance)
+        same = worlds.materialise(path, "chunk_bpb", KEY, instance)
+    assert other.success, failure(other)
+    assert same.success, failure(same)
+    assert str(metadata(other, "chunk_bpb")["slurm_job_id"]) != orphan
+    assert metadata(other, "chunk_bpb")["llm"] == "tiny-gpt2"
+    assert str(metadata(same, "chunk_bpb")["slurm_job_id"]) == orphan
+    assert_equal_to_undisturbed(path, long_work)
+
+
+def _folder(job: str) -> Path:
+    return Path(slurm("squeue", "-h", "-j", job, "-o", "%Z"))
+
+
+@contextlib.contextmanager
+def _halted(job: str) -> Iterator[None]:
+    """The job's work stands still meanwhile, so that no machine is too fast for the test."""
+    listed = slurm("scontrol", "listpids", job).splitlines()[1:]
+    pids = [int(line.split()[0]) for line in listed if line.split()[0].isdigit()]
+    (pid,) = [pid for pid in pids if "node.py" in Path(f"/proc/{pid}/cmdline").read_text()]
+    os.kill(pid, signal.SIGSTOP)
+    yield
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
