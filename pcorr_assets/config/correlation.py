@@ -15,7 +15,6 @@ from pydantic import Field
 from pcorr_assets.config.fields import (
     AbsolutePath,
     EstimatorField,
-    HubOrFolder,
     LevelField,
     NonNegative,
     Positive,
@@ -23,6 +22,7 @@ from pcorr_assets.config.fields import (
     ProjectionField,
     Seed,
     Share,
+    TokenizerName,
     YesNo,
     ZeroToOne,
     list_of,
@@ -110,7 +110,7 @@ class Selection(Section):
     estimator: EstimatorField = "spearmanr"
     projection: ProjectionField = "linear"
     keep_ratio: Share = 0.1
-    tokenizer: HubOrFolder | None = None
+    tokenizer: TokenizerName | None = None
     max_nan_fraction: ZeroToOne = 0.05
     fasttext: FastText = FastText()
     language_model: AbsolutePath | None = None
@@ -120,6 +120,8 @@ class Target(Section):
     """One error vector: a mean over benchmarks, and what it changes in the selection.
 
     `combine: mean_rank` averages ranks, for benchmarks whose errors have different scales.
+    `max_nan_fraction` may only be lower than that of `selection`, which the sample's matrix
+    is built with: LLMs above it are left out of this target's estimates.
     """
 
     benchmarks: Annotated[list[str], list_of("benchmark")] = Field(
@@ -130,7 +132,7 @@ class Target(Section):
     estimator: EstimatorField | None = None
     projection: ProjectionField | None = None
     keep_ratio: Share | None = None
-    tokenizer: HubOrFolder | None = None
+    tokenizer: TokenizerName | None = None
     max_nan_fraction: ZeroToOne | None = None
     fasttext: FastText | None = None
     language_model: AbsolutePath | None = None

@@ -143,6 +143,17 @@ def _hub_or_folder(value: object, info: ValidationInfo) -> str:
     return value
 
 
+def _tokenizer(value: object, info: ValidationInfo) -> str:
+    """As `_hub_or_folder`; a hub name may be pinned as `org/name@revision`."""
+    if isinstance(value, str) and value[:1] not in "./~":
+        name, at, revision = value.partition("@")
+        if at and is_hub_id(name) and not os.path.isdir(absolute(value, folder_of(info))):
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]*", revision):
+                raise expected(value, "a branch, tag or commit after '@'")
+            return value
+    return _hub_or_folder(value, info)
+
+
 def globs(*endings: str) -> BeforeValidator:
     """Files named by patterns (`*`, `**`, `?`, `[..]`), at least one, of the given endings.
 
@@ -213,6 +224,7 @@ Text = Annotated[str, BeforeValidator(_text)]
 YesNo = Annotated[bool, BeforeValidator(_yes_or_no)]
 AbsolutePath = Annotated[Path, BeforeValidator(_path)]
 HubOrFolder = Annotated[str, BeforeValidator(_hub_or_folder)]
+TokenizerName = Annotated[str, BeforeValidator(_tokenizer)]
 NameKey = Annotated[str, _key(name_key_problem)]
 LLMKey = Annotated[str, _key(llm_key_problem)]
 Positive = Annotated[int, whole_number(1)]

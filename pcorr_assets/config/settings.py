@@ -99,6 +99,7 @@ class Settings(Section):
         yield from _benchmark_references(data)
         yield from _sample_references(data)
         yield from _equal_keys(data)
+        yield from _looser_masks(data)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -119,6 +120,20 @@ def _benchmark_references(data: Mapping[str, Any]) -> Iterator[Mistake]:
                 hint = did_you_mean(name, known, "benchmarks")
                 place = ("targets", str(key), "benchmarks", i)
                 yield place, f"{name!r} is not listed under benchmarks; {hint}"
+
+
+def _looser_masks(data: Mapping[str, Any]) -> Iterator[Mistake]:
+    """A matrix is built once for all targets; what its mask removed, no target gets back."""
+    field = "max_nan_fraction"
+    limit = _mapping(data.get("selection")).get(field, Selection().max_nan_fraction)
+    for key, target in _mapping(data.get("targets")).items():
+        own = _mapping(target).get(field)
+        if isinstance(own, int | float) and isinstance(limit, int | float) and own > limit:
+            yield (
+                ("targets", key, field),
+                f"got {own}; expected at most that of selection ({limit}), which the matrix "
+                "of a sample is built with",
+            )
 
 
 def _sample_references(data: Mapping[str, Any]) -> Iterator[Mistake]:

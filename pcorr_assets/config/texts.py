@@ -19,6 +19,7 @@ from pcorr_assets.config.fields import (
     Seed,
     Share,
     Text,
+    TokenizerName,
     YesNo,
     globs,
     one_of,
@@ -86,7 +87,7 @@ class Sample(TextSource):
     subsample_ratio: Share = 1.0
     drop_duplicates: YesNo = True
     seed: Seed = 42
-    reference_tokenizer: HubOrFolder | None = None
+    reference_tokenizer: TokenizerName | None = None
     chunk_tokens: Positive = 512
     unit_tokens: AbsolutePath | None = None
 

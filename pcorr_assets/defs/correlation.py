@@ -49,7 +49,7 @@ def _bpb_matrix(platform: Platform) -> dg.AssetsDefinition:
         platform,
         tables=("bpb_matrix", "matrix_coverage"),
         rooms=("matrix",),
-        sections=("samples",),
+        sections=("samples", "selection.max_nan_fraction"),
         checks=[
             dg.AssetCheckSpec(
                 "enough_llms",

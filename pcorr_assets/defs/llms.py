@@ -31,8 +31,14 @@ def _chunk_bpb(platform: Platform) -> dg.AssetsDefinition:
     @table_asset(
         platform,
         tables=("chunk_bpb",),
-        rooms=("lm/forward.py", "lm/scoring.py", "lm/batching.py", "lm/tokens.py"),
-        sections=(),
+        rooms=(
+            "lm/forward.py",
+            "lm/scoring.py",
+            "lm/batching.py",
+            "lm/tokens.py",
+            "lm/loading.py",
+        ),
+        sections=("compute.overlong",),
         deps=("chunked_dataset",),
         group_name="llms",
         partitions_def=platform.partitions.llm_sample,
@@ -57,7 +63,12 @@ def _benchmark_errors(platform: Platform) -> dg.AssetsDefinition:
     @table_asset(
         platform,
         tables=("benchmark_errors",),
-        rooms=("lm/evaluation.py",),
+        rooms=(
+            "lm/evaluation.py",
+            "lm/results.py",
+            "lm/benchmark_settings.py",
+            "lm/loading.py",
+        ),
         sections=("benchmarks",),
         group_name="llms",
         partitions_def=platform.partitions.llm,

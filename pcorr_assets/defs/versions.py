@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 
 from pcorr_assets.config import Settings
@@ -21,14 +22,15 @@ def code_version(rooms: Iterable[str], settings: Settings, sections: Iterable[st
     """Hash of the code of some rooms (`stats`) or modules (`warehouse/store.py`) and settings.
 
     Comments, docstrings and formatting do not count. `sections` are the parts of the
-    configuration that the values depend on.
+    configuration that the values depend on (`selection`, `compute.overlong`).
     """
     digest = hashlib.sha256()
     for room in sorted(rooms):
         digest.update(_room_hash(room).encode())
+    stated = settings.model_dump(mode="json")
     for section in sorted(sections):
-        value = settings.model_dump_json(include={section})
-        digest.update(value.encode())
+        value = reduce(lambda inside, key: inside[key], section.split("."), stated)
+        digest.update(json.dumps([section, value], sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
 

@@ -67,12 +67,12 @@ def find_candidates(
             try:
                 chunk_counts[llm] = wh.row_count("chunk_bpb", *keys)
                 noted = wh.metadata("chunk_bpb", *keys)
+                mixture = _mixture(wh, llm, noted)
             except PcorrError as error:
                 reasons[llm] = str(error)
                 continue
-            reason = _other_chunking(noted, expected_hash, chunk_counts[llm], chunk_count) or (
-                _mixture(wh, llm, noted)
-            )
+            reason = _other_chunking(noted, expected_hash, chunk_counts[llm], chunk_count)
+            reason = reason or mixture
             if reason:
                 reasons[llm] = reason
             else:

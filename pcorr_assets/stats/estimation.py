@@ -7,7 +7,8 @@ Does not belong here: what follows from an estimate (see `projection`, `verdict`
 X has N rows (LLMs) and D columns (texts). It is read in blocks of columns, so that it
 may be a memory map, and memory beyond X is a few MB besides the result. Estimates that
 rest on ranks (all but `product` and `sign`) are computed from exact integers: their
-bits do not depend on the order of the LLMs.
+bits do not depend on the order of the LLMs. No estimate's bits depend on which other
+targets it is made with.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pcorr_assets.stats.checks import (
     refuse_constant_errors,
     refuse_nonfinite_matrix,
 )
-from pcorr_assets.stats.products import times
+from pcorr_assets.stats.products import times, times_one_by_one
 from pcorr_assets.stats.ranks import centred_ranks
 
 ESTIMATOR_NAMES = ("product", "sign", "sign_cdf", "sign_sign", "spearmanr")
@@ -174,13 +175,13 @@ def _estimate_block(
     pair_scale = 1 / (count * (count - 1))
     if "product" in names:
         with np.errstate(over="ignore", invalid="ignore"):
-            yield "product", times(targets.errors, block.T.astype(np.float64)) / count
+            yield "product", times_one_by_one(targets.errors, block.T.astype(np.float64)) / count
     if "sign" in names:
         with np.errstate(over="ignore", invalid="ignore"):
             # The weights sum to 0, so the shift changes nothing but rounding: a constant
             # column gives exactly 0, and digits survive in columns far from 0.
             shifted = block - block.min(axis=1, keepdims=True).astype(np.float64)
-            yield "sign", times(targets.weights, shifted.T) * (2 * pair_scale)
+            yield "sign", times_one_by_one(targets.weights, shifted.T) * (2 * pair_scale)
     if _RANKED.isdisjoint(names):
         return
     centred = centred_ranks(block, targets.counts)

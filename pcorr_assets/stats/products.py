@@ -26,3 +26,13 @@ def times(weights: np.ndarray, columns: np.ndarray) -> np.ndarray:
     result[:, :whole] = (weights @ stacked).transpose(1, 0, 2).reshape(target_count, whole)
     result[:, whole:] = weights @ columns[:, whole:]
     return result
+
+
+def times_one_by_one(weights: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """`weights @ columns` row by row: no row's bits depend on which others there are.
+
+    For numbers that round. One product of all rows would round each of them differently
+    with their number, so that a target estimated alone and together with others would
+    give two results.
+    """
+    return np.stack([row @ columns for row in weights])

@@ -82,13 +82,30 @@ def read_inputs(
     source = source_of(settings, sample)
     for level, members in by_level.items():
         matrix = read_matrix(wh, sample, level)
-        vectors = {target: _error_vector(wh, target, source, sample) for target in members}
+        masked = {target: _masked(wh, settings, sample, target) for target in members}
+        vectors = {
+            target: _error_vector(wh, target, source, sample, masked[target]) for target in members
+        }
         records = _records(wh, source, matrix.llms)
         for shared in _sharing_llms(matrix.llms, vectors).values():
-            yield _aligned(sample, level, matrix, records, {t: vectors[t] for t in shared})
+            yield _aligned(sample, level, matrix, records, {t: vectors[t] for t in shared}, masked)
 
 
-def _error_vector(wh: Warehouse, target: str, source: str, sample: str) -> list[dict]:
+def _masked(wh: Warehouse, settings: Settings, sample: str, target: str) -> set[str]:
+    """LLMs of the matrix with more NaN than this target allows (see `config.Target`)."""
+    limit = settings.selection_for(target).max_nan_fraction
+    if limit >= settings.selection.max_nan_fraction:
+        return set()
+    return {
+        row["llm"]
+        for row in wh.read("matrix_coverage", sample).to_pylist()
+        if row["included"] and row["nan_count"] > limit * row["chunk_count"]
+    }
+
+
+def _error_vector(
+    wh: Warehouse, target: str, source: str, sample: str, masked: set[str]
+) -> list[dict]:
     rows = wh.read("error_vectors", target).to_pylist()
     found = [row for row in rows if row["source"] == source]
     if not found:
@@ -99,7 +116,7 @@ def _error_vector(wh: Warehouse, target: str, source: str, sample: str) -> list[
             "the LLMs (benchmark_errors) or name the import's benchmarks in the target; then "
             "materialise error_vector again."
         )
-    return found
+    return [row for row in found if row["llm"] not in masked]
 
 
 def _records(wh: Warehouse, source: str, llms: list[str]) -> dict[str, dict]:
@@ -127,6 +144,7 @@ def _aligned(
     matrix: MatrixView,
     records: dict[str, dict],
     vectors: dict[str, list[dict]],
+    masked: dict[str, set[str]],
 ) -> AlignedInputs:
     alignments = {
         target: align(matrix.llms, [row["llm"] for row in rows]) for target, rows in vectors.items()
@@ -150,7 +168,12 @@ def _aligned(
         ),
         left_out={
             target: [
-                *(f"{llm} is in the matrix but has no error" for llm in found.only_in_matrix),
+                *(
+                    f"{llm} has more NaN than the target allows"
+                    if llm in masked[target]
+                    else f"{llm} is in the matrix but has no error"
+                    for llm in found.only_in_matrix
+                ),
                 *(f"{llm} has an error but is not in the matrix" for llm in found.only_in_errors),
             ]
             for target, found in alignments.items()

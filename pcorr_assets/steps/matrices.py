@@ -89,7 +89,8 @@ def _family_count(wh: Warehouse, sample: str, included: frozenset[str], *, impor
     if imported:
         rows = wh.read("llms", "imported", sample).to_pylist()
     else:
-        rows = [row for llm in included for row in wh.read("llms", llm).to_pylist()]
+        known = (llm for llm in included if wh.exists("llms", llm))
+        rows = [row for llm in known for row in wh.read("llms", llm).to_pylist()]
     return len({row["family"] for row in rows if row["llm"] in included})
 
 

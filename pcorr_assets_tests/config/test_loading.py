@@ -332,6 +332,23 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
         config.home = tmp_path  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def test_a_target_cannot_allow_more_nan_than_the_matrix_was_built_with(tmp_path: Path) -> None:
+    data = {
+        "benchmarks": {"piqa": {"metric": "acc"}},
+        "targets": {"own": {"benchmarks": ["piqa"], "max_nan_fraction": 0.2}},
+    }
+    with pytest.raises(PcorrError, match=r"targets.own.max_nan_fraction: got 0.2; .* \(0.05\)"):
+        settings_from(data, folder=tmp_path)
+
+
+def test_a_tokenizer_can_be_pinned(tmp_path: Path) -> None:
+    name = "org/name@0a1b2c"
+    config = settings_from({"selection": {"tokenizer": name}}, folder=tmp_path)
+    assert config.selection.tokenizer == name
+    with pytest.raises(PcorrError, match=r"selection.tokenizer: .* after '@'"):
+        settings_from({"selection": {"tokenizer": "org/name@"}}, folder=tmp_path)
+
+
 def test_a_target_overrides_only_what_it_sets(tmp_path: Path) -> None:
     data = {
         "benchmarks": {"piqa": {"metric": "acc"}},

@@ -263,3 +263,13 @@ def test_unknown_estimators_and_rows_are_refused() -> None:
         estimate_all(X, y, rows=[0, 1, 5])
     with pytest.raises(PcorrError, match="target name"):
         estimate_all(X, y, target_names=["a", "b"])
+
+
+@pytest.mark.parametrize("name", ESTIMATOR_NAMES)
+def test_a_target_alone_and_among_others_is_the_same_to_the_bit(name: str) -> None:
+    rng = np.random.default_rng(11)
+    X, Y = rng.normal(size=(37, 5003)), rng.normal(size=(37, 7))
+    together = estimate_all(X, Y, (name,))[name]
+    for target in range(7):
+        alone = estimate_all(X, Y[:, target], (name,))[name]
+        assert np.array_equal(alone, together[:, target])
