@@ -158,7 +158,7 @@ def label_pages(chunks: Iterable[pa.RecordBatch], labels: UnitLabels) -> Labelle
     pages = pa.table(
         {
             "page_id": table["page_id"],
-            "domain": table["domain"],
+            "domain": table["domain"].cast(pa.string()),
             "tokens": table["reference_token_count"],
             "labelled": np.where(has_label, byte_counts, 0),
             "included": np.where(label, byte_counts, 0),

@@ -109,7 +109,8 @@ class OpenSelection:
         """
         last = self.summary.boundary
         condition = is_boundary = "true"
-        values: dict[str, object] = {"path": str(self._paths[shard])}
+        path = self._paths[shard]
+        values: dict[str, object] = {"path": str(path), "file": list(self._paths).index(shard)}
         if last is None:
             is_boundary = "false"
         else:
@@ -122,7 +123,7 @@ class OpenSelection:
                    {is_boundary} AS is_boundary
             FROM read_parquet($path, file_row_number = true) AS scored
             WHERE token_count > 0 AND {condition} AND file_row_number NOT IN (
-                SELECT file_row_number FROM copies WHERE filename = $path)
+                SELECT file_row_number FROM copies WHERE file_index = $file)
             ORDER BY file_row_number
             """,
             params=values,
@@ -206,14 +207,19 @@ def budget_tokens(pool: Pool, pool_token_count: int) -> int:
 
 
 class _Chooser:
-    """The steps of one selection, on scores of documents with at least one token."""
+    """The steps of one selection.
+
+    The Parquet files are read three times: for the histogram, for the documents that may
+    be selected (`candidates`, without texts, ids and hashes), and for those that tie with
+    the last one selected.
+    """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> None:
         self._sql = connection
         listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
         connection.execute(
-            "CREATE VIEW scanned AS SELECT * FROM read_parquet("
-            f"[{listed}], file_row_number = true, filename = true)"
+            "CREATE VIEW scanned AS SELECT *, file_index, file_row_number FROM read_parquet("
+            f"[{listed}])"
         )
         connection.execute("CREATE VIEW scored AS SELECT * FROM scanned WHERE token_count > 0")
         connection.execute(
@@ -232,10 +238,11 @@ class _Chooser:
                 "and the token counts of the pool"
             )
         budget = budget_tokens(pool, tokens)
-        lowest, available = self._reach(budget, tokens)
+        available = self._reach(budget, tokens)
         boundary = self._boundary(budget) if available >= budget else None
-        count, selected, threshold = self._taken("scored", boundary, lowest)
-        copies, copy_tokens, _ = self._taken("copies", boundary, lowest)
+        copies, copy_tokens = self._taken("copies", boundary)
+        count, selected = self._taken("candidates", boundary)
+        (lowest,) = self._row("SELECT min(score) FROM candidates")
         return SelectionSummary(
             budget=budget,
             document_count=count - copies,
@@ -245,100 +252,102 @@ class _Chooser:
             empty_document_count=all_documents - documents,
             duplicate_document_count=copies,
             duplicate_token_count=copy_tokens,
-            threshold=threshold,
+            threshold=boundary.score if boundary else lowest,
             boundary=boundary,
             is_short=available < budget,
             filter_sha256=filter_sha256,
             token_source=source,
         )
 
-    def _taken(
-        self, table: str, boundary: Boundary | None, lowest: float
-    ) -> tuple[int, int, float]:
-        """Documents and tokens up to the boundary, and the lowest score among them."""
-        # Only the few documents that tie with the boundary need their hashes read.
-        found = (
-            [
-                ("score > ?", [boundary.score]),
-                ("score = ? AND content_sha256 <= ?", [boundary.score, boundary.content_sha256]),
-            ]
-            if boundary
-            else []
-        )
-        found = found or [("score >= ?", [lowest])]
-        rows = [
-            self._row(
-                "SELECT count(*), coalesce(sum(token_count), 0)::BIGINT, min(score) "
-                f"FROM {table} WHERE {condition}",
-                values,
-            )
-            for condition, values in found
-        ]
-        scores = [score for _, _, score in rows if score is not None]
-        return sum(r[0] for r in rows), sum(r[1] for r in rows), min(scores, default=lowest)
-
-    def _reach(self, budget: int, pool_tokens: int) -> tuple[float, int]:
-        """A score from which on there are at least `budget` tokens without the copies (or
-        the lowest score of all), and how many there are. Fills the table `copies`."""
+    def _reach(self, budget: int, pool_tokens: int) -> int:
+        """Fill `candidates` from the top, until without the copies they hold the budget (or
+        are all there are). Returns how many tokens they hold without the copies."""
         wanted = math.ceil(FIRST_REACH * budget)
         while True:
-            lowest, found = self._row(
-                """SELECT min(low), sum(tokens)::BIGINT FROM (
-                    SELECT low, tokens, sum(tokens) OVER (ORDER BY bin DESC) - tokens AS above
-                    FROM bins) WHERE above < ?""",
+            (lowest,) = self._row(
+                """SELECT min(low) FROM (
+                    SELECT low, sum(tokens) OVER (ORDER BY bin DESC) - tokens AS above FROM bins)
+                WHERE above < ?""",
                 [wanted],
             )
-            self._find_copies(lowest)
+            self._find_candidates(lowest)
+            (found,) = self._row("SELECT sum(token_count)::BIGINT FROM candidates")
             (copied,) = self._row("SELECT coalesce(sum(token_count), 0)::BIGINT FROM copies")
-            (found,) = self._row(
-                "SELECT sum(token_count)::BIGINT FROM scored WHERE score >= ?", [lowest]
-            )
             if found - copied >= budget or found >= pool_tokens:
-                return lowest, found - copied
+                return found - copied
             # As much more as the copies so far make likely, so that this ends soon.
-            wanted = max(found + 1, math.ceil(1.05 * budget * found / max(found - copied, 1)))
+            wanted = max(
+                found + 1, math.ceil(FIRST_REACH * budget * found / max(found - copied, 1))
+            )
 
-    def _find_copies(self, lowest: float) -> None:
-        """Documents from `lowest` on whose content comes earlier in the order."""
+    def _find_candidates(self, lowest: float) -> None:
+        """Documents that score at least `lowest`, and `copies`: those of them whose content
+        comes earlier in the order. Two hashes of 64 bits, one of each half of the content
+        hash, stand for it: among 10^12 documents two would meet with probability 10^-15."""
         self._sql.execute(
-            """CREATE OR REPLACE TABLE repeated AS
-            SELECT code FROM (SELECT hash(content_sha256) AS code FROM scored WHERE score >= ?)
-            GROUP BY code HAVING count(*) > 1""",
+            """CREATE OR REPLACE TABLE candidates AS
+            SELECT file_index, file_row_number, score, token_count,
+                   hash(left(content_sha256, 32)) AS code, hash(right(content_sha256, 32)) AS code2
+            FROM scored WHERE score >= ?""",
             [lowest],
         )
         self._sql.execute(
             """CREATE OR REPLACE TABLE copies AS
-            SELECT filename, file_row_number, score, content_sha256, token_count FROM (
-                SELECT *, row_number() OVER (
-                    PARTITION BY content_sha256
-                    ORDER BY score DESC, shard, file_row_number) AS place
-                FROM scored
-                WHERE score >= ? AND hash(content_sha256) IN (SELECT code FROM repeated))
-            WHERE place > 1""",
-            [lowest],
+            WITH repeated AS (
+                SELECT code, code2 FROM candidates GROUP BY code, code2 HAVING count(*) > 1
+            ), placed AS (
+                SELECT file_index, file_row_number, score, token_count, row_number() OVER (
+                    PARTITION BY code, code2 ORDER BY score DESC, file_index, file_row_number
+                ) AS place
+                FROM candidates SEMI JOIN repeated USING (code, code2)
+            )
+            SELECT * EXCLUDE (place) FROM placed WHERE place > 1"""
         )
 
     def _boundary(self, budget: int) -> Boundary:
         """The document at which the tokens reach the budget."""
-        low, high, above = self._slice(budget)
+        low, high = self._slice(budget)
+        (above,) = self._row(
+            """SELECT (SELECT coalesce(sum(token_count), 0) FROM candidates WHERE score > ?)
+                    - (SELECT coalesce(sum(token_count), 0) FROM copies WHERE score > ?)""",
+            [high, high],
+        )
+        score, reached, tokens = self._row(
+            """WITH kept AS (
+                SELECT score, token_count
+                FROM candidates ANTI JOIN copies USING (file_index, file_row_number)
+                WHERE candidates.score BETWEEN ? AND ?
+            ), by_score AS (
+                SELECT score, sum(token_count)::BIGINT AS tokens FROM kept GROUP BY score
+            ), summed AS (
+                SELECT score, tokens, sum(tokens) OVER (ORDER BY score DESC) AS reached
+                FROM by_score
+            )
+            SELECT score, reached::BIGINT, tokens FROM summed
+            WHERE reached >= ? ORDER BY reached LIMIT 1""",
+            [low, high, budget - int(above)],
+        )
+        self._sql.execute(
+            """CREATE TABLE ties AS
+            SELECT * FROM scored WHERE score = ?""",
+            [score],
+        )
         row = self._row(
             """SELECT shard, document_id, score, content_sha256, token_count FROM (
-                SELECT shard, document_id, score, content_sha256, token_count,
-                       sum(token_count) OVER (
-                    ORDER BY score DESC, content_sha256 ROWS UNBOUNDED PRECEDING) AS reached
-                FROM scored ANTI JOIN copies USING (filename, file_row_number)
-                WHERE scored.score BETWEEN ? AND ?)
+                SELECT *, sum(token_count) OVER (
+                    ORDER BY content_sha256 ROWS UNBOUNDED PRECEDING) AS reached
+                FROM ties ANTI JOIN copies USING (file_index, file_row_number))
             WHERE reached >= ? ORDER BY reached LIMIT 1""",
-            [low, high, budget - above],
+            [budget - int(above) - (reached - tokens)],
         )
         return Boundary(*row)
 
-    def _slice(self, budget: int) -> tuple[float, float, int]:
-        """Scores between which the budget is reached, and the tokens above them.
+    def _slice(self, budget: int) -> tuple[float, float]:
+        """Scores between which the budget is reached.
 
         It is the range of one bin, widened where rounding in `ln` made bins overlap.
         """
-        low, high = self._row(
+        return self._row(
             f"""WITH copied AS (
                 SELECT {_LOG_ODDS_BIN} AS bin, sum(token_count) AS tokens FROM copies GROUP BY bin
             ), kept AS (
@@ -352,12 +361,22 @@ class _Chooser:
             SELECT low, high FROM summed WHERE reached >= ? ORDER BY bin DESC LIMIT 1""",
             [budget],
         )
-        (above,) = self._row(
-            """SELECT (SELECT coalesce(sum(token_count), 0) FROM scored WHERE score > ?)
-                    - (SELECT coalesce(sum(token_count), 0) FROM copies WHERE score > ?)""",
-            [high, high],
+
+    def _taken(self, table: str, boundary: Boundary | None) -> tuple[int, int]:
+        """Documents and tokens of `candidates` or `copies` up to the boundary."""
+        count = "SELECT count(*), coalesce(sum(token_count), 0)::BIGINT FROM"
+        if boundary is None:
+            return self._row(f"{count} {table}")
+        documents, tokens = self._row(f"{count} {table} WHERE score > ?", [boundary.score])
+        tied = (
+            "ties"
+            if table == "candidates"
+            else "ties SEMI JOIN copies USING (file_index, file_row_number)"
         )
-        return low, high, int(above)
+        more, more_tokens = self._row(
+            f"{count} {tied} WHERE content_sha256 <= ?", [boundary.content_sha256]
+        )
+        return documents + more, tokens + more_tokens
 
     def _row(self, query: str, values: Sequence[object] = ()) -> tuple:
         (row,) = self._sql.execute(query, list(values)).fetchall()

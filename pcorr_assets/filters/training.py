@@ -20,8 +20,8 @@ import pyarrow as pa
 
 from pcorr_assets.config import FastText, Selection
 from pcorr_assets.config.keys import to_slug
-from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters.corpus import TEXT_COLUMNS, Lines, write_lines, write_training_file
+from pcorr_assets.filters.fitting import train_model
 from pcorr_assets.filters.labels import (
     PAGE_COLUMNS,
     LabelledPages,
@@ -158,41 +158,6 @@ def _train_and_keep(
     with atomic_path(path) as temporary:
         trained.replace(temporary)
     return path
-
-
-def train_model(corpus: Path, settings: FastText, path: Path, *, quantize: bool = False) -> None:
-    """Train a fastText classifier on a file of labelled lines and save it to `path`.
-
-    Raises:
-        PcorrError: the file has no word to learn from, or the numbers ran away (lr).
-    """
-    import fasttext
-
-    if not corpus.stat().st_size:
-        raise PcorrError("none of the labelled train pages has a word in it")
-    options: dict[str, Any] = {"thread": settings.thread, "verbose": 0}
-    try:
-        model = fasttext.train_supervised(
-            str(corpus),
-            wordNgrams=settings.word_ngrams,
-            dim=settings.dim,
-            epoch=settings.epoch,
-            lr=settings.lr,
-            bucket=settings.bucket,
-            seed=settings.seed,
-            minCount=1,
-            minn=0,
-            maxn=0,
-            loss="softmax",
-            **options,
-        )
-    except RuntimeError as error:
-        raise PcorrError(
-            f"fastText could not be trained ({error}): a lower selection.fasttext.lr mends NaN"
-        ) from error
-    if quantize:
-        model.quantize(input=str(corpus), qnorm=True, **options)
-    model.save_model(str(path))
 
 
 def _judge(
