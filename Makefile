@@ -12,7 +12,7 @@ ifneq ($(PUBLISHED),)
 export PCORR_PUBLISHED_DATA ?= $(PUBLISHED)
 endif
 
-.PHONY: help setup demo ui test lint format types bench clean
+.PHONY: help setup demo ui test test-slurm lint format types bench clean
 
 help:  ## show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,11 @@ ui: setup  ## the Dagster UI on what the demo materialised (http://127.0.0.1:300
 
 test: lint types  ## formatting, linting, types and all tests
 	$(BIN)/python -m pytest
+
+test-slurm: setup  ## the tests that need a Slurm cluster, on one brought up for them (root)
+	scripts/slurm-cluster up
+	status=0; PCORR_REQUIRE=slurm $(BIN)/python -m pytest -m slurm || status=$$?; \
+	  scripts/slurm-cluster down; exit $$status
 
 lint: setup  ## ruff: rules and formatting
 	$(BIN)/ruff check .

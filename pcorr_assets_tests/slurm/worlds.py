@@ -213,7 +213,7 @@ def once_it_works(config: Path, action: Callable[[str], object]) -> Iterator[lis
 
 def main() -> int:
     config, asset, partition, seconds = sys.argv[1:]
-    vars(llms)["score_job"] = flush_shards_often(float(seconds))
+    llms.__dict__.update(score_job=flush_shards_often(float(seconds)))
     with dg.DagsterInstance.get() as instance:
         result = materialise(Path(config), asset, partition, instance)
         if not result.success:
