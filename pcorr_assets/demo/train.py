@@ -7,7 +7,8 @@ and what they read (`zoo`), or anything on disk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 from statistics import fmean
@@ -111,16 +112,30 @@ def train(
     Sequences are cut from the stream and read in a seeded order, again and again if the
     stream is shorter than the schedule. Hidden matrices are moved by Muon, which learns
     which word goes with which several times sooner than AdamW at this size; the rest by
-    AdamW. One thread and one seed give the same weights.
+    AdamW. It takes one thread, so that one seed gives the same weights anywhere on a
+    machine, and several trainings side by side do not wait for each other.
     """
-    import torch
-    from torch.nn.functional import cross_entropy
-
     length = schedule.sequence_length
     count = len(stream) // length
     if count < 1:
         raise ValueError(f"{len(stream)} tokens do not fill one sequence of {length}")
     sequences = stream[: count * length].view(count, length)
+    with _one_thread():
+        losses = _descend(model, sequences, schedule, seed, after_step)
+    return fmean(losses[-max(1, len(losses) // 10) :])
+
+
+def _descend(
+    model: PreTrainedModel,
+    sequences: torch.Tensor,
+    schedule: Schedule,
+    seed: int,
+    after_step: Callable[[], None],
+) -> list[float]:
+    """All steps of the schedule; the loss of each."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
     rng = Random(f"{seed}/order")
     order: list[int] = []
     optimisers = _optimisers(model)
@@ -133,7 +148,7 @@ def train(
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
         while len(order) < schedule.batch_size:
-            order.extend(rng.sample(range(count), count))
+            order.extend(rng.sample(range(len(sequences)), len(sequences)))
         batch = sequences[order[: schedule.batch_size]]
         del order[: schedule.batch_size]
         logits = model(input_ids=batch, use_cache=False).logits
@@ -146,7 +161,19 @@ def train(
         losses.append(loss.item())
         after_step()
     model.eval()
-    return fmean(losses[-max(1, len(losses) // 10) :])
+    return losses
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _optimisers(model: PreTrainedModel) -> list[torch.optim.Optimizer]:

@@ -126,7 +126,7 @@ def is_trained(folder: Path, llm: TinyLLM, seed: int) -> bool:
 def train_zoo(
     folder: Path, seed: int, llms: Sequence[TinyLLM] = ZOO, worker_count: int | None = None
 ) -> list[TinyLLM]:
-    """Train what is missing, one process a core; returns the LLMs that were trained.
+    """Train what is missing of `llms` (of `ZOO`), one process a core; returns what was trained.
 
     Each LLM becomes a folder of `folder` (safetensors, configuration, tokenizer) in one
     move, so a killed training leaves no half LLM and the next run trains only the rest.
@@ -149,9 +149,6 @@ def train_llm(
     folder: Path, llm: TinyLLM, seed: int, after_step: Callable[[], None] = lambda: None
 ) -> None:
     """Train one LLM and move it into `folder`, replacing one of the same name."""
-    import torch
-
-    torch.set_num_threads(1)
     family = [one for one in ZOO if one.family == llm.family]
     mixture = mixtures(seed)[llm.key]
     profile = {
@@ -264,9 +261,9 @@ def _main(arguments: Sequence[str]) -> None:
             sys.stdout.write(f"{STEPS_PER_WORD}\n")
             sys.stdout.flush()
 
-    for llm in ZOO:
-        if llm.key in keys:
-            train_llm(Path(folder), llm, int(seed), after_step)
+    by_key = {llm.key: llm for llm in ZOO}
+    for key in keys:
+        train_llm(Path(folder), by_key[key], int(seed), after_step)
 
 
 if __name__ == "__main__":
