@@ -10,11 +10,11 @@ import warnings
 import dagster as dg
 
 from pcorr_assets.config import Settings
-from pcorr_assets.defs import correlation, llms, selection, texts
+from pcorr_assets.defs import correlation, filters, llms, selection, texts
 from pcorr_assets.defs.platform import Platform
-from pcorr_assets.defs.registration import llm_sensor
+from pcorr_assets.defs.registration import llm_sensor, shard_sensor
 
-STAGES = (texts, llms, correlation, selection)
+STAGES = (texts, llms, correlation, selection, filters)
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
@@ -28,5 +28,5 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         warnings.simplefilter("ignore", dg.BetaWarning)
         return dg.Definitions(
             assets=[asset for stage in STAGES for asset in stage.assets(platform)],
-            sensors=[llm_sensor(platform)],
+            sensors=[llm_sensor(platform), shard_sensor(platform)],
         )

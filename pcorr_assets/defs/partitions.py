@@ -108,6 +108,18 @@ class Partitions:
         return dg.AllPartitionMapping() if self.samples == self.targets else None
 
     @property
+    def to_text_sample_target(self) -> dg.PartitionMapping | None:
+        """As `to_sample_target`, for text samples only."""
+        return dg.AllPartitionMapping() if self.text_samples == self.targets else None
+
+    @property
+    def same_target(self) -> dg.PartitionMapping:
+        """Between assets that share the dimension target: like to like, the other to all."""
+        return dg.MultiPartitionMapping(
+            {TARGET: dg.DimensionPartitionMapping(TARGET, dg.IdentityPartitionMapping())}
+        )
+
+    @property
     def text_samples_to_samples(self) -> dg.PartitionMapping | None:
         """From assets of the text samples to assets of all samples.
 

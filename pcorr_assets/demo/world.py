@@ -232,6 +232,8 @@ def _config() -> dict[str, object]:
             "projection": "linear",
             "keep_ratio": KEEP_RATIO,
             "tokenizer": "./tokenizer",
+            # A small world needs a small model, and more passes over its few pages.
+            "fasttext": {"dim": 16, "bucket": 50_000, "epoch": 25, "lr": 0.5},
         },
         "validation": {"bootstrap": 200, "halvings": 50, "permutations": 1000, "seed": 0},
         "pools": {

@@ -97,6 +97,12 @@ class Warehouse:
         with self._open(table, keys) as file:
             return file.metadata.num_rows
 
+    def written(self, table: str, *keys: str) -> WrittenPartition:
+        """A partition that is there, as its writer described it."""
+        path = self.path(table, *keys)
+        rows = self.row_count(table, *keys)
+        return WrittenPartition(path, rows, path.stat().st_size, sha256_file(path))
+
     def open(self, table: str, *keys: str) -> pq.ParquetFile:
         """The partition's file, for reading it row group by row group; close it."""
         return self._open(table, keys)

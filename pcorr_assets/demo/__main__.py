@@ -1,0 +1,151 @@
+"""`python -m pcorr_assets.demo`: the whole pipeline on the embedded world, through Dagster.
+
+Belongs here: building the world, materialising every asset in process on the Dagster
+home that `--ui` serves, and printing what came out. Does not belong here: the world
+(`world`) and what is printed of it (`summary`). It is a user of the platform like any
+other, which is why it may import Dagster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+
+from pcorr_assets.config import Settings, load_settings
+from pcorr_assets.defs.build import build_definitions
+from pcorr_assets.defs.partitions import POOL, SAMPLE, SHARD, TARGET
+from pcorr_assets.defs.registration import register_llms, register_shards
+from pcorr_assets.demo.summary import summarise
+from pcorr_assets.demo.world import World, build_world, read_world
+from pcorr_assets.errors import PcorrError
+
+INSTANCE = Path(__file__).parent / "dagster.yaml"
+QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+
+
+class Demo:
+    """Materialises the assets of a world, one partition after the other, in this process."""
+
+    def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
+        self._settings = settings
+        self._instance = instance
+        self._job = build_definitions(settings).resolve_implicit_global_asset_job_def()
+
+    def run(self) -> None:
+        """The whole chain; PcorrError at the first asset that fails."""
+        samples, targets = self._settings.text_samples, list(self._settings.targets)
+        llms = list(self._settings.llm_specs)
+        pairs = [
+            dg.MultiPartitionKey({SAMPLE: sample, TARGET: target})
+            for sample in samples
+            for target in targets
+        ]
+        self._materialise("chunked_dataset", samples)
+        scored = [
+            dg.MultiPartitionKey({"llm": llm, SAMPLE: sample}) for sample in samples for llm in llms
+        ]
+        self._materialise("chunk_bpb", scored)
+        self._materialise("benchmark_errors", llms)
+        self._materialise("bpb_matrix", samples)
+        self._materialise("error_vector", targets)
+        for asset in ("estimate", "rank_prediction", "sampling_distribution"):
+            self._materialise(asset, pairs)
+        self._materialise("fasttext_filter", pairs)
+        shards = sorted(self._instance.get_dynamic_partitions(SHARD))
+        for asset, dimension, keys in (
+            ("pool_scores", SHARD, shards),
+            ("selected_data", POOL, list(self._settings.pools)),
+        ):
+            self._materialise(
+                asset,
+                [
+                    dg.MultiPartitionKey({dimension: key, TARGET: target})
+                    for key in keys
+                    for target in targets
+                ],
+            )
+
+    def _materialise(self, asset: str, partitions: list) -> None:
+        started = time.monotonic()
+        for partition in partitions:
+            result = self._job.execute_in_process(
+                partition_key=partition,
+                asset_selection=[dg.AssetKey(asset)],
+                instance=self._instance,
+                run_config=QUIET,
+                raise_on_error=False,
+            )
+            if not result.success:
+                raise PcorrError(f"{asset} failed for {partition}; the error stands above")
+        seconds = time.monotonic() - started
+        say(f"  {asset:22} {len(partitions):3} partition(s)  {seconds:6.1f} s")
+
+
+def say(line: str = "") -> None:
+    """Print a line at once, also into a pipe."""
+    print(line, flush=True)
+
+
+@contextmanager
+def environment(world: World) -> Iterator[dg.DagsterInstance]:
+    """The world's own Dagster instance and configuration, for this process and its children."""
+    home = world.folder / "dagster_home"
+    home.mkdir(exist_ok=True)
+    shutil.copyfile(INSTANCE, home / "dagster.yaml")
+    os.environ["DAGSTER_HOME"] = str(home)
+    os.environ["PCORR_CONFIG"] = str(world.config_path)
+    with dg.DagsterInstance.get() as instance:
+        yield instance
+
+
+def serve(world: World, port: int) -> None:
+    """Replace this process by `dagster dev` on what the demo materialised."""
+    with environment(world):
+        pass
+    say(f"http://127.0.0.1:{port}   (Ctrl-C ends it)")
+    command = ["dagster", "dev", "-m", "pcorr_assets.definitions"]
+    os.execv(sys.executable, [sys.executable, "-m", *command, "-h", "127.0.0.1", "-p", str(port)])
+
+
+def main() -> int:
+    """Exit status 0, or 1 with the reason on standard error."""
+    parser = argparse.ArgumentParser(prog="python -m pcorr_assets.demo", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("demo_world"))
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--ui", action="store_true", help="serve the Dagster UI on the world")
+    parser.add_argument("--port", type=int, default=3000)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="  %(message)s")
+    for noisy in ("dagster", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    try:
+        if options.ui:
+            serve(read_world(options.folder), options.port)
+        say(f"The demo world, in {options.folder}:")
+        started = time.monotonic()
+        world = build_world(options.folder, options.seed)
+        say(f"  world with its tiny LLMs                {time.monotonic() - started:6.1f} s")
+        settings = load_settings(world.config_path)
+        with environment(world) as instance:
+            register_llms(instance, settings)
+            register_shards(instance, settings)
+            Demo(settings, instance).run()
+        for line in summarise(world, settings):
+            say(line)
+    except PcorrError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
