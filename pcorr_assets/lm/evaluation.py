@@ -213,6 +213,7 @@ class Evaluator:
         if self._harness is None:
             if self._model is None or self._tokenizer is None:
                 raise RuntimeError("an evaluation is missing, but no model was loaded")
+            self._check_model(self._model, self._tokenizer)
             device = str(self._model.device)
             fixed = self._batch_size or CPU_BATCH_SIZE
             options: dict[str, Any] = {
@@ -223,6 +224,13 @@ class Evaluator:
             }
             self._harness = HFLM(**options)
         return self._harness
+
+    def _check_model(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        """PcorrError if this is no causal model: lm-eval would give meaningless scores."""
+        from pcorr_assets.lm.forward import prepare
+
+        ids: Any = tokenizer("What a text says first must not depend on what it says later.")
+        prepare(model, np.asarray(ids["input_ids"], dtype=np.int32), self.resolved.label)
 
     def _result(self, name: str, benchmark: Benchmark, found: Any) -> Result:
         from importlib.metadata import version

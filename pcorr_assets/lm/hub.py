@@ -7,9 +7,10 @@ inside the files (`loading`).
 
 from __future__ import annotations
 
+import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,10 +20,11 @@ logger = logging.getLogger(__name__)
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
-# Weights in other formats (onnx, tflite, gguf, original/ folders) are never needed.
 SMALL_FILES = re.compile(r"[^/]+\.(json|txt|model|tiktoken|jinja|py|bpe|vocab|merges)|[^./]+")
-SAFE_WEIGHTS = re.compile(r"[^/]+\.safetensors")
-PICKLE_WEIGHTS = re.compile(r"pytorch_model[^/]*\.bin")
+# The only names that transformers loads weights from: repositories often hold the same
+# weights again under others (consolidated.safetensors, onnx/, original/).
+SAFE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+PICKLE_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
 def resolve_commit(name: str, revision: str) -> str:
@@ -56,27 +58,36 @@ def download(name: str, commit: str, *, allow_pickle: bool) -> Path:
         files = _repository_files(name, commit)
         if files is None:
             return _cached_folder(name, commit)
-        weights = [file for file in files if SAFE_WEIGHTS.fullmatch(file)]
-        if not weights:
-            weights = [file for file in files if PICKLE_WEIGHTS.fullmatch(file)]
-            refuse_pickle(name, weights, allow_pickle=allow_pickle)
-        small = [file for file in files if SMALL_FILES.fullmatch(file)]
-        if "config.json" not in small:
+        if "config.json" not in files:
             raise PcorrError(
                 f"{name} at {commit[:12]} has no config.json, so it is no transformers model; "
                 "give the name of one, or a local folder that was saved with save_pretrained."
             )
+        head = weights_file(name, files, allow_pickle=allow_pickle)
+        weights = _weights(name, commit, head)
+        small = [file for file in files if SMALL_FILES.fullmatch(file)]
         # config.json last: where it is in the cache, everything else is there as well.
-        ordered = [*(file for file in [*small, *weights] if file != "config.json"), "config.json"]
+        ordered = [*dict.fromkeys([*small, *weights])]
+        ordered.append(ordered.pop(ordered.index("config.json")))
         paths = [hf_hub_download(name, file, revision=commit) for file in ordered]
     return Path(paths[-1]).parent
 
 
-def refuse_pickle(name: str, pickles: list[str], *, allow_pickle: bool) -> None:
-    """PcorrError unless there are pickled weights and they may be loaded."""
+def weights_file(name: str, files: Collection[str], *, allow_pickle: bool) -> str:
+    """The file that weights are loaded from: safetensors, else pickled ones if they may be.
+
+    It is the index where the weights are in several files.
+
+    Raises:
+        PcorrError: no weights that transformers can load, or pickled ones that may not be.
+    """
+    for file in SAFE_WEIGHTS:
+        if file in files:
+            return file
+    pickles = [file for file in PICKLE_WEIGHTS if file in files]
     if not pickles:
         raise PcorrError(
-            f"{name} has neither *.safetensors nor pytorch_model*.bin, so there are no weights "
+            f"{name} has neither model.safetensors nor pytorch_model.bin, so there are no weights "
             "to load; other formats must be converted first (save_pretrained)."
         )
     if not allow_pickle:
@@ -85,6 +96,16 @@ def refuse_pickle(name: str, pickles: list[str], *, allow_pickle: bool) -> None:
             "trust it, set `allow_pickle: true` for it in pcorr.yaml; or convert it to "
             "safetensors."
         )
+    return pickles[0]
+
+
+def _weights(name: str, commit: str, head: str) -> list[str]:
+    from huggingface_hub import hf_hub_download
+
+    if not head.endswith(".index.json"):
+        return [head]
+    index = json.loads(Path(hf_hub_download(name, head, revision=commit)).read_text("utf-8"))
+    return [head, *sorted(set(index["weight_map"].values()))]
 
 
 def _repository_files(name: str, commit: str) -> list[str] | None:

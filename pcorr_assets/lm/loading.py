@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.lm.hub import PICKLE_WEIGHTS, SAFE_WEIGHTS, download, refuse_pickle
+from pcorr_assets.lm.hub import SAFE_WEIGHTS, download, weights_file
 from pcorr_assets.lm.identity import ResolvedLLM, resolve
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def load_model(resolved: ResolvedLLM, device: str, dtype: str) -> PreTrainedMode
             f"{resolved.label} is not a causal language model but an encoder-decoder "
             f"({config.model_type}); its loss on a text is not defined. Remove it from pcorr.yaml."
         )
-    safe = _safe_weights(folder, resolved)
+    safe = _is_safe(folder, resolved)
     with _translated(resolved, "weights"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -232,13 +232,10 @@ def _folder(resolved: ResolvedLLM) -> Path:
     )
 
 
-def _safe_weights(folder: Path, resolved: ResolvedLLM) -> bool:
-    names = [path.name for path in folder.iterdir()]
-    if any(SAFE_WEIGHTS.fullmatch(name) for name in names):
-        return True
-    pickles = sorted(name for name in names if PICKLE_WEIGHTS.fullmatch(name))
-    refuse_pickle(resolved.label, pickles, allow_pickle=resolved.spec.allow_pickle)
-    return False
+def _is_safe(folder: Path, resolved: ResolvedLLM) -> bool:
+    files = {path.name for path in folder.iterdir()}
+    allowed = resolved.spec.allow_pickle
+    return weights_file(resolved.label, files, allow_pickle=allowed) in SAFE_WEIGHTS
 
 
 def _refuse_random_weights(resolved: ResolvedLLM, info: Any) -> None:

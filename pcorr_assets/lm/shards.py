@@ -103,8 +103,8 @@ class ShardFolder:
         """Add a shard to `finished`; or say why it cannot be used."""
         try:
             table = pq.read_table(path)
-        except pa.ArrowInvalid as error:
-            return f"not a Parquet file: {error}"
+        except (pa.ArrowInvalid, OSError) as error:
+            return f"it cannot be read: {error}"
         metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
         foreign = [
             f"{name} is {_short(metadata.get(name))}, not {_short(value)}"

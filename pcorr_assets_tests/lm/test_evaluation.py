@@ -10,6 +10,7 @@ import lm_eval
 import pytest
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
+from transformers import BertConfig, BertLMHeadModel
 
 from pcorr_assets.config import Benchmark
 from pcorr_assets.errors import PcorrError
@@ -245,6 +246,14 @@ def test_an_unknown_task_of_lm_eval(evaluator: Evaluator, tmp_path: Path) -> Non
     unknown = Benchmark.model_validate({"metric": "acc"})
     outcome = evaluator.run({"lambada_opneai": unknown}, KeptResults(tmp_path / "kept"))
     assert "did you mean lambada_openai" in outcome.failures["lambada_opneai"]
+
+
+def test_an_encoder_is_not_evaluated(tasks: Path, tmp_path: Path) -> None:
+    spec = tiny.local_spec("tiny/bert", Path("nowhere"))
+    bert = BertLMHeadModel(BertConfig(**tiny.SHAPE)).eval()
+    encoder = Evaluator(ResolvedLLM(spec, COMMIT), bert, tiny.byte_tokenizer(), "float32")
+    outcome = encoder.run({"choice": benchmark(tasks)}, KeptResults(tmp_path / "kept"))
+    assert "tiny/bert is not a causal language model" in outcome.failures["choice"]
 
 
 def test_a_damaged_result_is_named(tasks: Path, evaluator: Evaluator, tmp_path: Path) -> None:

@@ -52,6 +52,11 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
         MAIN: tiny.save_llm(folder / "main", "llama", seed=0),
         OLD: tiny.save_llm(folder / "old", "llama", seed=1),
     }
+    # The same weights in several files, and again under a name that is never loaded.
+    split = folder / "split"
+    tiny.tiny_model("llama", 1).save_pretrained(split, max_shard_size="20KB")
+    tiny.byte_tokenizer().save_pretrained(split)
+    (split / "consolidated.safetensors").write_bytes(b"never fetched")
     pickled = tiny.save_llm(folder / "pickled", "llama")
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
     revisions = {"main": MAIN, "step100": OLD}
@@ -63,6 +68,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
         "tiny/busy": Repository(commits, revisions, 418),
         "tiny/drops-once": Repository(commits, revisions, drops=1),
         "tiny/drops": Repository(commits, revisions, drops=1000),
+        "tiny/split": Repository({MAIN: split}, revisions),
         "tiny/pickled": Repository({MAIN: pickled}, revisions),
     }
     with serve(repositories) as served:
@@ -98,16 +104,20 @@ def total(seed: int) -> float:
 
 
 def test_two_revisions_and_a_pinned_commit(hub: Hub, tmp_path: Path) -> None:
-    main, step, pinned, again = ask(
+    main, step, pinned, again, split = ask(
         hub.url,
         tmp_path,
         {"name": "tiny/llm"},
         {"name": "tiny/llm", "revision": "step100"},
         ({"name": "tiny/llm"}, OLD),
         {"name": "tiny/llm", "revision": OLD},
+        {"name": "tiny/split"},
     )
     assert (main["commit"], step["commit"]) == (MAIN, OLD)
     assert main["total"] == pytest.approx(total(0))
+    assert split["total"] == pytest.approx(total(1))
+    assert [line for line in hub.requests if "model-00002-of" in line]
+    assert not [line for line in hub.requests if "consolidated" in line]
     assert step["total"] == pinned["total"] == again["total"] == pytest.approx(total(1))
 
     # Without a network the cache is enough, and what is not in it is named.
