@@ -145,6 +145,12 @@ def accept(
     """
     path = wh.path(table, *keys)
     name = f"{table} {'|'.join(keys)}"
+    if (result.get("table"), tuple(result.get("partition", ()))) != (table, keys):
+        said = f"{result.get('table')} {'|'.join(result.get('partition', ()))}"
+        raise PcorrError(
+            f"The node was asked for {name}, but reports that it made {said}. Nothing of it is "
+            "accepted as the former; launch it again."
+        )
     if not _appears(path, str(result.get("sha256"))):
         raise PcorrError(
             f"The node wrote {result.get('path')} for {name}, but {path} is not there. The data "
@@ -165,9 +171,6 @@ def _differences(
     wh: Warehouse, table: str, keys: tuple[str, ...], result: Mapping[str, Any]
 ) -> list[str]:
     found = []
-    if (result.get("table"), tuple(result.get("partition", ()))) != (table, keys):
-        said = f"{result.get('table')} {'|'.join(result.get('partition', ()))}"
-        found.append(f"the node reports the partition {said}")
     path = wh.path(table, *keys)
     sha256 = sha256_file(path)
     if sha256 != result.get("sha256"):
