@@ -83,7 +83,7 @@ def build_world(folder: Path, seed: int) -> World:
     truth = corpus.write_corpus(folder, seed)
     tasks.write_tasks(folder / "tasks", TARGETS, seed)
     _write_reference_tokenizer(folder / "tokenizer", seed)
-    zoo.train_zoo(folder / "zoo", seed)
+    zoo.train_zoo(folder / "zoo", seed, zoo.ZOO)
     _write_config(folder, seed)
     return _world(folder, seed, truth)
 
