@@ -242,7 +242,9 @@ class _Chooser:
         boundary = self._boundary(budget) if available >= budget else None
         copies, copy_tokens = self._taken("copies", boundary)
         count, selected = self._taken("candidates", boundary)
-        (lowest,) = self._row("SELECT min(score) FROM candidates")
+        (lowest,) = self._row(
+            "SELECT min(score) FROM candidates ANTI JOIN copies USING (file_index, file_row_number)"
+        )
         return SelectionSummary(
             budget=budget,
             document_count=count - copies,

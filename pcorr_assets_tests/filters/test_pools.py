@@ -1,0 +1,335 @@
+"""Shards of pools and their scores: what is read, and what bad data leads to."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pcorr_assets.config import Pool, settings_from
+from pcorr_assets.errors import PcorrError
+from pcorr_assets.filters.model import FilterModel
+from pcorr_assets.filters.pools import Shard, find_shard, iter_documents, list_shards
+from pcorr_assets.filters.scoring import score_shard, token_counter
+from pcorr_assets.filters.training import build_filter
+from pcorr_assets.jobs import score_pool_shard
+from pcorr_assets.warehouse import Warehouse
+from pcorr_assets.warehouse.files import sha256_file
+
+SAMPLE, TARGET = "texts", "sailing_quiz"
+
+ROWS = [
+    {"id": "a", "text": "mast keel\njib", "tokens": 3},
+    {"id": "b", "text": "rook pawn", "tokens": 2},
+    {"id": "a", "text": "oven\u00a0dough \ud83d", "tokens": 9},
+    {"id": None, "text": None, "tokens": 0},
+    {"id": 7, "text": " \n ", "tokens": 1},
+]
+
+
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+    return path
+
+
+def pool_of(*files: Path | str, **options: Any) -> Pool:
+    options = {"token_budget": 100, "token_count_column": "tokens", **options}
+    return Pool.model_validate({"sample": SAMPLE, "files": [str(f) for f in files], **options})
+
+
+@pytest.fixture
+def model(make_world: Callable[..., Any]) -> FilterModel:
+    world = make_world()
+    return FilterModel.load(build_filter(world.warehouse, SAMPLE, TARGET, world.selection).path)
+
+
+def test_one_file_is_one_shard_whose_key_stays(tmp_path: Path) -> None:
+    for name in ("one/part 1.jsonl", "two/part 1.jsonl", "two/deep/x.jsonl"):
+        write_jsonl(tmp_path / "pool" / name, ROWS[:1])
+    pool = pool_of(tmp_path / "pool" / "**" / "*.jsonl")
+    keys = [shard.key for shard in list_shards("crawl", pool)]
+    assert keys == [
+        "crawl/one%2Fpart%201.jsonl", "crawl/two%2Fdeep%2Fx.jsonl", "crawl/two%2Fpart%201.jsonl"
+    ]  # fmt: skip
+    write_jsonl(tmp_path / "pool" / "new.jsonl", ROWS[:1])
+    assert set(keys) < {shard.key for shard in list_shards("crawl", pool)}
+    assert find_shard("crawl", pool, keys[0]).path == tmp_path / "pool/one/part 1.jsonl"
+    with pytest.raises(PcorrError, match="has no shard 'crawl/gone'"):
+        find_shard("crawl", pool, "crawl/gone")
+
+
+def test_files_that_would_share_a_key_are_refused(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        write_jsonl(tmp_path / folder / "x.jsonl", ROWS[:1])
+    pool = pool_of(tmp_path / "one/*.jsonl", tmp_path / "two/*.jsonl")
+    with pytest.raises(PcorrError, match="would both be shard"):
+        list_shards("crawl", pool)
+    with pytest.raises(PcorrError, match="no file matches"):
+        list_shards("crawl", pool_of(tmp_path / "three/*.jsonl"))
+
+
+def test_scores_of_a_shard(model: FilterModel, tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "pool/x.jsonl.gz", ROWS)
+    warehouse = Warehouse(tmp_path / "scores")
+    pool = pool_of(path)
+    (shard,) = list_shards("crawl", pool)
+    score_shard(warehouse, shard, pool, TARGET, model)
+    table = warehouse.read("pool_scores", shard.key, TARGET)
+    texts = ["mast keel\njib", "rook pawn", "oven\u00a0dough \ufffd", "", " \n "]
+    assert table["document_id"].to_pylist() == ["a", "b", "a#2", "x.jsonl.gz:3", "7"]
+    assert table["token_count"].to_pylist() == [3, 2, 9, 0, 0]
+    assert table["byte_count"].to_pylist() == [len(text.encode()) for text in texts]
+    hashes = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+    assert table["content_sha256"].to_pylist() == hashes
+    expected = model.score([b"mast keel jib", b"rook pawn", "oven dough \ufffd".encode(), b"", b""])
+    assert table["score"].to_pylist() == expected.tolist()
+    assert set(table["pool"].to_pylist()) == {"crawl"}
+    metadata = warehouse.metadata("pool_scores", shard.key, TARGET)
+    assert metadata["filter_sha256"] == model.sha256
+    assert metadata["token_source"] == "column tokens"
+    assert metadata["empty_documents"] == "2"
+    assert metadata["repeated_ids"] == "1"
+
+
+def test_every_kind_of_source_gives_the_same_scores(model: FilterModel, tmp_path: Path) -> None:
+    import datasets
+
+    rows = [{"id": str(i), "text": f"mast {i} rook\n" * (i % 7), "tokens": i} for i in range(3000)]
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table, tmp_path / "x.parquet", row_group_size=700)
+    write_jsonl(tmp_path / "x.jsonl.gz", rows)
+    datasets.Dataset.from_list(rows).save_to_disk(str(tmp_path / "saved"))
+    pools = {
+        "parquet": pool_of(tmp_path / "x.parquet"),
+        "jsonl": pool_of(tmp_path / "x.jsonl.gz"),
+        "saved": Pool.model_validate(
+            {"sample": SAMPLE, "saved": str(tmp_path / "saved"), "token_budget": 1,
+             "token_count_column": "tokens"}
+        ),
+    }  # fmt: skip
+    warehouse = Warehouse(tmp_path / "scores")
+    found = []
+    for name, pool in pools.items():
+        (shard,) = list_shards(name, pool)
+        score_shard(warehouse, shard, pool, TARGET, model)
+        scores = warehouse.read("pool_scores", shard.key, TARGET)
+        found.append(scores.drop_columns(["pool", "shard"]).to_pylist())
+    assert found[0] == found[1] == found[2]
+    assert [row["document_id"] for row in found[0]] == [row["id"] for row in rows]
+
+
+def test_a_dataset_is_cut_into_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    monkeypatch.setattr("pcorr_assets.filters.pools.ROWS_PER_SHARD", 40)
+    rows = [{"id": str(i), "text": f"t{i}"} for i in range(100)]
+    datasets.Dataset.from_list(rows).save_to_disk(str(tmp_path / "saved"))
+    pool = Pool.model_validate(
+        {"sample": SAMPLE, "saved": str(tmp_path / "saved"), "token_budget": 1}
+    )
+    shards = list_shards("crawl", pool)
+    assert [s.key for s in shards] == [f"crawl/rows-{n:012d}" for n in (0, 40, 80)]
+    ids = [d.id for s in shards for documents in iter_documents(s, pool) for d in documents]
+    assert ids == [row["id"] for row in rows]
+    missing = Pool.model_validate(
+        {"sample": SAMPLE, "saved": str(tmp_path / "gone"), "token_budget": 1}
+    )
+    with pytest.raises(PcorrError, match="gone"):
+        list_shards("crawl", missing)
+
+
+def documents_of(path: Path, **options: Any) -> list[Any]:
+    pool = pool_of(path, **options)
+    (shard,) = list_shards("crawl", pool)
+    return [document for documents in iter_documents(shard, pool) for document in documents]
+
+
+def test_missing_columns_are_named(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "x.jsonl", [{"content": "a", "tokens": 1}])
+    with pytest.raises(PcorrError, match=r"x\.jsonl: no column 'text'; it has 'content', 'tokens'"):
+        documents_of(path)
+    assert documents_of(path, text_column="content")[0].id is None
+    with pytest.raises(PcorrError, match="no column 'url'"):
+        documents_of(path, text_column="content", id_column="url")
+    with pytest.raises(PcorrError, match="no column 'n'"):
+        documents_of(path, text_column="content", token_count_column="n")
+    pq.write_table(pa.table({"content": ["a"], "tokens": [1]}), tmp_path / "x.parquet")
+    with pytest.raises(PcorrError, match=r"x\.parquet: no column 'text'"):
+        documents_of(tmp_path / "x.parquet")
+    assert documents_of(tmp_path / "x.parquet", text_column="content")[0].token_count == 1
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, "7", None, True, float("nan")])
+def test_token_counts_that_are_none_are_refused(tmp_path: Path, value: object) -> None:
+    path = write_jsonl(tmp_path / "x.jsonl", [ROWS[0], {"text": "x", "tokens": value}])
+    with pytest.raises(PcorrError, match="row 1: 'tokens' is"):
+        documents_of(path)
+
+
+def test_texts_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "x.jsonl", [{"text": ["a"], "tokens": 1}])
+    with pytest.raises(PcorrError, match="row 0: 'text' is list, not text"):
+        documents_of(path)
+
+
+def test_truncated_and_misnamed_files_keep_the_old_scores(
+    model: FilterModel, tmp_path: Path
+) -> None:
+    rows = [{"text": f"mast {'keel ' * (i % 90)}{i}", "tokens": 1} for i in range(5000)]
+    path = write_jsonl(tmp_path / "pool/x.jsonl.gz", rows)
+    pool = pool_of(path)
+    warehouse = Warehouse(tmp_path / "scores")
+    (shard,) = list_shards("crawl", pool)
+    before = score_shard(warehouse, shard, pool, TARGET, model)
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"plain text", b""):
+        path.write_bytes(damaged)
+        with pytest.raises(PcorrError, match=r"x\.jsonl\.gz"):
+            score_shard(warehouse, shard, pool, TARGET, model)
+        assert sha256_file(before.path) == before.sha256
+        assert list(before.path.parent.iterdir()) == [before.path]
+
+
+def test_tokens_need_something_that_counts_them(tmp_path: Path) -> None:
+    pool = pool_of(tmp_path / "x.jsonl", token_count_column=None)
+    with pytest.raises(PcorrError, match=r"set selection\.tokenizer"):
+        token_counter(pool, None)
+
+
+@pytest.fixture
+def tokenizer_folder(tmp_path: Path) -> Path:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    inner = Tokenizer(models.WordLevel({"[UNK]": 0, "mast": 1}, unk_token="[UNK]"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    folder = tmp_path / "tokenizer"
+    PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="[UNK]").save_pretrained(folder)
+    return folder
+
+
+def test_tokens_are_counted_by_the_tokenizer(tmp_path: Path, tokenizer_folder: Path) -> None:
+    counter = token_counter(
+        pool_of(tmp_path / "x.jsonl", token_count_column=None), str(tokenizer_folder)
+    )
+    assert counter is not None
+    long = "mäst " * 500_000  # 3 MB: counted in pieces, cut between words
+    assert counter([text.encode() for text in ("mast, keel!", "", long)]) == [4, 0, 500_000]
+
+
+def test_a_200_mb_document_is_scored(make_world: Callable[..., Any], tmp_path: Path) -> None:
+    """In a process of its own, whose peak memory is known."""
+    world = make_world()
+    built = build_filter(world.warehouse, SAMPLE, TARGET, world.selection)
+    path = tmp_path / "pool/big.jsonl"
+    path.parent.mkdir()
+    with path.open("w") as file:
+        file.write('{"id": "big", "text": "')
+        for _ in range(200):
+            file.write("mast keel of the " * 61_681)
+        file.write('", "tokens": 9}\n{"id": "small", "text": "mast keel", "tokens": 2}\n')
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from pcorr_assets.config import Pool\n"
+        "from pcorr_assets.filters.model import FilterModel\n"
+        "from pcorr_assets.filters.pools import list_shards\n"
+        "from pcorr_assets.filters.scoring import score_shard\n"
+        "from pcorr_assets.warehouse import Warehouse\n"
+        "home, model, path = map(Path, sys.argv[1:])\n"
+        "pool = Pool.model_validate({'sample': 's', 'files': [str(path)], 'token_budget': 1,\n"
+        "                            'token_count_column': 'tokens'})\n"
+        "(shard,) = list_shards('crawl', pool)\n"
+        "score_shard(Warehouse(home), shard, pool, 't', FilterModel.load(model))\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)\n"
+    )
+    arguments = [str(tmp_path / "scores"), str(built.path), str(path)]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True
+    )
+    assert int(done.stdout) < 1536  # MiB
+    rows = Warehouse(tmp_path / "scores").read("pool_scores", "crawl/big.jsonl", "t").to_pylist()
+    assert rows[0]["byte_count"] == 200 * 17 * 61_681
+    assert rows[0]["score"] > 0.9
+    assert rows[1]["document_id"] == "small"
+
+
+def job_world(make_world: Callable[..., Any], tmp_path: Path, row_count: int) -> dict[str, Any]:
+    world = make_world()
+    build_filter(world.warehouse, SAMPLE, TARGET, world.selection)
+    rows = [{"text": f"mast {'keel ' * 300}{i}", "tokens": i} for i in range(row_count)]
+    write_jsonl(tmp_path / "pool/x.jsonl", rows)
+    settings = settings_from(
+        {
+            "home": str(world.warehouse.home),
+            "samples": {SAMPLE: {"files": ["x.jsonl"], "reference_tokenizer": "org/name"}},
+            "benchmarks": {"b": {"metric": "acc"}},
+            "targets": {TARGET: {"benchmarks": ["b"]}},
+            "pools": {
+                "crawl": {"sample": SAMPLE, "files": [str(tmp_path / "pool/*.jsonl")],
+                          "token_count_column": "tokens", "token_budget": 5}
+            },
+        },
+        folder=tmp_path,
+    )  # fmt: skip
+    return score_pool_shard.score_pool_shard_job(settings, "crawl/x.jsonl", TARGET)
+
+
+def test_the_job_goes_through_json(make_world: Callable[..., Any], tmp_path: Path) -> None:
+    job = json.loads(json.dumps(job_world(make_world, tmp_path, 10)))
+    result = score_pool_shard.run(job)
+    assert result["row_count"] == 10
+    assert result["partition"] == ["crawl/x.jsonl", TARGET]
+    assert sha256_file(Path(result["path"])) == result["sha256"]
+    with pytest.raises(PcorrError, match="shard: Field required"):
+        score_pool_shard.run({k: v for k, v in job.items() if k != "shard"})
+
+
+def test_a_killed_job_leaves_nothing_and_comes_out_the_same(
+    make_world: Callable[..., Any], tmp_path: Path
+) -> None:
+    job = job_world(make_world, tmp_path, 60_000)
+    code = (
+        "import json, sys\n"
+        "from pcorr_assets.jobs.score_pool_shard import run\n"
+        "print('ready', flush=True)\n"
+        "run(json.loads(sys.argv[1]))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, json.dumps(job)], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    folder = Path(job["home"]) / "warehouse/pool_scores/crawl%2Fx.jsonl"
+    # Killed once the partition's temporary file is there: in the middle of scoring.
+    while process.poll() is None and not list(folder.glob(".*.tmp")):
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert not list(folder.glob("*.parquet"))
+    rerun = score_pool_shard.run(job)
+    again = score_pool_shard.run(job)
+    assert rerun["sha256"] == again["sha256"]
+    assert rerun["row_count"] == 60_000
+
+
+def test_scoring_does_not_depend_on_batches(model: FilterModel) -> None:
+    lines = [f"mast {'keel ' * n}of".encode() for n in range(50)]
+    assert np.array_equal(model.score(lines), [model.score([line])[0] for line in lines])
+    assert Shard("crawl/a%2Fb", "crawl").slug == "a%2Fb"

@@ -1,0 +1,343 @@
+"""The budget is filled exactly: DuckDB against brute force, and what is written."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tempfile
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pcorr_assets.config import Pool
+from pcorr_assets.errors import PcorrError
+from pcorr_assets.filters.mixture import export_mixture
+from pcorr_assets.filters.pools import list_shards
+from pcorr_assets.filters.scoring import score_shard
+from pcorr_assets.filters.selection import SelectionSummary, select_documents
+from pcorr_assets.filters.training import build_filter, load_filter
+from pcorr_assets.filters.writing import write_selected
+from pcorr_assets.warehouse import Warehouse
+
+SAMPLE, TARGET = "texts", "sailing_quiz"
+METADATA = {"filter_sha256": "f" * 64, "token_source": "column tokens"}
+
+Scored = tuple[str, float, int]  # content, score, tokens
+
+
+def sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_scores(
+    warehouse: Warehouse, shards: list[list[Scored]], metadata: dict[str, str] | None = None
+) -> list[str]:
+    keys = [f"crawl/{number}.jsonl" for number in range(len(shards))]
+    for key, rows in zip(keys, shards, strict=True):
+        table = pa.table(
+            {
+                "pool": pa.array(["crawl"] * len(rows), pa.string()),
+                "shard": pa.array([key] * len(rows), pa.string()),
+                "target": pa.array([TARGET] * len(rows), pa.string()),
+                "document_id": pa.array([f"{key}:{i}" for i in range(len(rows))], pa.string()),
+                "score": pa.array([row[1] for row in rows], pa.float64()),
+                "token_count": pa.array([row[2] for row in rows], pa.int64()),
+                "byte_count": pa.array([1] * len(rows), pa.int64()),
+                "content_sha256": pa.array([sha(row[0]) for row in rows], pa.string()),
+            }
+        )
+        warehouse.write("pool_scores", (key, TARGET), table, metadata or METADATA)
+    return keys
+
+
+def pool_of(**options: Any) -> Pool:
+    return Pool.model_validate({"sample": SAMPLE, "files": ["/pool/*.jsonl"], **options})
+
+
+def select(
+    warehouse: Warehouse, pool: Pool, keys: list[str]
+) -> tuple[SelectionSummary, dict[str, list[dict[str, Any]]]]:
+    with select_documents(warehouse, "crawl", pool, TARGET, keys) as selection:
+        return selection.summary, {k: selection.documents(k).to_pylist() for k in keys}
+
+
+def brute_force(shards: list[list[Scored]], budget: int) -> tuple[list[tuple[int, int]], bool]:
+    """(shard, row) of the documents taken, in the order they are taken; is the pool short?"""
+    order = sorted(
+        (-score, sha(content), number, row, tokens)
+        for number, rows in enumerate(shards)
+        for row, (content, score, tokens) in enumerate(rows)
+        if tokens
+    )
+    first: dict[str, tuple[float, int, int]] = {}
+    for negative, content, number, row, _ in order:
+        place = (negative, number, row)
+        first[content] = min(first.get(content, place), place)
+    taken, reached = [], 0
+    for negative, content, number, row, tokens in order:
+        if first[content] != (negative, number, row):
+            continue
+        if reached >= budget:
+            return taken, False
+        taken.append((number, row))
+        reached += tokens
+    return taken, reached < budget
+
+
+contents = st.sampled_from([f"text {i}" for i in range(12)])
+some_scores = st.sampled_from([0.0, 1e-13, 0.25, 0.5, 0.75, 0.7500000001, 1 - 1e-13, 1.0])
+documents = st.tuples(contents, some_scores | st.floats(0, 1), st.integers(0, 9))
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.lists(documents, max_size=12), min_size=1, max_size=3), st.integers(1, 150))
+def test_selection_equals_brute_force(shards: list[list[Scored]], budget: int) -> None:
+    if not sum(tokens for rows in shards for _, _, tokens in rows):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        warehouse = Warehouse(Path(folder))
+        keys = write_scores(warehouse, shards)
+        summary, found = select(warehouse, pool_of(token_budget=budget), keys)
+    taken, is_short = brute_force(shards, budget)
+    assert [(n, r["row"]) for n, key in enumerate(keys) for r in found[key]] == sorted(taken)
+    assert summary.is_short == is_short
+    assert summary.document_count == len(taken)
+    assert summary.token_count == sum(shards[n][r][2] for n, r in taken)
+    marked = [(n, r["row"]) for n, k in enumerate(keys) for r in found[k] if r["is_boundary"]]
+    assert marked == ([] if is_short else [taken[-1]])
+    if is_short:
+        assert summary.boundary is None
+    else:
+        assert summary.token_count - shards[taken[-1][0]][taken[-1][1]][2] < budget
+        assert summary.boundary is not None
+        assert summary.boundary.document_id == f"{keys[taken[-1][0]]}:{taken[-1][1]}"
+    assert summary.threshold == min(shards[n][r][1] for n, r in taken)
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.lists(documents, min_size=1, max_size=12), st.sampled_from(["0.1", "0.3", "1.0"]))
+def test_keep_ratio_is_of_the_scored_tokens(rows: list[Scored], ratio: str) -> None:
+    total = sum(tokens for _, _, tokens in rows)
+    if not total:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        warehouse = Warehouse(Path(folder))
+        keys = write_scores(warehouse, [rows])
+        summary, _ = select(warehouse, pool_of(keep_ratio=float(ratio)), keys)
+    assert Fraction(ratio) * total <= summary.budget < Fraction(ratio) * total + 1
+
+
+def test_many_copies_far_down_are_reached(tmp_path: Path) -> None:
+    """Copies fill what the histogram promised, so the search has to go further down."""
+    rows = [("same", 0.9, 10)] * 500 + [(f"t{i}", 0.8 - i / 1000, 10) for i in range(300)]
+    warehouse = Warehouse(tmp_path)
+    keys = write_scores(warehouse, [rows])
+    summary, found = select(warehouse, pool_of(token_budget=2000), keys)
+    assert [row["row"] for row in found[keys[0]]] == [0, *range(500, 699)]
+    assert summary.duplicate_document_count == 499
+    assert summary.duplicate_token_count == 4990
+    assert summary.pool_document_count == 800
+
+
+def test_a_pool_below_the_budget_is_selected_whole(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    warehouse = Warehouse(tmp_path)
+    keys = write_scores(warehouse, [[("a", 0.1, 5), ("b", 0.9, 5), ("", 0.0, 0)]])
+    summary, found = select(warehouse, pool_of(token_budget=11), keys)
+    assert summary.is_short
+    assert [row["row"] for row in found[keys[0]]] == [0, 1]
+    assert summary.empty_document_count == 1
+    assert "the pool holds only 10" in caplog.text
+    exact, _ = select(warehouse, pool_of(token_budget=10), keys)
+    assert not exact.is_short
+    assert exact.boundary is not None
+
+
+def test_missing_and_mixed_scores_are_refused(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path)
+    keys = write_scores(warehouse, [[("a", 0.5, 1)], [("b", 0.5, 1)]])
+    with pytest.raises(PcorrError, match=r"1 of 3 shards have no scores \(crawl/9\.jsonl\)"):
+        select(warehouse, pool_of(token_budget=1), [*keys, "crawl/9.jsonl"])
+    table = warehouse.read("pool_scores", keys[0], TARGET)
+    warehouse.write("pool_scores", (keys[0], TARGET), table, {**METADATA, "filter_sha256": "0"})
+    with pytest.raises(PcorrError, match="come from different filters"):
+        select(warehouse, pool_of(token_budget=1), keys)
+    write_scores(warehouse, [[("", 0.0, 0)]])
+    with pytest.raises(PcorrError, match="none of the 1 scored documents has a token"):
+        select(warehouse, pool_of(token_budget=1), keys[:1])
+
+
+PoolWorld = Callable[..., tuple[Warehouse, Pool, Path]]
+
+
+@pytest.fixture
+def make_pool(make_world: Callable[..., Any], tmp_path: Path) -> PoolWorld:
+    """A pool of two shards, scored with a real filter."""
+
+    def make(ending: str = ".jsonl", **options: Any) -> tuple[Warehouse, Pool, Path]:
+        world = make_world()
+        build_filter(world.warehouse, SAMPLE, TARGET, world.selection)
+        folder = tmp_path / "pool"
+        folder.mkdir()
+        for number in range(2):
+            rows = [
+                {
+                    "id": f"{number}-{i}",
+                    "text": f"{'mast keel' if i % 3 == 0 else 'rook oven'} {number} {i} \u00e9",
+                    "tokens": 4,
+                    "meta": {"lang": "en", "n": i} if ending == ".parquet" or i % 2 else None,
+                }
+                for i in range(30)
+            ]
+            if ending == ".parquet":
+                pq.write_table(pa.Table.from_pylist(rows), folder / f"{number}.parquet")
+            else:
+                text = "".join(json.dumps(row) + "\n" for row in rows)
+                (folder / f"{number}.jsonl").write_text(text)
+        options = {"token_budget": 40, "token_count_column": "tokens", **options}
+        pool = Pool.model_validate(
+            {"sample": SAMPLE, "files": [str(folder / f"*{ending}")], **options}
+        )
+        model = load_filter(world.warehouse, SAMPLE, TARGET)
+        for shard in list_shards("crawl", pool):
+            score_shard(world.warehouse, shard, pool, TARGET, model)
+        return world.warehouse, pool, folder
+
+    return make
+
+
+def write(warehouse: Warehouse, pool: Pool, **options: Any) -> Any:
+    shards = list_shards("crawl", pool)
+    return write_selected(warehouse, "crawl", pool, TARGET, shards, **options)
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    if path.suffix == ".parquet":
+        return pq.read_table(path).to_pylist()
+    data = path.read_bytes()
+    if path.suffix == ".zst":
+        data = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)).read()
+    return [json.loads(line) for line in data.decode().splitlines()]
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
+@pytest.mark.parametrize("output", ["parquet", "jsonl", "jsonl.zst"])
+def test_documents_are_written_with_their_columns(
+    make_pool: PoolWorld, ending: str, output: str
+) -> None:
+    warehouse, pool, folder = make_pool(ending, format=output)
+    done = write(warehouse, pool, config={"keep": 1}, run_id="run-7")
+    manifest = json.loads((done.folder / "manifest.json").read_text())
+    assert manifest == json.loads(json.dumps(done.manifest))
+    assert manifest["document_count"] == 10
+    assert manifest["token_count"] == 40
+    assert manifest["run_id"] == "run-7"
+    assert manifest["config"] == {"keep": 1}
+    assert manifest["filter_sha256"] == load_filter(warehouse, SAMPLE, TARGET).sha256
+    names = {"manifest.json", *(entry["file"] for entry in manifest["files"])}
+    assert {path.name for path in done.folder.iterdir()} == names
+    selections = warehouse.read("selections", "crawl", TARGET).to_pylist()
+    assert sum(row["is_boundary"] for row in selections) == 1
+    written = [row for entry in manifest["files"] for row in rows_of(done.folder / entry["file"])]
+    originals = {row["id"]: row for path in folder.iterdir() for row in rows_of(path)}
+    for row, selected in zip(written, selections, strict=True):
+        assert row["score"] == selected["score"] >= manifest["threshold"]
+        assert "mast" in row["text"]
+        assert {k: v for k, v in row.items() if k != "score"} == originals[row["id"]]
+        assert row["id"] == selected["document_id"]
+
+
+def test_a_score_column_of_the_pool_is_kept(make_pool: PoolWorld) -> None:
+    warehouse, pool, folder = make_pool(format="jsonl")
+    for path in folder.iterdir():
+        rows = [{**row, "score": "old"} if i else row for i, row in enumerate(rows_of(path))]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for output in ("jsonl", "parquet"):
+        pool = pool.model_copy(update={"format": output})
+        done = write(warehouse, pool)
+        rows = [r for entry in done.manifest["files"] for r in rows_of(done.folder / entry["file"])]
+        assert {entry["score_column"] for entry in done.manifest["files"]} == {"pcorr_score"}
+        assert {row.get("score") for row in rows} == {"old", None}
+        assert all(0 <= row["pcorr_score"] <= 1 for row in rows)
+        assert {p.name for p in done.folder.iterdir()} == {
+            "manifest.json", *(entry["file"] for entry in done.manifest["files"])
+        }  # fmt: skip
+
+
+def test_json_columns_of_mixed_types_become_json_text(make_pool: PoolWorld) -> None:
+    warehouse, pool, folder = make_pool()
+    for path in folder.iterdir():
+        rows = [{**row, "meta": row["id"] if i % 2 else i} for i, row in enumerate(rows_of(path))]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = write(warehouse, pool)
+    rows = [r for entry in done.manifest["files"] for r in rows_of(done.folder / entry["file"])]
+    for row in rows:
+        number = int(row["id"].split("-")[1])
+        assert json.loads(row["meta"]) == (row["id"] if number % 2 else number)
+
+
+def test_a_pool_that_changed_after_scoring_is_refused(make_pool: PoolWorld) -> None:
+    warehouse, pool, folder = make_pool()
+    path = folder / "1.jsonl"
+    original = path.read_text()
+    path.write_text(original.replace("mast", "Mast"))
+    with pytest.raises(PcorrError, match=r"1\.jsonl, row \d+: the text is not the one"):
+        write(warehouse, pool)
+    path.write_text("".join(original.splitlines(keepends=True)[:2]))
+    with pytest.raises(PcorrError, match=r"1\.jsonl: it has 2 rows now"):
+        write(warehouse, pool)
+    assert not warehouse.exists("selections", "crawl", TARGET)
+    # What was written of the first shard is kept, and goes on from there.
+    path.write_text(original)
+    done = write(warehouse, pool)
+    assert done.reused_shard_count == 1
+    assert done.manifest["document_count"] == 10
+    again = write(warehouse, pool)
+    assert again.reused_shard_count == 0
+    assert again.manifest == done.manifest
+
+
+def test_files_of_an_earlier_selection_go(make_pool: PoolWorld) -> None:
+    warehouse, pool, _ = make_pool(format="jsonl")
+    first = write(warehouse, pool)
+    smaller = pool.model_copy(update={"token_budget": 4, "format": "parquet"})
+    done = write(warehouse, smaller)
+    assert done.manifest["document_count"] == 1
+    assert len(first.manifest["files"]) == 2
+    assert {path.suffix for path in done.folder.iterdir()} == {".json", ".parquet"}
+    assert len(list(done.folder.iterdir())) == 2
+
+
+def test_mixture_files(tmp_path: Path) -> None:
+    units = {"b.example": (0.25, 0.5), "a.example": (0.5, 0.5), "c.example": (0.0, 0.5),
+             "no": (0.25, 0.25)}  # fmt: skip
+    table = pa.table(
+        {
+            "unit": list(units),
+            "weight": [weight for weight, _ in units.values()],
+            "tau": [tau for _, tau in units.values()],
+            "token_count": pa.array([1, None, 3, 4], pa.int64()),
+        }
+    )
+    files = export_mixture(table, tmp_path)
+    expected = {"a.example": 0.5, "b.example": 0.25, "no": 0.25}
+    loaded = yaml.safe_load(files.yaml.read_text())
+    assert loaded == expected  # a domain named "no" stays text
+    assert list(loaded) == list(expected)
+    rows = pq.read_table(files.parquet).to_pylist()
+    assert {row["unit"]: row["weight"] for row in rows} == expected
+    assert sum(row["weight"] for row in rows) == 1
+    assert files.unit_count == 3
+    with pytest.raises(PcorrError, match="no mixture"):
+        export_mixture(table.slice(2, 1), tmp_path)
