@@ -10,7 +10,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,8 @@ import pyarrow.parquet as pq, fasttext
 from pcorr_assets.filters.normalise import normalise
 _, model_path, *paths = sys.argv[1:]
 model = fasttext.load_model(model_path)
-texts = [normalise(t) for p in paths for t in pq.read_table(p, columns=["text"])["text"].to_pylist()]
+columns = [pq.read_table(path, columns=["text"])["text"] for path in paths]
+texts = [normalise(text) for column in columns for text in column.to_pylist()]
 start = time.perf_counter()
 model.predict(texts, k=2)
 print(json.dumps({"seconds": time.perf_counter() - start,
@@ -99,10 +99,8 @@ def _scoring(folder: Path, byte_count: int, quick: bool) -> list[dict[str, Any]]
     files = [str(path) for path in paths]
     other = _measure(PREDICT, str(folder), str(model), *files)
     ours = _measure(SCORE, str(folder / "home"), str(model), *files)
-    start = time.perf_counter()
     both = [_start(SCORE, str(folder / "home"), str(model), file) for file in files]
     parallel = max(_finish(process)["seconds"] for process in both)
-    del start
     gigabytes = size / 1e9
     return [
         {
