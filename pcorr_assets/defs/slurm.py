@@ -37,10 +37,10 @@ REQUEST_TAG = "pcorr/request"
 
 POLL_SECONDS = 1.0
 MAX_POLL_SECONDS = 5.0
+CLOSING_SECONDS = 0.25
 # How long the login node may be away, and how long Slurm may know nothing of a job.
 UNREACHABLE_SECONDS = 900.0
 UNKNOWN_SECONDS = 60.0
-SECONDS_BETWEEN_TRIES = 2.0
 RUNS_LOOKED_AT = 20
 LOG_LINES = 25
 
@@ -145,6 +145,7 @@ class SlurmClient(SlurmPipesClient):
         self.report = NodeReport()
         self._host = resource.ssh.host
         self._last_answer = time.monotonic()
+        self._messages: Any = None
 
     def _get_asset_key_string(self, op_context: dg.OpExecutionContext | None) -> str:
         """Asset *and* partition: by the asset alone a run adopts another partition's job."""
@@ -250,6 +251,7 @@ class SlurmClient(SlurmPipesClient):
 
     def _wait_for_job_with_streaming(self, job_id: int, *args: Any, **options: Any) -> None:
         ssh_pool: SSHConnectionPool = args[0]
+        self._messages = options.get("message_reader")
         self.report.job_id = job_id
         self._last_answer = time.monotonic()
         try:
@@ -273,6 +275,15 @@ class SlurmClient(SlurmPipesClient):
                 raise PcorrError(NO_ACCOUNTING.format(host=self._host))
             time.sleep(POLL_SECONDS)
 
+    def _interruptible_sleep(self, seconds: float, job_id: int) -> None:
+        """Sleep between questions to Slurm, but hardly at all once the job says it is done."""
+        deadline = time.monotonic() + seconds
+        done_already = self._pipes_session_closed(self._messages)
+        while (left := deadline - time.monotonic()) > 0:
+            super()._interruptible_sleep(min(left, CLOSING_SECONDS), job_id)
+            if done_already or self._pipes_session_closed(self._messages):
+                return
+
     def _validate_final_slurm_outcome(self, job_id: int, ssh_pool: SSHConnectionPool) -> Any:
         """Accounting must say that the job completed, with what it took."""
         self.report.job_id = job_id
@@ -291,6 +302,9 @@ class SlurmClient(SlurmPipesClient):
             "node_hours": round(metrics.node_hours, 4),
         }
         return metrics
+
+    def _maybe_emit_final_logs(self, *args: Any, **options: Any) -> None:
+        """Nothing: the logs were streamed, and a failed job's stay on the cluster."""
 
     def _collect_and_emit_metrics(self, *args: Any, **options: Any) -> None:
         """Nothing: `report.accounting` becomes part of the materialisation's metadata."""
