@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 MARKER = "demo_world.json"
 CONFIG = "pcorr.yaml"
+HOME = "data"
 SAMPLE = "demo"
 POOL = "crawl"
 TARGETS = ("astronomy", "sailing")
@@ -66,20 +67,21 @@ class World:
     @property
     def home(self) -> Path:
         """The home folder that its `pcorr.yaml` names."""
-        return self.folder / "data"
+        return self.folder / HOME
 
 
 def build_world(folder: Path, seed: int) -> World:
     """Make the world of `seed` in `folder`, or finish one that was interrupted.
 
-    What is there and up to date is kept: LLMs are trained only if they are missing or
-    their code has changed. A `pcorr.yaml` that was edited by hand is left as it is.
+    What is there and up to date is kept: only missing LLMs are trained, and a `pcorr.yaml`
+    that was edited by hand is left as it is.
 
-    Raises PcorrError if the folder holds something that this function did not make, or
-    the world of another seed.
+    Raises PcorrError if the folder holds something that this function did not make, the
+    world of another seed, or results about LLMs that today's code would train differently.
     """
     folder = folder.absolute()
     _claim(folder, seed)
+    _refuse_to_retrain(folder, seed)
     truth = corpus.write_corpus(folder, seed)
     tasks.write_tasks(folder / "tasks", TARGETS, seed)
     _write_reference_tokenizer(folder / "tokenizer", seed)
@@ -156,6 +158,22 @@ def _claim(folder: Path, seed: int) -> None:
         )
 
 
+def _refuse_to_retrain(folder: Path, seed: int) -> None:
+    """Results in the home belong to the LLMs as they are; others must not take their place."""
+    outdated = [
+        llm.key
+        for llm in zoo.ZOO
+        if (folder / "zoo" / llm.folder_name).exists()
+        and not zoo.is_trained(folder / "zoo", llm, seed)
+    ]
+    if outdated and (folder / HOME).exists():
+        raise PcorrError(
+            f"{folder} holds results about LLMs ({', '.join(outdated)}) that this version of the "
+            "demo would train differently; name another folder, or remove this one if nothing in "
+            "it is worth keeping"
+        )
+
+
 def _read_marker(folder: Path) -> dict:
     return json.loads((folder / MARKER).read_text())
 
@@ -196,7 +214,7 @@ def _config() -> dict[str, object]:
     """What `pcorr.yaml` says, paths relative to the folder of the world."""
     families = dict.fromkeys(llm.family for llm in zoo.ZOO)
     return {
-        "home": "data",
+        "home": HOME,
         "samples": {
             SAMPLE: {
                 "files": ["corpus/*.jsonl.gz"],
@@ -246,5 +264,5 @@ def _config() -> dict[str, object]:
                 "format": "jsonl.zst",
             }
         },
-        "compute": {"mode": "local", "max_parallel_llms": 1},
+        "compute": {"mode": "local", "max_parallel_llms": 2, "threads": 1},
     }

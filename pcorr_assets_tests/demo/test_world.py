@@ -155,6 +155,20 @@ def test_a_world_of_another_seed_is_refused(built: World) -> None:
         build_world(built.folder, seed=3)
 
 
+def test_results_about_other_llms_are_not_trained_over(tmp_path: Path) -> None:
+    made = build_world(tmp_path / "world", seed=2)
+    record = made.folder / "zoo" / zoo.ZOO[0].folder_name / "training.json"
+    record.write_text(record.read_text().replace('"fingerprint": "', '"fingerprint": "old'))
+    made.home.mkdir()
+    before = hashes(made.folder)
+    with pytest.raises(PcorrError, match=r"results about LLMs \(tiny/llama-s\)"):
+        build_world(made.folder, seed=2)
+    assert hashes(made.folder) == before
+    made.home.rmdir()
+    build_world(made.folder, seed=2)
+    assert zoo.is_trained(made.folder / "zoo", zoo.ZOO[0], 2)
+
+
 def test_weight_counts_mixed_domains_by_their_share() -> None:
     made = World(
         folder=Path("nowhere"),
