@@ -39,7 +39,8 @@ class Progress:
         self._start = self._last_line = time.monotonic()
         self._said_something = False
         self._bar = (
-            tqdm(total=total, desc=label, unit=f" {unit}", unit_scale=True)
+            # Said outright: TQDM_DISABLE silences the bars of libraries, not these.
+            tqdm(total=total, desc=label, unit=f" {unit}", unit_scale=True, disable=False)
             if sys.stderr.isatty()
             else None
         )

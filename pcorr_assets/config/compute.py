@@ -177,6 +177,7 @@ class Compute(Section):
     mode: Annotated[Literal["local", "slurm"], one_of("local", "slurm")] = "local"
     max_parallel_llms: Positive = 1
     batch_tokens: Positive = 8192
+    threads: Positive | None = None
     overlong: OverlongField = "error"
     slurm: Slurm = Slurm()
 

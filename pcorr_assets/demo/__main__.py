@@ -15,7 +15,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import dagster as dg
@@ -29,7 +29,7 @@ from pcorr_assets.demo.world import World, build_world, read_world
 from pcorr_assets.errors import PcorrError
 
 INSTANCE = Path(__file__).parent / "dagster.yaml"
-QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 class Demo:
@@ -77,17 +77,29 @@ class Demo:
     def _materialise(self, asset: str, partitions: list) -> None:
         started = time.monotonic()
         for partition in partitions:
-            result = self._job.execute_in_process(
-                partition_key=partition,
-                asset_selection=[dg.AssetKey(asset)],
-                instance=self._instance,
-                run_config=QUIET,
-                raise_on_error=False,
-            )
+            with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+                result = self._job.execute_in_process(
+                    partition_key=partition,
+                    asset_selection=[dg.AssetKey(asset)],
+                    instance=self._instance,
+                    run_config=QUIET,
+                    raise_on_error=False,
+                )
             if not result.success:
-                raise PcorrError(f"{asset} failed for {partition}; the error stands above")
+                raise PcorrError(f"{asset} failed for {partition}: {_reason(result)}")
         seconds = time.monotonic() - started
         say(f"  {asset:22} {len(partitions):3} partition(s)  {seconds:6.1f} s")
+
+
+def _reason(result: dg.ExecuteInProcessResult) -> str:
+    """What the failed step raised, without the traceback, which the UI shows."""
+    for event in result.get_step_failure_events():
+        error = event.step_failure_data.error
+        while error is not None and error.cause is not None:
+            error = error.cause
+        if error is not None:
+            return error.message.strip()
+    return "the run failed before its first step"
 
 
 def say(line: str = "") -> None:
@@ -116,6 +128,15 @@ def serve(world: World, port: int) -> None:
     os.execv(sys.executable, [sys.executable, "-m", *command, "-h", "127.0.0.1", "-p", str(port)])
 
 
+def quieten_libraries() -> None:
+    """Show this project's progress and warnings only; the rest is in the logs of the runs."""
+    os.environ.update(TQDM_DISABLE="1", HF_DATASETS_DISABLE_PROGRESS_BARS="1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging.basicConfig(level=logging.ERROR, format="  %(message)s")
+    logging.getLogger("pcorr_assets").setLevel(logging.INFO)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+
+
 def main() -> int:
     """Exit status 0, or 1 with the reason on standard error."""
     parser = argparse.ArgumentParser(prog="python -m pcorr_assets.demo", description=__doc__)
@@ -124,9 +145,7 @@ def main() -> int:
     parser.add_argument("--ui", action="store_true", help="serve the Dagster UI on the world")
     parser.add_argument("--port", type=int, default=3000)
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="  %(message)s")
-    for noisy in ("dagster", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+    quieten_libraries()
     try:
         if options.ui:
             serve(read_world(options.folder), options.port)

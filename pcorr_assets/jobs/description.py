@@ -104,6 +104,7 @@ def score_job(settings: Settings, sample: str, llm: str, **changes: Any) -> dict
         "home": settings.home,
         "sample": sample,
         "llm": _llm_fields(settings, llm),
+        "threads": settings.compute.threads,
         "batch_tokens": settings.compute.batch_tokens,
     }
     return read_job({**fields, **changes}, ScoreJob).model_dump(mode="json")
@@ -122,6 +123,7 @@ def evaluate_job(settings: Settings, llm: str, **changes: Any) -> dict[str, Any]
     fields = {
         "home": settings.home,
         "llm": _llm_fields(settings, llm),
+        "threads": settings.compute.threads,
         "benchmarks": {
             name: benchmark.model_dump(mode="json")
             for name, benchmark in settings.benchmarks.items()
