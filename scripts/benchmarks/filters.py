@@ -28,8 +28,15 @@ SENTENCES_IN_A_DOCUMENT = 40
 BYTES_IN_A_DOCUMENT = 2_700  # about
 SHARDS = 10
 
+# Not ru_maxrss, which a process inherits from the one that started it.
+PEAK = """
+def peak_mib():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+"""
+
 SCORE = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 from pcorr_assets.config import Pool
 from pcorr_assets.filters.model import FilterModel
@@ -46,11 +53,11 @@ loaded = time.perf_counter() - start
 for shard in list_shards("bench", pool):
     score_shard(Warehouse(Path(home)), shard, pool, "target", model)
 print(json.dumps({"seconds": time.perf_counter() - start, "load": loaded,
-                  "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+                  "mib": peak_mib()}))
 """
 
 PREDICT = """
-import json, resource, sys, time
+import json, sys, time
 import pyarrow.parquet as pq, fasttext
 from pcorr_assets.filters.normalise import normalise
 _, model_path, *paths = sys.argv[1:]
@@ -60,11 +67,11 @@ texts = [normalise(text) for column in columns for text in column.to_pylist()]
 start = time.perf_counter()
 model.predict(texts, k=2)
 print(json.dumps({"seconds": time.perf_counter() - start,
-                  "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+                  "mib": peak_mib()}))
 """
 
 SELECT = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 from pcorr_assets.config import Pool
 from pcorr_assets.filters.selection import select_documents
@@ -77,7 +84,7 @@ with select_documents(Warehouse(Path(home)), "bench", pool, "target", keys) as s
     seconds = time.perf_counter() - start
     print(json.dumps({"seconds": seconds, "documents": selection.summary.document_count,
                       "copies": selection.summary.duplicate_document_count,
-                      "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+                      "mib": peak_mib()}))
 """
 
 
@@ -148,7 +155,7 @@ def _selection(folder: Path, document_count: int) -> list[dict[str, Any]]:
 
 
 def _start(code: str, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", code, *arguments]
+    command = [sys.executable, "-c", PEAK + code, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
