@@ -1,9 +1,10 @@
 """How the platform does on demo worlds of several seeds: a Markdown table for the docs.
 
 For each seed the whole chain runs through the plain functions: chunk, score, evaluate,
-matrix, estimate, caps, linear projection, verdict. Beside each target stands a control
-whose errors are the same numbers dealt to the LLMs anew. Worlds are kept in `--folder`
-and continued by the next run.
+matrix, estimate, caps, linear projection, verdict. Beside each target stand controls
+whose errors are the same numbers dealt to the LLMs anew: the first one's weight and
+verdict, and how many of all were given a go. Worlds are kept in `--folder` and continued
+by the next run.
 
     python scripts/world_seeds.py --folder /tmp/worlds --seeds 0 1 2 3 4
 """
@@ -34,7 +35,7 @@ from pcorr_assets.warehouse import Warehouse
 
 HEADER = (
     "| seed | target | weight on topic | verdict | delta (90 % interval) | stability "
-    "| held-out rank correlation | permuted: weight | permuted: verdict |"
+    "| held-out rank correlation | permuted: weight | permuted: verdict | permuted: go |"
 )
 
 
@@ -84,19 +85,48 @@ def outcome(world: World, settings: Settings, wh: Warehouse, target: str) -> Out
     return Outcome(topic_weight(world, target, weights), validation.verdict)
 
 
-def outcomes_of(world: World, settings: Settings, wh: Warehouse, target: str) -> list[Outcome]:
-    """The outcome with the target's own errors, then with permuted ones."""
-    vector = target_error_vector(wh, settings, target, list(settings.llm_specs))
-    table = vector.table
+def outcomes_of(
+    world: World, settings: Settings, wh: Warehouse, target: str, permutations: int
+) -> tuple[Outcome, list[Outcome]]:
+    """The outcome with the target's own errors, and those with permuted ones."""
+    table = target_error_vector(wh, settings, target, list(settings.llm_specs)).table
     rng = np.random.default_rng([world.seed, list(world.targets).index(target)])
-    permuted = pa.array(rng.permutation(table["error"].to_numpy()))
     column = table.column_names.index("error")
-    found = []
-    for errors in (table, table.set_column(column, table.schema.field("error"), permuted)):
-        wh.write("error_vectors", (target,), errors)
-        found.append(outcome(world, settings, wh, target))
+    controls = []
+    for _ in range(permutations):
+        errors = pa.array(rng.permutation(table["error"].to_numpy()))
+        dealt = table.set_column(column, table.schema.field("error"), errors)
+        wh.write("error_vectors", (target,), dealt)
+        controls.append(outcome(world, settings, wh, target))
+    # Last, so that the world is left with what belongs to it.
     wh.write("error_vectors", (target,), table)
-    return found
+    return outcome(world, settings, wh, target), controls
+
+
+def row_of(seed: int, target: str, own: Outcome, controls: list[Outcome]) -> str:
+    """A line of the table."""
+    found = own.verdict
+    return (
+        f"| {seed} | {target} | {own.weight:.2f} | {found.verdict} | {shown(found.delta)} "
+        f"({shown(found.delta_low)} to {shown(found.delta_high)}) "
+        f"| {shown(found.stability)} | {shown(found.rank_correlation)} "
+        f"| {controls[0].weight:.2f} | {controls[0].verdict.verdict} "
+        f"| {gos(controls)} of {len(controls)} |"
+    )
+
+
+def summary(outcomes: list[Outcome]) -> str:
+    """Weights and verdicts of several outcomes."""
+    weights = [one.weight for one in outcomes]
+    return (
+        f"weight on the target's topic {np.mean(weights):.3f} on average, {min(weights):.3f} at "
+        f"least; go {gos(outcomes)} of {len(outcomes)}"
+    )
+
+
+def gos(outcomes: list[Outcome]) -> int:
+    """How many were given a go."""
+    return sum(one.verdict.verdict == "go" for one in outcomes)
 
 
 def shown(number: float | None) -> str:
@@ -109,30 +139,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--permutations", type=int, default=10)
     arguments = parser.parse_args()
-    rows: list[tuple[Outcome, Outcome]] = []
-    lines = [HEADER, "|" + "---|" * HEADER.count(" | ") + "---|"]
+    own: list[Outcome] = []
+    controls: list[list[Outcome]] = []
+    lines = [HEADER, "|" + "---|" * (HEADER.count("|") - 1)]
     for seed in arguments.seeds:
         world, settings, wh = prepare(arguments.folder, seed)
         for target in world.targets:
-            own, permuted = outcomes_of(world, settings, wh, target)
-            rows.append((own, permuted))
-            found = own.verdict
-            lines.append(
-                f"| {seed} | {target} | {own.weight:.2f} | {found.verdict} | {shown(found.delta)} "
-                f"({shown(found.delta_low)} to {shown(found.delta_high)}) "
-                f"| {shown(found.stability)} | {shown(found.rank_correlation)} "
-                f"| {permuted.weight:.2f} | {permuted.verdict.verdict} |"
-            )
+            found, permuted = outcomes_of(world, settings, wh, target, arguments.permutations)
+            own.append(found)
+            controls.append(permuted)
+            lines.append(row_of(seed, target, found, permuted))
             print(lines[-1], flush=True)
-    weights = [own.weight for own, _ in rows]
     print("\n" + "\n".join(lines) + "\n")
-    print(
-        f"Weight on the target's topic: mean {np.mean(weights):.3f}, least {min(weights):.3f}; "
-        f"with permuted errors: mean {np.mean([p.weight for _, p in rows]):.3f}. "
-        f"Verdict go: {sum(own.verdict.verdict == 'go' for own, _ in rows)} of {len(rows)}; "
-        f"with permuted errors: {sum(p.verdict.verdict == 'go' for _, p in rows)}."
-    )
+    print(f"Own errors: {summary(own)}")
+    print(f"Permuted once: {summary([permuted[0] for permuted in controls])}")
+    print(f"All permutations: {summary([one for permuted in controls for one in permuted])}")
 
 
 if __name__ == "__main__":
