@@ -182,27 +182,35 @@ class SlurmClient(SlurmPipesClient):
         found: dict[str, str] | None = None
         for run in runs:
             job_id, folder = run.tags.get(JOB_ID_TAG, ""), run.tags.get(RUN_FOLDER_TAG, "")
-            if not job_id.isdigit() or not folder or not self._is_live(ssh_pool, job_id, folder):
+            state = self._live_state(ssh_pool, job_id, folder)
+            if state is None:
                 continue
-            if found is None and run.tags.get(REQUEST_TAG) == self.request.sha256:
+            same = run.tags.get(REQUEST_TAG) == self.request.sha256
+            if found is None and same and state != "COMPLETING":
                 found = {"job_id": job_id, "run_dir": folder}
                 self.report.folder = folder
             else:
-                self._cancel_foreign(op_context, ssh_pool, job_id)
+                self._end(op_context, ssh_pool, job_id)
         instance.add_run_tags(op_context.run_id, {REQUEST_TAG: self.request.sha256})
         return found
 
-    def _is_live(self, ssh_pool: SSHConnectionPool, job_id: str, folder: str) -> bool:
-        """Slurm gives job ids again after a while, so the job must work in our folder."""
-        answer = ssh_pool.run(f"squeue -h -j {job_id} -o '%Z' 2>/dev/null || true")
-        return folder in answer.split("\n")
+    def _live_state(self, ssh_pool: SSHConnectionPool, job_id: str, folder: str) -> str | None:
+        """The state of a job that is queued, runs or ends, if it is the one of that folder.
 
-    def _cancel_foreign(
+        Slurm gives job ids again after a while.
+        """
+        if not job_id.isdigit() or not folder:
+            return None
+        answer = ssh_pool.run(f"squeue -h -j {job_id} -o '%T|%Z' 2>/dev/null || true")
+        state, _, place = answer.strip().partition("|")
+        return state if place == folder else None
+
+    def _end(
         self, op_context: dg.OpExecutionContext, ssh_pool: SSHConnectionPool, job_id: str
     ) -> None:
         op_context.log.warning(
-            f"Slurm job {job_id} of an earlier run works on {self.request.identity} with other "
-            "settings; it is cancelled."
+            f"Slurm job {job_id} of an earlier run on {self.request.identity} had other settings "
+            "or was about to end; it is cancelled."
         )
         ssh_pool.run(f"scancel {job_id}")
         deadline = time.monotonic() + UNKNOWN_SECONDS
@@ -311,7 +319,7 @@ class SlurmClient(SlurmPipesClient):
 
     def _check_accounting(self, ssh_pool: SSHConnectionPool) -> None:
         """Refuse before any GPU time is spent, rather than after."""
-        if "answers" not in ssh_pool.run("sacct -X -n -S now -E now >/dev/null && echo answers; :"):
+        if "answers" not in ssh_pool.run("sacct -X -n -j 1 >/dev/null && echo answers; :"):
             raise PcorrError(NO_ACCOUNTING.format(host=self._host))
 
     def _read_messages(self, ssh_pool: SSHConnectionPool) -> None:

@@ -42,7 +42,10 @@ def explain(
             f"{job} was not finished within `compute.slurm.poll_timeout`, which counts the time in "
             f"the queue too, and was cancelled. Raise it. {KEPT}"
         )
-    by_state = _by_state(job, request, resources, report)
+    if re.search(r"Job \d+ cancelled$", str(error).strip()):
+        return f"{job} was cancelled, because its run was terminated. {KEPT}"
+    warned = "pre-timeout signal" in str(error)
+    by_state = _by_state(job, request, resources, report, warned)
     if by_state is not None:
         return by_state
     log = f" The end of its error log:\n{report.log.strip()}" if report.log.strip() else ""
@@ -53,8 +56,9 @@ def explain(
 
 
 def _by_state(
-    job: str, request: SlurmRequest, resources: SlurmResources, report: NodeReport
+    job: str, request: SlurmRequest, resources: SlurmResources, report: NodeReport, warned: bool
 ) -> str | None:
+    """`warned`: Slurm sent the signal that comes before the time limit."""
     stopped = report.last("stopped")
     if report.state == "OUT_OF_MEMORY" or any(sign in report.log for sign in OUT_OF_MEMORY_SIGNS):
         asked = resources.memory or "the partition's default"
@@ -71,11 +75,16 @@ def _by_state(
         return f"{job}: its node failed (state {report.state}). {KEPT}"
     if report.state in ("PREEMPTED", "DEADLINE", "REVOKED"):
         return f"{job} was ended by the cluster (state {report.state}). {KEPT}"
-    if stopped is not None:
-        return (
-            f"{job} was told to stop because {limit} was near, and stopped cleanly: {stopped} "
-            f"Raise `time_limit` {_places(request)} if that happens often."
+    if warned:
+        how = (
+            "could not stop cleanly in time." if stopped is None else f"stopped cleanly: {stopped}"
         )
+        return (
+            f"{job} was told to stop, because {limit} was near or the cluster took its node back, "
+            f"and {how} If the limit is too short, raise `time_limit` {_places(request)}. {KEPT}"
+        )
+    if stopped is not None:
+        return f"{job} was told to stop by a signal: {stopped} {KEPT}"
     return None
 
 

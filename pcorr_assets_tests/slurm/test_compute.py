@@ -199,6 +199,8 @@ def said() -> Report:
         ({"state": "OUT_OF_MEMORY"}, "it had asked for 4G). Raise `memory`"),
         ({"state": "FAILED", "log": "slurmstepd: error: oom-kill event"}, "ran out of memory"),
         ({"state": "CANCELLED"}, "cancelled on the cluster"),
+        ({"state": "RUNNING", "error": "Job 7 cancelled"}, "because its run was terminated"),
+        ({"state": "FAILED", "error": "the pre-timeout signal TERM"}, "time limit of 01:00:00 was"),
         ({"state": "NODE_FAIL"}, "its node failed"),
         ({"state": "PREEMPTED"}, "ended by the cluster (state PREEMPTED)"),
         ({"state": "FAILED", "log": "ImportError: torch"}, "ImportError: torch"),

@@ -79,7 +79,14 @@ def test_scancel(config: Changed, instance: dg.DagsterInstance, long_work: str) 
         result = worlds.materialise(path, "chunk_bpb", KEY, instance)
     assert not result.success
     assert f"Slurm job {jobs[0]} (chunk_bpb|{KEY}) was cancelled on the cluster" in failure(result)
+    foreign = worlds.shards(path)[0].with_name("foreign.parquet")
+    foreign.write_text("not a Parquet file")
     assert_relaunch_goes_on(path, instance, long_work)
+    (latest, *_) = instance.get_runs()
+    said = [entry.user_message for entry in instance.all_logs(latest.run_id)]
+    assert any(f"shard {foreign} is not used" in message for message in said), (
+        "warnings of the node stream back to the log of the run"
+    )
 
 
 def test_requeue_and_node_failure_go_unnoticed(
@@ -88,13 +95,25 @@ def test_requeue_and_node_failure_go_unnoticed(
     path = config()
     node = socket.gethostname().partition(".")[0]
 
+    def pending(job: str) -> bool:
+        return slurm("squeue", "-h", "-j", job, "-o%T") == "PENDING"
+
+    def until_queued_again(job: str, *disturbance: str) -> None:
+        # A job that Slurm starts again within the second of its end is refused by its own
+        # node (22.05 keeps revocations to the second), so the partition closes meanwhile.
+        slurm("scontrol", "update", "partition=main", "state=down")
+        slurm("scontrol", *disturbance)
+        worlds.wait_for("the queue", lambda: pending(job))
+        time.sleep(1.5)
+        slurm("scontrol", "update", "partition=main", "state=up")
+
     def disturb(job: str) -> None:
-        slurm("scontrol", "requeue", job)
+        until_queued_again(job, "requeue", job)
         finished = len(worlds.shards(path))
         worlds.wait_for("more shards", lambda: len(worlds.shards(path)) > finished)
-        slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
-        worlds.wait_for("the queue", lambda: "PENDING" in slurm("squeue", "-h", "-j", job, "-o%T"))
-        slurm("scontrol", "update", f"nodename={node}", "state=resume")
+        until_queued_again(job, "update", f"nodename={node}", "state=down", "reason=test")
+        if "down" in slurm("sinfo", "-h", "-n", node, "-o", "%t"):
+            slurm("scontrol", "update", f"nodename={node}", "state=resume")
 
     with worlds.once_it_works(path, disturb) as jobs:
         result = worlds.materialise(path, "chunk_bpb", KEY, instance)
@@ -121,6 +140,7 @@ def test_terminating_a_run_cancels_its_job(
         result = worlds.materialise(path, "chunk_bpb", KEY, instance)
     assert not result.success
     assert ended
+    assert "was cancelled, because its run was terminated" in failure(result)
     worlds.wait_for("accounting", lambda: worlds.state_of(jobs[0]) == "CANCELLED", seconds=30)
     assert_relaunch_goes_on(path, instance, long_work)
 
