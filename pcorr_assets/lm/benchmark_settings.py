@@ -1,17 +1,18 @@
 """What an evaluation depends on, as hashes, so that only what changed is evaluated again.
 
 Belongs here: hashes of a benchmark's settings; nothing here needs torch or lm-eval.
-Does not belong here: evaluating (`evaluation`), and which results are kept (`results`).
+Does not belong here: evaluating (`evaluation`), which results are kept (`results`), and
+the files of local tasks (`task_files`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.lm.task_files import task_files_sha256
 
 if TYPE_CHECKING:
     from pcorr_assets.config import Benchmark
@@ -46,32 +47,18 @@ def benchmark_settings_sha256(name: str, benchmark: Benchmark) -> str:
 
 def _evaluation_settings(name: str, benchmark: Benchmark) -> dict[str, object]:
     folder = benchmark.task_path
+    if folder is not None and not folder.is_dir():
+        raise PcorrError(
+            f"Benchmark {name}: the folder of local tasks is not there: {folder}. Correct "
+            "`task_path` in pcorr.yaml."
+        )
     return {
         "benchmark": name,
         "num_fewshot": benchmark.num_fewshot,
         "limit": benchmark.limit,
         "seed": benchmark.seed,
-        # Contents, not the path: a cluster may see the same files under another one.
-        "tasks": None if folder is None else _folder_sha256(name, folder),
+        "tasks": None if folder is None else task_files_sha256(name, folder),
     }
-
-
-def _folder_sha256(name: str, folder: Path) -> str:
-    if not folder.is_dir():
-        raise PcorrError(
-            f"Benchmark {name}: the folder of local tasks is not there: {folder}. Correct "
-            "`task_path` in pcorr.yaml."
-        )
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if any(part.startswith(".") or part == "__pycache__" for part in inside.parts):
-            continue
-        if path.is_file():
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{inside.as_posix()}\0{content}\n".encode())
-    return digest.hexdigest()
 
 
 def _hash(settings: dict[str, object]) -> str:

@@ -7,12 +7,12 @@ against what was recorded. Does not belong here: loading (`loading`), the record
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.lm.content import folder_sha256
 
 if TYPE_CHECKING:
     from pcorr_assets.config import LLMSpec
@@ -23,7 +23,7 @@ class ResolvedLLM:
     """An LLM of the configuration, pinned.
 
     `commit_sha` is the hub commit (40 hexadecimal digits) or, for a local folder, the
-    SHA-256 over its files (64 digits).
+    SHA-256 over its files, hidden ones left out (64 digits).
     """
 
     spec: LLMSpec
@@ -45,7 +45,7 @@ def resolve(spec: LLMSpec, expected: str | None = None) -> ResolvedLLM:
         PcorrError: no such repository, revision or folder; no access; a changed folder.
     """
     if spec.path is not None:
-        found = folder_sha256(spec.path, spec.key)
+        found = _model_folder_sha256(spec.path, spec.key)
         if expected is not None and found != expected:
             raise PcorrError(
                 f"The folder of {spec.key}, {spec.path}, changed since it was first used (content "
@@ -62,12 +62,7 @@ def resolve(spec: LLMSpec, expected: str | None = None) -> ResolvedLLM:
     return ResolvedLLM(spec, resolve_commit(spec.name, spec.revision))
 
 
-def folder_sha256(folder: Path, key: str) -> str:
-    """SHA-256 over the names and contents of a model folder's files, hidden ones left out.
-
-    Raises:
-        PcorrError: the folder is missing or is not a saved model.
-    """
+def _model_folder_sha256(folder: Path, key: str) -> str:
     if not folder.is_dir():
         raise PcorrError(
             f"The folder of {key} is not there: {folder}. Correct `path` in pcorr.yaml, or put "
@@ -78,13 +73,4 @@ def folder_sha256(folder: Path, key: str) -> str:
             f"The folder of {key}, {folder}, has no config.json: expected what save_pretrained "
             "of transformers writes (config.json, tokenizer files, model.safetensors)."
         )
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if any(part.startswith(".") or part == "__pycache__" for part in inside.parts):
-            continue
-        if path.is_file():
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{inside.as_posix()}\0{content}\n".encode())
-    return digest.hexdigest()
+    return folder_sha256(folder)

@@ -82,6 +82,21 @@ def test_a_benchmark_added_later_is_the_only_one_evaluated(folder: Path) -> None
     assert wh.metadata("benchmark_errors", "tiny-a")["commit_sha"] == record["commit_sha"]
 
 
+def test_a_task_added_to_the_folder_outdates_no_other(folder: Path) -> None:
+    evaluate_llm.run(job(folder, first={}, second={}))
+    tasks = folder / "tasks"
+    (tasks / "more.jsonl").write_text("".join((tasks / "items.jsonl").open().readlines()[:6]))
+    (tasks / "third.yaml").write_text(TASK.format(name="third", data=tasks / "more.jsonl"))
+    result = evaluate_llm.run(job(folder, first={}, second={}, third={}))
+    assert result["metadata"]["evaluated"] == ["third"]
+    (tasks / "more.jsonl").write_text("".join((tasks / "items.jsonl").open().readlines()[:8]))
+    result = evaluate_llm.run(job(folder, first={}, second={}, third={}))
+    assert result["metadata"]["evaluated"] == ["third"]
+    rows = Warehouse(folder / "home").read("benchmark_errors", "tiny-a").to_pylist()
+    counts = {row["benchmark"]: row["sample_count"] for row in rows}
+    assert counts == {"first": 12, "second": 12, "third": 8}
+
+
 def test_results_of_the_others_survive_a_failure(folder: Path) -> None:
     with pytest.raises(PcorrError, match="1 of 2 benchmarks of tiny-a failed") as caught:
         evaluate_llm.run(job(folder, frist={}, second={}))

@@ -1,0 +1,242 @@
+"""Which files a local benchmark depends on, and their hash.
+
+Belongs here: finding a task or group of lm-eval in a folder of YAML files, and following
+what it names (included files, members of a group, functions, local data). Nothing here
+needs lm-eval, and nothing of the folder is executed. Does not belong here: settings of
+the config (`benchmark_settings`).
+
+Names are resolved as lm-eval does: all `*.yaml` in the folder, in the order of their
+paths; the first of a name counts; files that are no task are skipped.
+"""
+
+from __future__ import annotations
+
+import ast
+import glob
+import hashlib
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from pcorr_assets.lm.content import folder_sha256
+from pcorr_assets.warehouse.files import sha256_file
+
+_BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_IGNORED_FOLDERS = {"__pycache__", ".ipynb_checkpoints"}
+# Code of the user's that makes the data itself may read any file.
+_OPAQUE_KEYS = {"class", "custom_dataset"}
+
+
+class _Function(NamedTuple):
+    """`!function module.name`, and the folder of the file that says so."""
+
+    folder: Path
+    reference: str
+
+
+class _Config(NamedTuple):
+    """A YAML file with what it includes: merged values, and the files in reading order."""
+
+    values: dict[str, Any]
+    files: tuple[Path, ...]
+
+
+class _UnreadableError(Exception):
+    """Not a configuration that lm-eval would take."""
+
+
+def task_files_sha256(name: str, folder: Path) -> str:
+    """SHA-256 over the contents of all local files that decide what a task or group does.
+
+    These are its YAML file with those it includes, the modules of its functions with the
+    modules beside them that these import, the files that `data_files` name (and a local
+    folder as `dataset_path` or `data_dir`), and for a group all that of its members. A
+    missing file counts as missing: the evaluation reports it.
+
+    The whole folder is hashed where that cannot be told: no YAML file there defines the
+    name, or the task is a Python class or has a `custom_dataset` function.
+    """
+    index = _index(folder)
+    digest = hashlib.sha256()
+    try:
+        found = list(_entries(name, index, set()))
+    except _UnreadableError:
+        found = []
+    if not found:
+        return folder_sha256(folder)
+    for entry in found:
+        digest.update(f"{entry}\n".encode())
+    return digest.hexdigest()
+
+
+def _index(folder: Path) -> dict[str, list[_Config]]:
+    """By name of a task, group or tag, what has this name: a tag has several."""
+    named: dict[str, list[_Config]] = {}
+    tagged: dict[str, list[_Config]] = {}
+    for path in sorted(folder.glob("**/*.yaml"), key=lambda path: path.as_posix()):
+        if _IGNORED_FOLDERS.intersection(path.parts):
+            continue
+        try:
+            config = _load(path, set())
+        except _UnreadableError:
+            continue
+        is_task = "class" in config.values or "group" not in config.values
+        own = config.values.get("task" if is_task else "group")
+        if not isinstance(own, str) or own in named:
+            continue
+        named[own] = [config]
+        for tag in _as_list(config.values.get("tag")) if is_task else []:
+            tagged.setdefault(str(tag), []).append(config)
+    return tagged | named
+
+
+def _load(path: Path, seen: set[Path]) -> _Config:
+    path = path.resolve()
+    if path in seen:
+        raise _UnreadableError(f"{path} includes itself")
+    seen.add(path)
+    try:
+        own = _parse(path.parent, path.read_bytes())
+    except (OSError, yaml.YAMLError, ValueError) as error:
+        raise _UnreadableError(f"{path}: {error}") from error
+    if not isinstance(own, dict):
+        raise _UnreadableError(f"{path} holds no mapping")
+    merged: dict[str, Any] = {}
+    files = [path]
+    for include in _as_list(own.get("include")):
+        included = _load(path.parent / str(include), seen)
+        merged |= included.values
+        files += included.files
+    return _Config(merged | own, tuple(files))
+
+
+@lru_cache(maxsize=4096)
+def _parse(folder: Path, text: bytes) -> Any:
+    """The values of a YAML file in this folder; not to be changed, they are kept."""
+
+    class Loader(_BaseLoader):
+        """Safe: it notes functions and does not import them."""
+
+    def function(loader: Any, node: Any) -> _Function:
+        return _Function(folder, str(loader.construct_scalar(node)))
+
+    yaml.add_constructor("!function", function, Loader=Loader)
+    return yaml.load(text, Loader=Loader)
+
+
+def _entries(name: str, index: Mapping[str, list[_Config]], seen: set[str]) -> Iterator[str]:
+    """What the hash is made of, one line each; a member of two groups counts once."""
+    if name in seen:
+        return
+    seen.add(name)
+    for config in index.get(name, []):
+        for file in config.files:
+            yield f"yaml {sha256_file(file)}"
+        for function in dict.fromkeys(_functions(config.values)):
+            for module in _modules(function):
+                yield f"module {sha256_file(module)}"
+        for mapping in _mappings(config.values):
+            if _OPAQUE_KEYS.intersection(mapping):
+                raise _UnreadableError(f"{name} reads its data by code of its own")
+            yield from _data(mapping)
+        for member in _members(config.values):
+            yield f"member {member}"
+            yield from _entries(member, index, seen)
+
+
+def _members(values: Mapping[str, Any]) -> Iterator[str]:
+    for item in _as_list(values.get("task")) if isinstance(values.get("task"), list) else []:
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, Mapping):
+            if isinstance(item.get("group"), str):
+                yield item["group"]
+            elif isinstance(item.get("task"), str):
+                yield item["task"]
+            yield from _members(item)
+
+
+def _mappings(value: object) -> Iterator[Mapping[str, Any]]:
+    """The value itself and all mappings inside it."""
+    if isinstance(value, Mapping):
+        yield value
+        for inner in value.values():
+            yield from _mappings(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _mappings(inner)
+
+
+def _functions(value: object) -> Iterator[_Function]:
+    if isinstance(value, _Function):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _functions(inner)
+
+
+def _modules(function: _Function) -> list[Path]:
+    """The file of a function, and the files beside it that it imports, and these import."""
+    found: dict[Path, None] = {}
+    waiting = [function.reference.rpartition(".")[0]]
+    while waiting:
+        path = (function.folder / f"{waiting.pop(0).replace('.', '/')}.py").resolve()
+        if path in found or not path.is_file():
+            continue
+        found[path] = None
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (SyntaxError, ValueError):  # the evaluation says what is wrong with it
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                waiting.append(node.module)
+    return list(found)
+
+
+def _data(mapping: Mapping[str, Any]) -> Iterator[str]:
+    """Local data of one mapping of a configuration; hub names and addresses are in the YAML."""
+    path = mapping.get("dataset_path")
+    if isinstance(path, str) and Path(path).is_dir():
+        yield f"folder {folder_sha256(Path(path))}"
+    options = mapping.get("dataset_kwargs")
+    if not isinstance(options, Mapping):
+        return
+    data_dir = options.get("data_dir")
+    base = Path(data_dir) if isinstance(data_dir, str) else Path()
+    files = options.get("data_files")
+    if files is not None:
+        for pattern in _strings(files):
+            yield from _data_files(base, pattern)
+    elif isinstance(data_dir, str) and base.is_dir():
+        yield f"folder {folder_sha256(base)}"
+
+
+def _data_files(base: Path, pattern: str) -> Iterator[str]:
+    if "://" in pattern:
+        return
+    exact = base / pattern
+    matches = (
+        [exact] if exact.is_file() else map(Path, sorted(glob.glob(str(exact), recursive=True)))
+    )
+    contents = [f"data {sha256_file(match)}" for match in matches if match.is_file()]
+    yield from contents or [f"missing {pattern}"]
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _strings(inner)
+
+
+def _as_list(value: object) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
