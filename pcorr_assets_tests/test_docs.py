@@ -36,6 +36,7 @@ from pcorr_assets.config import (
 )
 from pcorr_assets.config.yaml_reader import read_yaml
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.warehouse import Warehouse, connect
 
 PACKAGE = Path(pcorr_assets.__file__).parent
 ROOT = PACKAGE.parent
@@ -244,3 +245,14 @@ def anchors_of(text: str) -> set[str]:
     """Anchors as GitHub makes them of headings."""
     kept = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in sections_of(text))
     return {heading.strip().replace(" ", "-") for heading in kept}
+
+
+def test_queries_of_the_readme_run(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path)
+    with warehouse.writer("verdicts", ("sample", "target")):
+        pass
+    blocks = re.findall(r"```sql\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert len(blocks) >= 12
+    with connect(tmp_path) as connection:
+        for block in blocks:
+            assert connection.execute(block).fetchall() == [], block

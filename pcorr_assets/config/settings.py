@@ -27,6 +27,8 @@ from pcorr_assets.config.section import (
 from pcorr_assets.config.texts import Pool, Sample
 from pcorr_assets.errors import PcorrError
 
+RESERVED_SAMPLES = ("lm_eval", "imported")
+
 
 def _families(value: object) -> list[Any]:
     if not isinstance(value, list):
@@ -100,6 +102,7 @@ class Settings(Section):
         yield from _sample_references(data)
         yield from _equal_keys(data)
         yield from _looser_masks(data)
+        yield from _reserved_samples(data)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -134,6 +137,13 @@ def _looser_masks(data: Mapping[str, Any]) -> Iterator[Mistake]:
                 f"got {own}; expected at most that of selection ({limit}), which the matrix "
                 "of a sample is built with",
             )
+
+
+def _reserved_samples(data: Mapping[str, Any]) -> Iterator[Mistake]:
+    """An imported sample's key is the source of its errors, beside that of own evaluations."""
+    for key in _mapping(data.get("samples")):
+        if key in RESERVED_SAMPLES:
+            yield ("samples", key), f"the key {key!r} is taken by the platform; choose another"
 
 
 def _sample_references(data: Mapping[str, Any]) -> Iterator[Mistake]:

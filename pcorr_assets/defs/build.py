@@ -24,8 +24,10 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     """
     platform = Platform(settings)
     with warnings.catch_warnings():
-        # Multi-dimensional mappings are beta in Dagster; the project pins its version.
+        # Multi-dimensional mappings and partitioned checks are not final in Dagster; the
+        # project pins its version.
         warnings.simplefilter("ignore", dg.BetaWarning)
+        warnings.simplefilter("ignore", dg.PreviewWarning)
         return dg.Definitions(
             assets=[asset for stage in STAGES for asset in stage.assets(platform)],
             sensors=[llm_sensor(platform), shard_sensor(platform)],

@@ -25,12 +25,15 @@ def table_check_name(table: str) -> str:
     return f"{table}_fits_registry"
 
 
-def table_check_specs(asset: str, tables: Sequence[str]) -> list[dg.AssetCheckSpec]:
-    """One check for each table of an asset."""
+def table_check_specs(
+    asset: str, tables: Sequence[str], partitions: dg.PartitionsDefinition | None
+) -> list[dg.AssetCheckSpec]:
+    """One check for each table of an asset, with the asset's partitions."""
     return [
         dg.AssetCheckSpec(
             table_check_name(table),
             asset=asset,
+            partitions_def=partitions,
             description=f"Columns, NULL, NaN, ranges and unique keys of {table} "
             "are what the registry of tables says.",
         )
@@ -73,11 +76,12 @@ def _problems(wh: Warehouse, table: str, keys: tuple[str, ...]) -> list[str]:
 TRUST_CHECK = "selection_is_trustworthy"
 
 
-def trust_check_spec(asset: str) -> dg.AssetCheckSpec:
-    """The check that shows the verdict."""
+def trust_check_spec(asset: str, partitions: dg.PartitionsDefinition) -> dg.AssetCheckSpec:
+    """The check that shows the verdict of each partition."""
     return dg.AssetCheckSpec(
         TRUST_CHECK,
         asset=asset,
+        partitions_def=partitions,
         description="Passes where the verdict is go. Otherwise: add LLM families, take other "
         "texts, or estimate at another level before spending GPU hours.",
     )

@@ -5,7 +5,6 @@ Does not belong here: what they compute (`steps`, `matrix`, `stats`).
 """
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -20,11 +19,11 @@ from pcorr_assets.defs.metadata import (
     picture,
     rows_table,
     sentences,
-    written_metadata,
 )
-from pcorr_assets.defs.partitions import LLM, SAMPLE, TARGET, keys_of
+from pcorr_assets.defs.partitions import LLM
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.table_asset import materialised, table_asset
+from pcorr_assets.defs.target_run import TargetRun
 from pcorr_assets.report.plots import estimate_histogram, rank_plot
 from pcorr_assets.steps.error_vectors import target_error_vector
 from pcorr_assets.steps.estimates import TargetEstimates, estimate_targets
@@ -54,6 +53,7 @@ def _bpb_matrix(platform: Platform) -> dg.AssetsDefinition:
             dg.AssetCheckSpec(
                 "enough_llms",
                 asset="bpb_matrix",
+                partitions_def=platform.partitions.sample,
                 description="Enough LLMs and families to correlate over, and none lost.",
             )
         ],
@@ -85,7 +85,8 @@ def _bpb_matrix(platform: Platform) -> dg.AssetsDefinition:
         )
         own = ("bpb_matrix", "matrix_coverage")
         written = [(table, (sample,), matrix.written[table]) for table in own]
-        return materialised(platform, written, metadata, checks=[check])
+        imported = [found for table, found in matrix.written.items() if table not in own]
+        return materialised(platform, written, metadata, checks=[check], also=imported)
 
     return bpb_matrix
 
@@ -143,18 +144,16 @@ def _estimate(platform: Platform) -> dg.AssetsDefinition:
     )
     def estimate(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         """How well the loss on each unit goes with the error on the target, five ways."""
-        wh, written = platform.warehouse, []
-        for sample, targets in _targets_by_sample(context.partition_keys).items():
-            for found in estimate_targets(wh, platform.settings, sample, targets):
-                keys = (sample, found.target)
-                with platform.lock(context, "estimates", *keys):
-                    partition = wh.write("estimates", keys, found.table)
-                written.append(("estimates", keys, partition))
-                context.add_asset_metadata(
-                    {**written_metadata([partition]), **_estimate_metadata(found)},
-                    partition_key=_partition_key(sample, found.target),
-                )
-        return materialised(platform, written, {}, own_metadata=False)
+        wh, run = platform.warehouse, TargetRun(platform, context)
+        with run.locked("estimates"):
+            for sample, targets in run.targets_by_sample.items():
+                for found in estimate_targets(
+                    wh, platform.settings, sample, targets, run.failures[sample]
+                ):
+                    keys = (sample, found.target)
+                    part = wh.write("estimates", keys, found.table, found.made_from)
+                    run.finished(keys, [("estimates", keys, part)], _estimate_metadata(found))
+        return run.result()
 
     return estimate
 
@@ -190,7 +189,7 @@ def _rank_prediction(platform: Platform) -> dg.AssetsDefinition:
         tables=("rank_predictions", "verdicts"),
         rooms=("stats", "steps/rank_predictions.py", "steps/inputs.py", "steps/caps.py"),
         sections=("selection", "targets", "validation"),
-        checks=[trust_check_spec("rank_prediction")],
+        checks=[trust_check_spec("rank_prediction", platform.partitions.sample_target)],
         deps=[
             ("bpb_matrix", platform.partitions.to_sample_target),
             ("error_vector", platform.partitions.to_sample_target),
@@ -202,24 +201,23 @@ def _rank_prediction(platform: Platform) -> dg.AssetsDefinition:
     )
     def rank_prediction(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         """Do texts chosen without an LLM rank it right? The verdict says whether to go on."""
-        wh, written, verdicts = platform.warehouse, [], {}
-        for sample, targets in _targets_by_sample(context.partition_keys).items():
-            for found in validate_targets(wh, platform.settings, sample, targets):
-                keys = (sample, found.target)
-                rows = (("rank_predictions", found.rank_predictions), ("verdicts", found.verdicts))
-                with platform.lock(context, "rank_predictions", *keys):
-                    partitions = [(name, keys, wh.write(name, keys, table)) for name, table in rows]
-                written += partitions
-                verdicts["|".join(keys)] = found.verdict
-                context.add_asset_metadata(
-                    {
-                        **written_metadata([partition for *_, partition in partitions]),
-                        **_validation_metadata(found),
-                    },
-                    partition_key=_partition_key(sample, found.target),
-                )
-        check = trust_check_result(verdicts)
-        return materialised(platform, written, {}, checks=[check], own_metadata=False)
+        wh, run, verdicts = platform.warehouse, TargetRun(platform, context), {}
+        with run.locked("rank_predictions"):
+            for sample, targets in run.targets_by_sample.items():
+                for found in validate_targets(
+                    wh, platform.settings, sample, targets, run.failures[sample]
+                ):
+                    keys = (sample, found.target)
+                    parts = [
+                        (name, keys, wh.write(name, keys, table, found.made_from))
+                        for name, table in (
+                            ("rank_predictions", found.rank_predictions),
+                            ("verdicts", found.verdicts),
+                        )
+                    ]
+                    verdicts["|".join(keys)] = found.verdict
+                    run.finished(keys, parts, _validation_metadata(found))
+        return run.result(trust_check_result(verdicts))
 
     return rank_prediction
 
@@ -250,16 +248,3 @@ def _validation_metadata(found: TargetValidation) -> dict[str, Any]:
             else None,
         }
     )
-
-
-def _targets_by_sample(partition_keys: Iterable[str]) -> dict[str, list[str]]:
-    """A run may cover a range: its targets by sample, so that a matrix is read once."""
-    by_sample: dict[str, list[str]] = {}
-    for partition_key in partition_keys:
-        keys = keys_of(partition_key)
-        by_sample.setdefault(keys[SAMPLE], []).append(keys[TARGET])
-    return by_sample
-
-
-def _partition_key(sample: str, target: str) -> dg.MultiPartitionKey:
-    return dg.MultiPartitionKey({SAMPLE: sample, TARGET: target})

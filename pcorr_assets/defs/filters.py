@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from pcorr_assets.defs.compute import run_job
 from pcorr_assets.defs.metadata import numbers, rows_table, sentences
 from pcorr_assets.defs.partitions import POOL, SAMPLE, SHARD, TARGET, keys_of
 from pcorr_assets.defs.platform import Platform
@@ -17,7 +18,7 @@ from pcorr_assets.defs.table_asset import materialised, table_asset
 from pcorr_assets.filters.pools import list_shards
 from pcorr_assets.filters.training import BuiltFilter, build_filter
 from pcorr_assets.filters.writing import write_selected
-from pcorr_assets.jobs import score_pool_shard
+from pcorr_assets.jobs.score_pool_shard import score_pool_shard_job
 from pcorr_assets.steps.verdicts import estimates_of, verdict_of
 from pcorr_assets.warehouse import WrittenPartition
 
@@ -41,6 +42,7 @@ def _fasttext_filter(platform: Platform) -> dg.AssetsDefinition:
             dg.AssetCheckSpec(
                 BUDGET_CHECK,
                 asset="fasttext_filter",
+                partitions_def=partitions.text_sample_target,
                 description="On domains it has never seen, the filter used at the token budget "
                 "is better than 95 % of random filters.",
             )
@@ -123,9 +125,8 @@ def _pool_scores(platform: Platform) -> dg.AssetsDefinition:
         keys = keys_of(context.partition_key)
         shard, target = keys[SHARD], keys[TARGET]
         with platform.lock(context, "pool_scores", shard, target):
-            result = score_pool_shard.run(
-                score_pool_shard.score_pool_shard_job(platform.settings, shard, target)
-            )
+            job = score_pool_shard_job(platform.settings, shard, target)
+            result = run_job(context, platform, "pool_scores", (shard, target), job)
         written = WrittenPartition(
             Path(result["path"]), result["row_count"], result["byte_count"], result["sha256"]
         )

@@ -7,7 +7,7 @@ belong here: choosing what is worth showing of one asset (see the assets themsel
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -47,10 +47,13 @@ def definition_metadata(tables: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def written_metadata(written: Iterable[WrittenPartition]) -> dict[str, Any]:
-    """Rows, bytes, hash and place of what a run wrote; the first file is the asset's own."""
-    first, *others = written
-    also = {f"rows of {other.path.parts[-2]}": other.row_count for other in others[:4]}
+def written_metadata(written: Sequence[tuple[str, Any, WrittenPartition]]) -> dict[str, Any]:
+    """Rows, bytes, hash and place of what a run wrote, as `(table, keys, partition)`.
+
+    The first is the asset's own table, of which everything is said; of the others the rows.
+    """
+    (_, _, first), *others = written
+    also = {f"rows of {table}": other.row_count for table, _, other in others}
     return {
         "dagster/row_count": first.row_count,
         "bytes": first.byte_count,

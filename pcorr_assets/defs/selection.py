@@ -7,10 +7,12 @@ token counts (`stats`, `steps`).
 import dagster as dg
 import pyarrow.compute as pc
 
+from pcorr_assets.config.keys import to_slug
 from pcorr_assets.defs.metadata import numbers, rows_table
 from pcorr_assets.defs.partitions import SAMPLE, TARGET, keys_of
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.table_asset import materialised, table_asset
+from pcorr_assets.filters.mixture import export_mixture
 from pcorr_assets.steps.sampling import sampling_distribution as project
 
 SHOWN_UNITS = 20
@@ -46,11 +48,14 @@ def _sampling_distribution(platform: Platform) -> dg.AssetsDefinition:
         with platform.lock(context, table, sample, target):
             found = project(platform.warehouse, platform.settings, sample, target)
             written = platform.warehouse.write(table, (sample, target), found.table)
+            folder = platform.settings.home / "mixtures" / to_slug(sample) / to_slug(target)
+            mixture = export_mixture(found.table, folder)
         heaviest = found.table.sort_by([("weight", "descending"), ("unit", "ascending")])
         metadata = {
             "units selected": found.included_count,
             "boundary unit": found.boundary_unit,
             "token counts": found.origin,
+            "mixture": dg.MetadataValue.path(str(mixture.yaml)),
             "sum of weights": pc.call_function("sum", [found.table["weight"]]).as_py(),
             f"the {SHOWN_UNITS} heaviest units": rows_table(
                 heaviest.slice(0, SHOWN_UNITS), ["unit", "weight", "tau", "token_count", "included"]

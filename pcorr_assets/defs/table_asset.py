@@ -54,7 +54,10 @@ def table_asset(
             deps=[dg.AssetDep(dep, partition_mapping=mapping) for dep, mapping in upstream],
             metadata=definition_metadata(tables),
             code_version=code_version((*rooms, *ALWAYS), platform.settings, sections),
-            check_specs=[*table_check_specs(name, tables), *checks],
+            check_specs=[
+                *table_check_specs(name, tables, options.get("partitions_def")),
+                *checks,
+            ],
             owners=[OWNER],
             **options,
         )(function)
@@ -68,17 +71,19 @@ def materialised(
     metadata: Mapping[str, Any],
     *,
     checks: Sequence[dg.AssetCheckResult] = (),
+    also: Sequence[WrittenPartition] = (),
     own_metadata: bool = True,
 ) -> dg.MaterializeResult:
     """The end of a run that wrote some partitions `(table, keys, what was written)`.
 
-    The data version is the content hash of the files, so that writing the same again
-    makes nothing downstream stale. `own_metadata=False` leaves rows and hash to the
-    caller, for runs of several partitions.
+    The data version is the content hash of the files and of what the run wrote `also`, so
+    that writing the same again makes nothing downstream stale. (Dagster has one version
+    for all partitions of a run: where that are several, they share the hash of all.)
+    `own_metadata=False` leaves rows and hash to the caller, for runs of several partitions.
     """
-    digests = [partition.sha256 for _, _, partition in written]
+    digests = [partition.sha256 for partition in (*(part for *_, part in written), *also)]
     version = hashlib.sha256("".join(digests).encode()).hexdigest()
-    own = written_metadata([partition for *_, partition in written]) if own_metadata else {}
+    own = written_metadata(written) if own_metadata else {}
     partitions = [(table, keys) for table, keys, _ in written]
     return dg.MaterializeResult(
         metadata={**own, **metadata},

@@ -7,10 +7,14 @@ beside the truth about the world. Does not belong here: anything the platform ne
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pcorr_assets.config import Settings
-from pcorr_assets.demo.world import SAMPLE, World, topic_weight
+from pcorr_assets.demo.world import POOL, SAMPLE, World, pool_topic_weight, topic_weight
 from pcorr_assets.warehouse import connect
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 TOP_DOMAINS = 10
 
@@ -22,23 +26,37 @@ ORDER BY e.estimate DESC LIMIT ?
 """
 
 
+FILTER = """
+SELECT test_include_pages + test_exclude_pages, roc_auc, budget_precision, budget_recall,
+       random_budget_precision, shuffled_budget_precision
+FROM fasttext_filters WHERE sample = ? AND target = ?
+"""
+
+SCORED = "SELECT document_id, token_count FROM pool_scores WHERE pool = ? AND target = ?"
+SELECTED = "SELECT document_id, token_count FROM selections WHERE pool = ? AND target = ?"
+
+
 def summarise(world: World, settings: Settings) -> Iterator[str]:
     """Lines to print once everything is materialised."""
     with connect(settings.home) as connection:
         for target in settings.targets:
             yield from _target(world, settings, connection, target)
+            yield from _filter(connection, target)
+            yield from _pool(world, connection, target)
     yield ""
     yield "What next?"
     yield "  make ui                               the assets in the Dagster UI"
-    yield f"  less {world.config_path}   the file to edit"
-    yield '  .venv/bin/python -c "from pcorr_assets.warehouse import connect; '
-    yield f"      connect('{settings.home}').sql('SELECT * FROM verdicts').show()\""
+    yield f"  {world.config_path} is the file to edit"
+    yield '  .venv/bin/python -c "from pcorr_assets.warehouse import connect;'
+    yield f"    connect('{settings.home}').sql('SELECT * FROM verdicts').show()\""
 
 
-def _target(world: World, settings: Settings, connection, target: str) -> Iterator[str]:
-    verdict, reason = connection.execute(
+def _target(
+    world: World, settings: Settings, connection: DuckDBPyConnection, target: str
+) -> Iterator[str]:
+    ((verdict, reason),) = connection.execute(
         "SELECT verdict, reason FROM verdicts WHERE sample = ? AND target = ?", [SAMPLE, target]
-    ).fetchone()
+    ).fetchall()
     estimator = settings.selection_for(target).estimator
     top = connection.execute(TOP, [SAMPLE, target, estimator, TOP_DOMAINS]).fetchall()
     weights = dict(
@@ -59,3 +77,32 @@ def _target(world: World, settings: Settings, connection, target: str) -> Iterat
         truth = ", ".join(f"{topic} {share:.0%}" for topic, share in shares if share > 0)
         often = "" if frequency is None else f"{frequency:9.0%}"
         yield f"  {unit:32} {estimate:8.3f} {often:>9} {weight:7.3f}  {truth}"
+
+
+def _filter(connection: DuckDBPyConnection, target: str) -> Iterator[str]:
+    row = connection.execute(FILTER, [SAMPLE, target]).fetchone()
+    if row is None:
+        return
+    pages, roc_auc, precision, recall, at_random, shuffled = row
+    yield f"  filter on {pages} pages of domains it has never seen: ROC AUC {roc_auc:.2f}; at the"
+    yield (
+        f"  budget precision {precision:.2f}, recall {recall:.2f} (precision of a random filter "
+        f"{at_random:.2f}, of shuffled labels {shuffled:.2f})"
+    )
+
+
+def _pool(world: World, connection: DuckDBPyConnection, target: str) -> Iterator[str]:
+    scored = dict(connection.execute(SCORED, [POOL, target]).fetchall())
+    selected = dict(connection.execute(SELECTED, [POOL, target]).fetchall())
+    if not selected:
+        return
+    at_random = pool_topic_weight(world, target, scored)
+    found = pool_topic_weight(world, target, selected)
+    yield (
+        f"  selected from the pool, all of unseen domains: {len(selected)} of {len(scored)} "
+        f"documents, {sum(selected.values()):,} of {sum(scored.values()):,} tokens;"
+    )
+    yield (
+        f"  {found:.0%} of these tokens are of the topic, of random documents' {at_random:.0%} "
+        f"(lift {found / at_random:.1f})"
+    )

@@ -14,14 +14,13 @@ from pathlib import Path
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.jobs import dispatch
-from pcorr_assets.jobs.description import EVALUATE_LLM, SCORE_LLM
 from pcorr_assets.warehouse.files import write_text
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0 and a result, or 1 and the reason on standard error."""
     parser = argparse.ArgumentParser(prog="python -m pcorr_assets.jobs", description=__doc__)
-    parser.add_argument("name", choices=[SCORE_LLM, EVALUATE_LLM])
+    parser.add_argument("name", choices=dispatch.JOBS)
     parser.add_argument("job", type=Path, help="file with the job description (JSON)")
     parser.add_argument("result", type=Path, nargs="?", help="file for the result (JSON)")
     options = parser.parse_args(arguments)

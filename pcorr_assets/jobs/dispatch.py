@@ -7,6 +7,7 @@ description came from.
 
 from __future__ import annotations
 
+import importlib
 import signal
 from collections.abc import Callable, Iterable
 from types import FrameType
@@ -14,6 +15,10 @@ from typing import Any
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.jobs.description import EVALUATE_LLM, SCORE_LLM
+from pcorr_assets.jobs.score_pool_shard import SCORE_POOL_SHARD
+
+# Each is a module of this room with a function `run`.
+JOBS = (SCORE_LLM, EVALUATE_LLM, SCORE_POOL_SHARD)
 
 
 class StopRequest:
@@ -46,15 +51,10 @@ def run(job: dict[str, Any], stop: Callable[[], bool] = never) -> dict[str, Any]
         PcorrError: there is no such job, or what the job raises.
     """
     name = job.get("job")
-    if name == SCORE_LLM:
-        from pcorr_assets.jobs import score_llm
-
-        return score_llm.run(job, stop)
-    if name == EVALUATE_LLM:
-        from pcorr_assets.jobs import evaluate_llm
-
-        return evaluate_llm.run(job)
-    raise PcorrError(f"There is no job {name!r}; there are {SCORE_LLM} and {EVALUATE_LLM}.")
+    if name not in JOBS:
+        raise PcorrError(f"There is no job {name!r}; there are {', '.join(JOBS)}.")
+    module = importlib.import_module(f"pcorr_assets.jobs.{name}")
+    return module.run(job, stop) if stops_cleanly(job) else module.run(job)
 
 
 def stops_cleanly(job: dict[str, Any]) -> bool:

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pcorr_assets.config import Selection, Settings
+from pcorr_assets.config import Sample, Selection, Settings
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.loading import tokenizer_sha256
+from pcorr_assets.matrix.candidates import CHUNKS_HASH
+from pcorr_assets.matrix.csv_files import read_wide_csv
 from pcorr_assets.matrix.layout import read_units
 from pcorr_assets.text.token_counts import UNIT_COLUMNS, count_unit_tokens, read_unit_tokens
 from pcorr_assets.text.tokenizers import load_tokenizer
@@ -54,7 +56,7 @@ def unit_caps(
     counts, origin = _token_counts(wh, settings, sample, selection, level, units)
     if counts is None:
         return Caps(np.full(len(units), 1 / len(units) / selection.keep_ratio), None, origin)
-    token_count = np.array([counts.get(unit, 0) for unit in units], dtype=np.int64)
+    token_count = np.array([counts[unit] for unit in units], dtype=np.int64)
     total = token_count.sum(dtype=np.float64)
     if total == 0:
         raise PcorrError(
@@ -74,7 +76,7 @@ def _token_counts(
     source = settings.samples[sample]
     if source.unit_tokens is not None:
         # The file may list units that the NaN mask has since removed from the matrix.
-        known = _all_units(wh, sample, level) if source.is_text else None
+        known = _all_units(wh, sample, level, source)
         counts = read_unit_tokens(source.unit_tokens, units, known)
         return counts, f"from {source.unit_tokens}"
     if not source.is_text:
@@ -87,22 +89,44 @@ def _token_counts(
     )
 
 
-def _all_units(wh: Warehouse, sample: str, level: str) -> list[str]:
+def _all_units(wh: Warehouse, sample: str, level: str, source: Sample) -> list[str]:
+    if source.matrix_csv is not None:
+        return read_wide_csv(source.matrix_csv.bpb, "id").names.to_pylist()
     column = UNIT_COLUMNS[level]
     units = wh.read("chunks", sample, columns=[column])[column].unique()
     return units.drop_null().to_pylist()
 
 
+def _refuse_other_chunking(wh: Warehouse, sample: str) -> None:
+    matrix, chunks = (
+        wh.metadata(table, sample).get(CHUNKS_HASH) for table in ("bpb_matrix", "chunks")
+    )
+    if matrix != chunks:
+        raise PcorrError(
+            f"Sample {sample!r} was chunked anew since its matrix was built. Materialise chunk_bpb "
+            "for its LLMs and then bpb_matrix again."
+        )
+
+
 def _counted(wh: Warehouse, sample: str, level: str, tokenizer_name: str) -> dict[str, int]:
     """Counts of the surviving chunks; kept, since several assets and targets need them."""
+    _refuse_other_chunking(wh, sample)
     tokenizer = load_tokenizer(tokenizer_name)
-    surviving = read_units(wh, sample, "chunk").to_pylist()
-    key = content_hash(level, tokenizer_sha256(tokenizer), *surviving)
+    surviving = frozenset(read_units(wh, sample, "chunk").to_pylist())
+    # A chunk's id does not say its domain, so the units are part of what is counted.
+    columns = list(dict.fromkeys(["chunk_id", UNIT_COLUMNS[level]]))
+    names = wh.read("chunks", sample, columns=columns)
+    counted = (
+        f"{chunk}\0{unit}"
+        for chunk, unit in zip(
+            names[0].to_pylist(), names[len(columns) - 1].to_pylist(), strict=True
+        )
+        if chunk in surviving
+    )
+    key = content_hash(level, tokenizer_sha256(tokenizer), *counted)
     kept: Path = wh.home / "cache" / "unit_tokens" / f"{key}.json"
     if kept.is_file():
         return json.loads(kept.read_text(encoding="utf-8"))
-    counts = count_unit_tokens(
-        wh.path("chunks", sample), level, tokenizer, surviving=frozenset(surviving)
-    )
+    counts = count_unit_tokens(wh.path("chunks", sample), level, tokenizer, surviving=surviving)
     write_text(kept, json.dumps(counts))
     return counts

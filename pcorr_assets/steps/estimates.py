@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from pcorr_assets.config import Settings
+from pcorr_assets.errors import PcorrError
 from pcorr_assets.stats.estimation import ESTIMATOR_NAMES, estimate_all
 from pcorr_assets.stats.projection import linear
 from pcorr_assets.stats.selection_frequency import SelectionFrequency, selection_frequency
@@ -27,7 +28,8 @@ class TargetEstimates:
 
     `table` holds the rows by estimator, then unit in the order of the matrix. `estimate`
     (D,) and `included` (D,) are those of the selected estimator and its linear
-    projection; `left_out` names LLMs that have only BPB or only errors.
+    projection; `left_out` names LLMs that have only BPB or only errors; `made_from` holds
+    the hashes of the matrix and the error vector.
     """
 
     target: str
@@ -38,20 +40,29 @@ class TargetEstimates:
     frequency: SelectionFrequency
     llm_count: int
     left_out: list[str]
+    made_from: dict[str, str]
 
 
 def estimate_targets(
-    wh: Warehouse, settings: Settings, sample: str, targets: Iterable[str]
+    wh: Warehouse,
+    settings: Settings,
+    sample: str,
+    targets: Iterable[str],
+    failures: dict[str, PcorrError],
 ) -> Iterator[TargetEstimates]:
     """Estimate some targets of one sample; its matrix is read and ranked once for all of them.
 
-    Raises PcorrError for missing inputs, or a target whose errors are all the same.
+    A target that cannot be estimated gets its reason in `failures` and costs the others
+    nothing. Raises PcorrError for a missing matrix.
     """
-    for inputs in read_inputs(wh, settings, sample, targets):
+    for inputs in read_inputs(wh, settings, sample, targets, failures):
         estimates = estimate_all(inputs.X, inputs.errors, target_names=inputs.targets)
         for position, target in enumerate(inputs.targets):
             own = {name: values[:, position] for name, values in estimates.items()}
-            yield _of_target(wh, settings, inputs, target, own)
+            try:
+                yield _of_target(wh, settings, inputs, target, own)
+            except PcorrError as error:
+                failures[target] = error
 
 
 def _of_target(
@@ -88,6 +99,7 @@ def _of_target(
         frequency=frequency,
         llm_count=len(inputs.llms),
         left_out=inputs.left_out[target],
+        made_from=inputs.made_from[target],
     )
 
 

@@ -17,10 +17,13 @@ from pcorr_assets.errors import PcorrError
 from pcorr_assets.matrix.errors import align
 from pcorr_assets.matrix.layout import MatrixView, read_matrix
 from pcorr_assets.stats.panel import Panel, make_panel
+from pcorr_assets.steps.matrices import MATRIX_HASH
 from pcorr_assets.warehouse import Warehouse
+from pcorr_assets.warehouse.files import sha256_file
 from pcorr_assets.warehouse.store import IMPORTED
 
 OWN_SOURCE = "lm_eval"
+VECTOR_HASH = "error_vector_sha256"
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class AlignedInputs:
     `X` (N, D) bits-per-byte and `errors` (N, T) have their rows in the order of `llms`,
     `families` and `identities` (N; name and revision, equal for one LLM under two keys);
     `units` (D) names the columns of X, `targets` (T) those of `errors`.
-    `left_out[target]` says in words which LLMs only one of the two has.
+    `left_out[target]` says in words which LLMs only one of the two has; `made_from[target]`
+    holds the hashes of the two, to be noted beside what is computed from them.
     """
 
     sample: str
@@ -43,6 +47,7 @@ class AlignedInputs:
     targets: list[str]
     errors: np.ndarray
     left_out: dict[str, list[str]]
+    made_from: dict[str, dict[str, str]]
 
     def panel(self, target: str, tau: np.ndarray, estimator: str) -> Panel:
         """What validation looks at: the errors of one target, under caps `tau` (D,)."""
@@ -69,12 +74,17 @@ def source_of(settings: Settings, sample: str) -> str:
 
 
 def read_inputs(
-    wh: Warehouse, settings: Settings, sample: str, targets: Iterable[str]
+    wh: Warehouse,
+    settings: Settings,
+    sample: str,
+    targets: Iterable[str],
+    failures: dict[str, PcorrError],
 ) -> Iterator[AlignedInputs]:
     """Inputs of some targets of one sample; targets that can share a matrix come together.
 
-    Each level is read once. Raises PcorrError for a missing matrix or error vector, or
-    one that shares fewer than three LLMs with the other.
+    Each level is read once. A target that cannot be estimated (no error vector, fewer than
+    three LLMs in common with the matrix, errors that are all the same) gets its reason
+    in `failures` and costs the others nothing. Raises PcorrError for a missing matrix.
     """
     by_level: dict[str, list[str]] = {}
     for target in targets:
@@ -82,13 +92,18 @@ def read_inputs(
     source = source_of(settings, sample)
     for level, members in by_level.items():
         matrix = read_matrix(wh, sample, level)
-        masked = {target: _masked(wh, settings, sample, target) for target in members}
-        vectors = {
-            target: _error_vector(wh, target, source, sample, masked[target]) for target in members
-        }
+        matrix_hash = wh.metadata("matrix_coverage", sample).get(MATRIX_HASH, "")
         records = _records(wh, source, matrix.llms)
-        for shared in _sharing_llms(matrix.llms, vectors).values():
-            yield _aligned(sample, level, matrix, records, {t: vectors[t] for t in shared}, masked)
+        found: dict[str, _Vector] = {}
+        for target in members:
+            masked = _masked(wh, settings, sample, target)
+            try:
+                found[target] = _vector(wh, target, source, sample, matrix.llms, masked)
+            except PcorrError as error:
+                failures[target] = error
+        for shared in _sharing_llms(found).values():
+            vectors = {target: found[target] for target in shared}
+            yield _aligned(sample, level, matrix, matrix_hash, records, vectors)
 
 
 def _masked(wh: Warehouse, settings: Settings, sample: str, target: str) -> set[str]:
@@ -103,12 +118,23 @@ def _masked(wh: Warehouse, settings: Settings, sample: str, target: str) -> set[
     }
 
 
-def _error_vector(
-    wh: Warehouse, target: str, source: str, sample: str, masked: set[str]
-) -> list[dict]:
+@dataclass(frozen=True)
+class _Vector:
+    """One target's errors (N,) for LLMs of the matrix, in its order."""
+
+    llms: tuple[str, ...]
+    matrix_index: np.ndarray
+    errors: np.ndarray
+    left_out: list[str]
+    sha256: str
+
+
+def _vector(
+    wh: Warehouse, target: str, source: str, sample: str, matrix_llms: list[str], masked: set[str]
+) -> _Vector:
     rows = wh.read("error_vectors", target).to_pylist()
-    found = [row for row in rows if row["source"] == source]
-    if not found:
+    own = [row for row in rows if row["source"] == source and row["llm"] not in masked]
+    if not own:
         others = sorted({row["source"] for row in rows})
         raise PcorrError(
             f"error_vectors of target {target!r} hold no errors from {source} (only from "
@@ -116,7 +142,28 @@ def _error_vector(
             "the LLMs (benchmark_errors) or name the import's benchmarks in the target; then "
             "materialise error_vector again."
         )
-    return [row for row in found if row["llm"] not in masked]
+    aligned = align(matrix_llms, [row["llm"] for row in own])
+    errors = np.array([row["error"] for row in own])[aligned.error_index]
+    if (errors == errors[0]).all():
+        raise PcorrError(
+            f"Target {target!r}: all {len(errors)} LLMs have the error {errors[0]:g}, so nothing "
+            "can go with it. Evaluate on more items, on other benchmarks, or more LLMs."
+        )
+    return _Vector(
+        llms=tuple(aligned.llms),
+        matrix_index=aligned.matrix_index,
+        errors=errors,
+        left_out=[
+            *(
+                f"{llm} has more NaN than the target allows"
+                if llm in masked
+                else f"{llm} is in the matrix but has no error"
+                for llm in aligned.only_in_matrix
+            ),
+            *(f"{llm} has an error but is not in the matrix" for llm in aligned.only_in_errors),
+        ],
+        sha256=sha256_file(wh.path("error_vectors", target)),
+    )
 
 
 def _records(wh: Warehouse, source: str, llms: list[str]) -> dict[str, dict]:
@@ -128,13 +175,10 @@ def _records(wh: Warehouse, source: str, llms: list[str]) -> dict[str, dict]:
     return {row["llm"]: row for row in rows}
 
 
-def _sharing_llms(
-    matrix_llms: list[str], vectors: dict[str, list[dict]]
-) -> dict[frozenset[str], list[str]]:
-    groups: dict[frozenset[str], list[str]] = {}
-    for target, rows in vectors.items():
-        shared = frozenset(row["llm"] for row in rows) & frozenset(matrix_llms)
-        groups.setdefault(shared, []).append(target)
+def _sharing_llms(vectors: dict[str, _Vector]) -> dict[tuple[str, ...], list[str]]:
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for target, vector in vectors.items():
+        groups.setdefault(vector.llms, []).append(target)
     return groups
 
 
@@ -142,14 +186,11 @@ def _aligned(
     sample: str,
     level: str,
     matrix: MatrixView,
+    matrix_hash: str,
     records: dict[str, dict],
-    vectors: dict[str, list[dict]],
-    masked: dict[str, set[str]],
+    vectors: dict[str, _Vector],
 ) -> AlignedInputs:
-    alignments = {
-        target: align(matrix.llms, [row["llm"] for row in rows]) for target, rows in vectors.items()
-    }
-    first, *_ = alignments.values()
+    first, *_ = vectors.values()
     whole = len(first.llms) == len(matrix.llms)
     return AlignedInputs(
         sample=sample,
@@ -160,22 +201,10 @@ def _aligned(
         identities=[(records[llm]["name"], records[llm]["revision"]) for llm in first.llms],
         units=matrix.units,
         targets=list(vectors),
-        errors=np.column_stack(
-            [
-                np.array([row["error"] for row in rows])[alignments[target].error_index]
-                for target, rows in vectors.items()
-            ]
-        ),
-        left_out={
-            target: [
-                *(
-                    f"{llm} has more NaN than the target allows"
-                    if llm in masked[target]
-                    else f"{llm} is in the matrix but has no error"
-                    for llm in found.only_in_matrix
-                ),
-                *(f"{llm} has an error but is not in the matrix" for llm in found.only_in_errors),
-            ]
-            for target, found in alignments.items()
+        errors=np.column_stack([vector.errors for vector in vectors.values()]),
+        left_out={target: vector.left_out for target, vector in vectors.items()},
+        made_from={
+            target: {MATRIX_HASH: matrix_hash, VECTOR_HASH: vector.sha256}
+            for target, vector in vectors.items()
         },
     )

@@ -12,16 +12,20 @@ from dataclasses import asdict, dataclass
 import pyarrow as pa
 
 from pcorr_assets.config import Settings
+from pcorr_assets.errors import PcorrError
 from pcorr_assets.stats.rank_prediction import RankPredictions, predict_ranks
 from pcorr_assets.stats.verdict import ValidationSettings, Verdict, judge
 from pcorr_assets.steps.caps import unit_caps
-from pcorr_assets.steps.inputs import read_inputs
+from pcorr_assets.steps.inputs import AlignedInputs, read_inputs
 from pcorr_assets.warehouse import TABLES, Warehouse
 
 
 @dataclass(frozen=True)
 class TargetValidation:
-    """The held-out check of one sample and target, as rows and as objects."""
+    """The held-out check of one sample and target, as rows and as objects.
+
+    `made_from` holds the hashes of the matrix and the error vector.
+    """
 
     target: str
     estimator: str
@@ -29,42 +33,53 @@ class TargetValidation:
     verdicts: pa.Table
     predictions: RankPredictions
     verdict: Verdict
+    made_from: dict[str, str]
 
 
 def validate_targets(
-    wh: Warehouse, settings: Settings, sample: str, targets: Iterable[str]
+    wh: Warehouse,
+    settings: Settings,
+    sample: str,
+    targets: Iterable[str],
+    failures: dict[str, PcorrError],
 ) -> Iterator[TargetValidation]:
     """Validate some targets of one sample; its matrix is read once for all of them.
 
-    Raises PcorrError for missing inputs, or a target whose errors are all the same.
+    A target that cannot be validated gets its reason in `failures` and costs the others
+    nothing. Raises PcorrError for a missing matrix.
     """
-    validation = ValidationSettings(**settings.validation.model_dump())
-    for inputs in read_inputs(wh, settings, sample, targets):
-        units = inputs.units.to_pylist()
+    for inputs in read_inputs(wh, settings, sample, targets, failures):
         for target in inputs.targets:
-            selection = settings.selection_for(target)
-            caps = unit_caps(wh, settings, sample, selection, inputs.level, units)
-            panel = inputs.panel(target, caps.tau, selection.estimator)
-            predictions = predict_ranks(panel, seed=validation.seed)
-            verdict = judge(panel, predictions, validation)
-            shared = {"sample": sample, "target": target}
-            rows = [
-                {
-                    **shared,
-                    "level": inputs.level,
-                    "estimator": selection.estimator,
-                    **row._asdict(),
-                }
-                for row in predictions.rows()
-            ]
-            yield TargetValidation(
-                target=target,
-                estimator=selection.estimator,
-                rank_predictions=_table("rank_predictions", rows),
-                verdicts=_table("verdicts", [{**shared, **asdict(verdict)}]),
-                predictions=predictions,
-                verdict=verdict,
-            )
+            try:
+                yield _of_target(wh, settings, inputs, target)
+            except PcorrError as error:
+                failures[target] = error
+
+
+def _of_target(
+    wh: Warehouse, settings: Settings, inputs: AlignedInputs, target: str
+) -> TargetValidation:
+    selection = settings.selection_for(target)
+    validation = ValidationSettings(**settings.validation.model_dump())
+    units = inputs.units.to_pylist()
+    caps = unit_caps(wh, settings, inputs.sample, selection, inputs.level, units)
+    panel = inputs.panel(target, caps.tau, selection.estimator)
+    predictions = predict_ranks(panel, seed=validation.seed)
+    verdict = judge(panel, predictions, validation)
+    shared = {"sample": inputs.sample, "target": target}
+    rows = [
+        {**shared, "level": inputs.level, "estimator": selection.estimator, **row._asdict()}
+        for row in predictions.rows()
+    ]
+    return TargetValidation(
+        target=target,
+        estimator=selection.estimator,
+        rank_predictions=_table("rank_predictions", rows),
+        verdicts=_table("verdicts", [{**shared, **asdict(verdict)}]),
+        predictions=predictions,
+        verdict=verdict,
+        made_from=inputs.made_from[target],
+    )
 
 
 def _table(name: str, rows: list[dict]) -> pa.Table:

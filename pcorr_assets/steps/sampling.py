@@ -17,6 +17,7 @@ from pcorr_assets.errors import PcorrError
 from pcorr_assets.stats.projection import PROJECTIONS, linear
 from pcorr_assets.steps.caps import unit_caps
 from pcorr_assets.steps.inputs import level_of
+from pcorr_assets.steps.matrices import MATRIX_HASH
 from pcorr_assets.warehouse import TABLES, Warehouse
 
 
@@ -52,6 +53,12 @@ def sampling_distribution(
             f"{selection.estimator}, as the configuration now says. Materialise estimate again."
         )
     units = chosen["unit"].to_pylist()
+    noted = wh.metadata("estimates", sample, target).get(MATRIX_HASH)
+    if noted != wh.metadata("matrix_coverage", sample).get(MATRIX_HASH):
+        raise PcorrError(
+            f"estimates of {sample}|{target} were made from another matrix than the present one. "
+            "Materialise estimate again."
+        )
     estimate = chosen["estimate"].to_numpy()
     caps = unit_caps(wh, settings, sample, selection, level, units)
     labels = linear(estimate, caps.tau)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,73 @@ def test_a_range_of_targets_is_one_run_with_metadata_of_its_own(
         assert metadata(alone, "estimate")["sha256"] == shown[f"published|{target}"]
 
 
+def test_a_failed_target_of_a_range_costs_the_others_nothing(
+    matrix_settings: Settings, materialise: Any, instance: dg.DagsterInstance
+) -> None:
+    run_until_vectors(matrix_settings, materialise)
+    wh = Warehouse(matrix_settings.home)
+    wh.path("error_vectors", "good").unlink()
+    tags = {START: "published|good", END: "published|bad"}
+    result = materialise(matrix_settings, ["estimate"], tags=tags)
+    assert not result.success
+    failure = result.failure_data_for_node("estimate")
+    assert failure
+    assert failure.error
+    assert failure.error.cause
+    assert "1 target(s) failed, 1 are materialised" in failure.error.cause.message
+    assert "published|good: error_vectors: partition good is not there" in (
+        failure.error.cause.message
+    )
+    done = instance.get_materialized_partitions(dg.AssetKey("estimate"))
+    assert done == {"published|bad"}
+    assert wh.exists("estimates", "published", "bad")
+
+
+def test_estimates_of_another_matrix_are_refused(
+    matrix_settings: Settings, materialise: Any, tmp_path: Path
+) -> None:
+    run_until_vectors(matrix_settings, materialise)
+    assert materialise(matrix_settings, ["estimate"], key("good")).success
+    bpb = tmp_path / "bpb.csv"
+    bpb.write_text(bpb.read_text().replace("page-39", "page-40"))
+    assert materialise(matrix_settings, ["bpb_matrix"], "published").success
+    result = materialise(matrix_settings, ["sampling_distribution"], key("good"))
+    failure = result.failure_data_for_node("sampling_distribution")
+    assert failure
+    assert failure.error
+    assert failure.error.cause
+    assert "made from another matrix" in failure.error.cause.message
+
+
+@pytest.mark.parametrize(
+    ("asset", "table"), [("estimate", "estimates"), ("rank_prediction", "rank_predictions")]
+)
+def test_a_second_run_of_a_target_computes_nothing(
+    matrix_settings: Settings, materialise: Any, asset: str, table: str
+) -> None:
+    with Warehouse(matrix_settings.home).lock(table, "published", "good", holder="run abc"):
+        result = materialise(matrix_settings, [asset], key("good"))
+    failure = result.failure_data_for_node(asset)
+    assert failure
+    assert failure.error
+    assert failure.error.cause
+    assert "is being materialised by run abc" in failure.error.cause.message
+
+
+def test_a_changed_errors_file_makes_another_data_version(
+    matrix_settings: Settings, materialise: Any, tmp_path: Path
+) -> None:
+    def version() -> str:
+        result = materialise(matrix_settings, ["bpb_matrix"], "published")
+        (event,) = result.asset_materializations_for_node("bpb_matrix")
+        return event.tags["dagster/data_version"]
+
+    first = version()
+    errors = tmp_path / "errors.csv"
+    errors.write_text(errors.read_text().replace("noise", "other"))
+    assert version() != first
+
+
 def test_the_same_again_has_the_same_data_version(
     matrix_settings: Settings, materialise: Any
 ) -> None:
@@ -140,12 +208,6 @@ def test_an_estimate_without_its_inputs_says_what_to_do(
 def test_few_llms_are_a_warning(
     matrix_settings: Settings, materialise: Any, tmp_path: Path
 ) -> None:
-    for name in ("bpb.csv", "errors.csv"):
-        rows = [line.split('","') for line in (tmp_path / name).read_text().splitlines()]
-        header = rows[0]
-        assert len(header) == 16
-    import csv
-
     for name in ("bpb.csv", "errors.csv"):
         with (tmp_path / name).open(newline="") as file:
             cut = [row[:5] for row in csv.reader(file)]

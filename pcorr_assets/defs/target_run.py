@@ -1,0 +1,89 @@
+"""A run over one or several partitions of sample x target.
+
+Belongs here: locking all its partitions, keeping what each of them came to, and ending
+the run so that a failed target loses nothing of the others. Does not belong here: what is
+computed for a target.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import dagster as dg
+
+from pcorr_assets.defs.metadata import written_metadata
+from pcorr_assets.defs.partitions import SAMPLE, TARGET, keys_of
+from pcorr_assets.defs.platform import Platform
+from pcorr_assets.defs.table_asset import materialised
+from pcorr_assets.errors import PcorrError
+from pcorr_assets.warehouse import WrittenPartition
+
+Written = tuple[str, tuple[str, ...], WrittenPartition]
+
+
+class TargetRun:
+    """Collects finished and failed targets of one run; the steps fill `failures[sample]`."""
+
+    def __init__(self, platform: Platform, context: dg.AssetExecutionContext) -> None:
+        self._platform = platform
+        self._context = context
+        self._written: list[Written] = []
+        self._finished: list[tuple[dg.MultiPartitionKey, dict[str, Any], str]] = []
+        self.failures: dict[str, dict[str, PcorrError]] = defaultdict(dict)
+        self.targets_by_sample: dict[str, list[str]] = {}
+        for partition_key in context.partition_keys:
+            keys = keys_of(partition_key)
+            self.targets_by_sample.setdefault(keys[SAMPLE], []).append(keys[TARGET])
+
+    @contextmanager
+    def locked(self, table: str) -> Iterator[None]:
+        """Hold all partitions of the run, before anything is read."""
+        with ExitStack() as stack:
+            for sample, targets in self.targets_by_sample.items():
+                for target in targets:
+                    stack.enter_context(self._platform.lock(self._context, table, sample, target))
+            yield
+
+    def finished(
+        self, keys: tuple[str, str], written: Sequence[Written], metadata: Mapping[str, Any]
+    ) -> None:
+        """Note a target whose tables are written."""
+        key = dg.MultiPartitionKey({SAMPLE: keys[0], TARGET: keys[1]})
+        shown = {**written_metadata(written), **metadata}
+        self._written += written
+        self._finished.append((key, shown, written[0][2].sha256))
+
+    def result(self, *checks: dg.AssetCheckResult) -> dg.MaterializeResult:
+        """The end of the run.
+
+        Raises:
+            PcorrError: a target failed. Those that did not are recorded as materialised
+                before, since their tables are there.
+        """
+        failures = [
+            f"{sample}|{target}: {error}"
+            for sample, failed in self.failures.items()
+            for target, error in failed.items()
+        ]
+        if failures:
+            for key, metadata, sha256 in self._finished:
+                self._context.log_event(
+                    dg.AssetMaterialization(
+                        self._context.asset_key,
+                        partition=key,
+                        metadata=metadata,
+                        tags={"dagster/data_version": sha256},
+                    )
+                )
+            raise PcorrError(
+                f"{len(failures)} target(s) failed, {len(self._finished)} are materialised:\n"
+                + "\n".join(failures)
+            )
+        for key, metadata, _ in self._finished:
+            self._context.add_asset_metadata(metadata, partition_key=key)
+        return materialised(
+            self._platform, self._written, {}, checks=list(checks), own_metadata=False
+        )

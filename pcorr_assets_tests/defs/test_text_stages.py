@@ -1,0 +1,201 @@
+"""From pages to selected documents, with tiny random LLMs, all through Dagster."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from pcorr_assets.config import Settings
+from pcorr_assets.config.loading import settings_from
+from pcorr_assets.defs.registration import register_llms, register_shards
+from pcorr_assets.warehouse import Warehouse, connect
+from pcorr_assets_tests.lm import tiny
+
+ARCHITECTURES = ("gpt2", "llama", "gpt_neox", "opt")
+RED, BLUE = (
+    ["red", "wine", "apple", "rose", "fire", "brick"],
+    ["blue", "sea", "sky", "whale", "ice", "moon"],
+)
+
+TASK = """\
+task: colours
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {data}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{context}}}}"
+doc_to_choice: "{{{{choices}}}}"
+doc_to_target: "{{{{label}}}}"
+metric_list:
+  - metric: acc
+    aggregation: mean
+    higher_is_better: true
+"""
+
+
+def page(words: list[str], index: int) -> str:
+    rng = random.Random(index)
+    return "\n".join(" ".join(rng.choices(words, k=5)) for _ in range(6))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    for seed, architecture in enumerate(ARCHITECTURES):
+        tiny.save_llm(folder / "zoo" / architecture, architecture, seed=seed)
+    rows = [
+        {"id": f"{d}/{p}", "domain": f"site-{d}", "text": page(RED if d % 2 else BLUE, 10 * d + p)}
+        for d in range(8)
+        for p in range(3)
+    ]
+    (folder / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for shard in range(2):
+        pool = [
+            {"id": f"{shard}-{i}", "text": page(RED if i % 2 else BLUE, 1000 + 7 * i + shard)}
+            for i in range(6)
+        ]
+        (folder / f"pool-{shard}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in pool))
+    tasks = folder / "tasks"
+    tasks.mkdir()
+    items = [
+        {"context": page(RED + BLUE, 5000 + i), "choices": ["red", "green", "blue"], "label": i % 3}
+        for i in range(60)
+    ]
+    (tasks / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    (tasks / "colours.yaml").write_text(TASK.format(data=tasks / "items.jsonl"))
+    return folder
+
+
+@pytest.fixture
+def settings(world: Path, tmp_path: Path) -> Settings:
+    return settings_from(
+        {
+            "home": str(tmp_path / "home"),
+            "samples": {
+                "web": {
+                    "files": [str(world / "texts.jsonl")],
+                    "domain_column": "domain",
+                    "reference_tokenizer": str(world / "zoo" / "gpt2"),
+                    "chunk_tokens": 32,
+                }
+            },
+            "llms": [
+                {
+                    "family": name,
+                    "dtype": "float32",
+                    "models": [{"key": f"tiny-{name}", "path": str(world / "zoo" / name)}],
+                }
+                for name in ARCHITECTURES
+            ],
+            "benchmarks": {"colours": {"metric": "acc", "task_path": str(world / "tasks")}},
+            "targets": {"colour": {"benchmarks": ["colours"]}},
+            "selection": {
+                "tokenizer": str(world / "zoo" / "gpt2"),
+                "keep_ratio": 0.5,
+                "fasttext": {"dim": 4, "bucket": 100, "epoch": 5, "test_fraction": 0.3},
+            },
+            "validation": {"bootstrap": 5, "halvings": 3, "permutations": 10},
+            "pools": {"crawl": {"sample": "web", "files": [str(world / "pool-*.jsonl")],
+                                "token_budget": 60}},
+            "compute": {"threads": 1},
+        },
+        folder=tmp_path,
+    )  # fmt: skip
+
+
+def shown(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
+    (event,) = result.asset_materializations_for_node(asset)
+    return {name: value.value for name, value in event.metadata.items()}
+
+
+def test_pages_become_selected_documents(
+    settings: Settings,
+    materialise: Callable[..., dg.ExecuteInProcessResult],
+    instance: dg.DagsterInstance,
+) -> None:
+    def run(asset: str, partition: str | dict[str, str]) -> dg.ExecuteInProcessResult:
+        key = dg.MultiPartitionKey(partition) if isinstance(partition, dict) else partition
+        result = materialise(settings, [asset], key)
+        assert result.success, asset
+        return result
+
+    llms = register_llms(instance, settings)
+    shards = register_shards(instance, settings)
+    assert (len(llms), len(shards)) == (4, 2)
+    assert shown(run("chunked_dataset", "web"), "chunked_dataset")["pages"] == 24
+    for llm in llms[:3]:
+        run("chunk_bpb", {"llm": llm, "sample": "web"})
+        run("benchmark_errors", llm)
+    matrix = run("bpb_matrix", "web")
+    assert shown(matrix, "bpb_matrix")["LLMs included"] == 3
+    (left_out,) = shown(matrix, "bpb_matrix")["LLMs left out"].records
+    assert left_out.data["llm"] == llms[3]
+    assert "not materialised" in str(left_out.data["reason"])
+
+    for llm in llms[3:]:
+        run("chunk_bpb", {"llm": llm, "sample": "web"})
+        run("benchmark_errors", llm)
+    run("bpb_matrix", "web")
+    run("error_vector", "colour")
+    pair = {"sample": "web", "target": "colour"}
+    for asset in ("estimate", "rank_prediction", "sampling_distribution", "fasttext_filter"):
+        run(asset, pair)
+    for shard in shards:
+        run("pool_scores", {"shard": shard, "target": "colour"})
+    selected = shown(run("selected_data", {"pool": "crawl", "target": "colour"}), "selected_data")
+    assert selected["manifest"]["token_count"] >= 60
+    with connect(settings.home) as connection:
+        (tokens, boundaries) = connection.execute(
+            "SELECT sum(token_count), count(*) FILTER (is_boundary) FROM selections"
+        ).fetchall()[0]
+        assert tokens == selected["manifest"]["token_count"]
+        assert boundaries == 1
+        (weight, capped) = connection.execute(
+            "SELECT sum(weight), bool_and(weight <= tau) FROM sampling_distributions"
+        ).fetchall()[0]
+        assert weight == pytest.approx(1, abs=1e-12)
+        assert capped
+    assert (settings.home / "mixtures" / "web" / "colour" / "mixture.yaml").is_file()
+
+
+def test_scoring_again_changes_nothing(
+    settings: Settings,
+    materialise: Callable[..., dg.ExecuteInProcessResult],
+    instance: dg.DagsterInstance,
+) -> None:
+    llm, *_ = register_llms(instance, settings)
+    key = dg.MultiPartitionKey({"llm": llm, "sample": "web"})
+    assert materialise(settings, ["chunked_dataset"], "web").success
+    versions = []
+    for _ in range(2):
+        result = materialise(settings, ["chunk_bpb"], key)
+        (event,) = result.asset_materializations_for_node("chunk_bpb")
+        versions.append((event.tags or {})["dagster/data_version"])
+    assert versions[0] == versions[1]
+    wh = Warehouse(settings.home)
+    assert (
+        wh.metadata("chunk_bpb", llm, "web")["chunks_sha256"]
+        == (wh.metadata("chunks", "web")["chunks_sha256"])
+    )
+
+
+def test_a_malformed_llm_key_added_through_the_api_is_refused(
+    settings: Settings,
+    materialise: Callable[..., dg.ExecuteInProcessResult],
+    instance: dg.DagsterInstance,
+) -> None:
+    instance.add_dynamic_partitions("llm", ["../evil"])
+    result = materialise(settings, ["benchmark_errors"], "../evil")
+    failure = result.failure_data_for_node("benchmark_errors")
+    assert failure
+    assert failure.error
+    assert failure.error.cause
+    assert "'../evil' cannot be the key of an LLM" in failure.error.cause.message
