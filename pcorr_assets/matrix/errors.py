@@ -65,6 +65,7 @@ def error_vector(
     *,
     expected_settings: Mapping[str, str],
     llm_keys: Collection[str] | None = None,
+    scales: Mapping[str, float] | None = None,
 ) -> ErrorVector:
     """Combine benchmark errors into the error of each LLM on a target, source by source.
 
@@ -74,6 +75,8 @@ def error_vector(
         expected_settings: the `settings_sha256` that each configured benchmark has now;
             own evaluations with another one are outdated and left out.
         llm_keys: registered LLMs; own evaluations of others are left out. None: all count.
+        scales: the best score of each benchmark that has one other than 1, which turns the
+            standard error of its scores into that of its errors.
 
     An LLM needs every benchmark of the target. `mean` averages their errors; `mean_rank`
     averages its ranks (1 = lowest error, ties share the average rank) among the LLMs of
@@ -102,7 +105,7 @@ def error_vector(
         if not complete:
             continue
         values = _values(complete, target.benchmarks, "error")
-        report += _doubts(source, target, complete, values)
+        report += _doubts(source, target, complete, values, scales or {})
         found += [
             {
                 "target": target_key,
@@ -257,7 +260,11 @@ def _combined(values: np.ndarray, combine: str) -> list[float]:
 
 
 def _doubts(
-    source: str, target: Target, complete: dict[str, dict[str, Row]], values: np.ndarray
+    source: str,
+    target: Target,
+    complete: dict[str, dict[str, Row]],
+    values: np.ndarray,
+    scales: Mapping[str, float],
 ) -> Iterator[str]:
     if len(complete) < MIN_LLMS:
         yield (
@@ -268,14 +275,18 @@ def _doubts(
     spread = values.std(axis=0, ddof=1)
     stderr = _values(complete, target.benchmarks, "stderr")
     for position, benchmark in enumerate(target.benchmarks):
-        known = stderr[:, position]
-        noise = math.sqrt(np.mean(known**2)) if not np.isnan(known).any() else 0.0
+        # error = 1 - score / scale, and the stored standard error is that of the score.
+        known = stderr[:, position] / scales.get(benchmark, 1.0)
+        known = known[~np.isnan(known)]
+        noise = math.sqrt(np.mean(known**2)) if known.size else 0.0
         if noise and noise**2 > NOISE_SHARE * spread[position] ** 2:
+            unknown = len(complete) - known.size
+            without = f" ({unknown:,} of the {len(complete):,} LLMs have none)" if unknown else ""
             yield (
                 f"{benchmark} ({source}): the LLMs' errors differ by {spread[position]:.2g} "
-                f"(standard deviation) and have a standard error of {noise:.2g}, so most of the "
-                "differences are chance; evaluate more items (a higher limit) or choose another "
-                "benchmark."
+                f"(standard deviation) and have a standard error of {noise:.2g}{without}, so most "
+                "of the differences are chance; evaluate more items (a higher limit) or choose "
+                "another benchmark."
             )
     if target.combine == "mean" and spread.max() > SPREAD_RATIO * spread.min():
         widest = target.benchmarks[int(spread.argmax())]

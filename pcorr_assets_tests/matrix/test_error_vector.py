@@ -173,6 +173,20 @@ def test_differences_below_their_standard_error_are_reported(make_llms: MakeLLMs
     assert run(apart, llms, ["arc"]).report == []
     unknown = [row | {"stderr": None} for row in close]
     assert run(unknown, llms, ["arc"]).report == []
+    (warning,) = run([*close[:3], *unknown[3:]], llms, ["arc"]).report
+    assert "standard error of 0.02 (2 of the 5 LLMs have none), so most" in warning
+
+
+def test_standard_errors_of_scores_are_compared_on_the_scale_of_errors(
+    make_llms: MakeLLMs,
+) -> None:
+    llms = make_llms([f"f-{i}" for i in range(5)])
+    # Percent: a standard error of 2 points is one of 0.02 of the error.
+    rows = [error_row(f"f-{i}", "arc", 0.5 + i / 10, stderr=2.0) for i in range(5)]
+    assert run(rows, llms, ["arc"], scales={"arc": 100.0}).report == []
+    close = [row | {"error": 0.5 + i / 1000} for i, row in enumerate(rows)]
+    (warning,) = run(close, llms, ["arc"], scales={"arc": 100.0}).report
+    assert "standard error of 0.02, so" in warning
 
 
 def test_a_benchmark_that_decides_the_mean_alone_is_reported(make_llms: MakeLLMs) -> None:
