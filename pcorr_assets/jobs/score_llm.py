@@ -15,6 +15,7 @@ import numpy as np
 from pcorr_assets.config.keys import to_slug
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.jobs.description import ScoreJob, read_job
+from pcorr_assets.text.chunked_dataset import check_chunk_ids
 from pcorr_assets.warehouse import TABLES, Warehouse, WrittenPartition
 from pcorr_assets.warehouse.files import sha256_file
 
@@ -79,9 +80,11 @@ def _read_chunks(wh: Warehouse, sample: str) -> Any:
             "matched with them; materialise chunked_dataset again."
         )
     table = wh.read("chunks", sample, columns=["chunk_id", "text", "byte_count"])
+    chunk_ids = table["chunk_id"].to_pylist()
+    check_chunk_ids(sample, chunk_ids, noted["chunks_sha256"])
     return ChunkTexts(
         sample,
-        table["chunk_id"].to_pylist(),
+        chunk_ids,
         table["text"].to_pylist(),
         table["byte_count"].to_numpy().astype(np.int64),
         noted["chunks_sha256"],

@@ -19,12 +19,14 @@ from pcorr_assets.matrix.candidates import (
     Candidates,
     ScoredLLM,
     find_candidates,
+    noted_chunking,
     open_scored,
 )
 from pcorr_assets.matrix.layout import TABLE, LevelLayout, sort_order
 from pcorr_assets.matrix.mask import MAX_LOST_SHARE, NanMask, lost_too_much, nan_mask
 from pcorr_assets.matrix.wording import count, name_some
 from pcorr_assets.progress import Progress
+from pcorr_assets.text.chunked_dataset import check_chunk_ids
 from pcorr_assets.warehouse import TABLES, Warehouse, WrittenPartition
 
 
@@ -114,13 +116,15 @@ def assemble(
         raise PcorrError(
             f"Sample {sample!r} has no chunks; see what chunked_dataset reports about its source"
         )
+    chunks_sha256 = noted_chunking(wh, sample)
+    check_chunk_ids(sample, chunks["chunk_id"].to_pylist(), chunks_sha256)
     byte_count = chunks["byte_count"].to_numpy()
     if not (byte_count > 0).all():
         raise PcorrError(
             f"Sample {sample!r} has {count(int((byte_count <= 0).sum()), 'chunk')} without a "
             "byte of text (or no byte counts); materialise chunked_dataset again"
         )
-    candidates = find_candidates(wh, sample, llm_keys, chunks.num_rows)
+    candidates = find_candidates(wh, sample, llm_keys, chunks.num_rows, chunks_sha256)
     usable, flags = _undefined_losses(wh, sample, candidates)
     if not usable:
         raise PcorrError(_nobody(sample, candidates))
@@ -139,7 +143,7 @@ def assemble(
         report=_report(reasons, mask, levels),
         flagged={level.layout.level: level.flagged for level in levels},
         unit_counts={level.layout.level: level.byte_count.size for level in levels},
-        chunks_sha256=wh.metadata("chunks", sample)[CHUNKS_HASH],
+        chunks_sha256=chunks_sha256,
         _wh=wh,
         _scored=kept,
         _levels=levels,

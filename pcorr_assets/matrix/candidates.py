@@ -42,17 +42,21 @@ class Candidates:
 
 
 def find_candidates(
-    wh: Warehouse, sample: str, llm_keys: Sequence[str], chunk_count: int
+    wh: Warehouse,
+    sample: str,
+    llm_keys: Sequence[str],
+    chunk_count: int,
+    expected_hash: str,
 ) -> Candidates:
     """Look at the `chunk_bpb` file of every registered LLM and of every other one there is.
 
+    `chunk_count` and `expected_hash` (`chunks_sha256`) are those of the sample's chunks.
     Files of LLMs that are no longer registered stay out as `removed`. What is wrong with
     one LLM is a reason to leave it out, never to build no matrix.
     """
     scored: list[ScoredLLM] = []
     reasons: dict[str, str] = {}
     chunk_counts: dict[str, int] = {}
-    expected_hash = _chunking(wh, sample)
     registered = dict.fromkeys(llm_keys)
     for llm in registered:
         # Dagster registers any text; a key that no file can have must not cost the others.
@@ -79,6 +83,17 @@ def find_candidates(
                 scored.append(ScoredLLM(llm, stamp))
     reasons |= dict.fromkeys(set(_scored_llms(wh, sample)) - set(registered), REMOVED)
     return Candidates(scored, reasons, chunk_counts)
+
+
+def noted_chunking(wh: Warehouse, sample: str) -> str:
+    """The `chunks_sha256` of a sample; PcorrError if its chunks carry none."""
+    noted = wh.metadata("chunks", sample)
+    if CHUNKS_HASH not in noted:
+        raise PcorrError(
+            f"The chunks of sample {sample!r} carry no {CHUNKS_HASH}, so no LLM's losses can be "
+            "matched with them; materialise chunked_dataset again"
+        )
+    return noted[CHUNKS_HASH]
 
 
 def bpb_keys(llm: str, sample: str) -> tuple[str, ...]:
@@ -112,16 +127,6 @@ def _scored_llms(wh: Warehouse, sample: str) -> Iterator[str]:
         partition = dict(zip(names, keys, strict=True))
         if partition["sample"] == sample:
             yield partition["llm"]
-
-
-def _chunking(wh: Warehouse, sample: str) -> str:
-    noted = wh.metadata("chunks", sample)
-    if CHUNKS_HASH not in noted:
-        raise PcorrError(
-            f"The chunks of sample {sample!r} carry no {CHUNKS_HASH}, so no LLM's losses can be "
-            "matched with them; materialise chunked_dataset again"
-        )
-    return noted[CHUNKS_HASH]
 
 
 def _other_chunking(

@@ -142,6 +142,20 @@ def chunk_ids_sha256(chunk_ids: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+def check_chunk_ids(sample: str, chunk_ids: Iterable[str], chunks_sha256: str) -> None:
+    """PcorrError unless the ids of a sample's chunks are those that its metadata notes.
+
+    Table and metadata are read one after the other, and the sample may be chunked anew in
+    between.
+    """
+    if chunk_ids_sha256(chunk_ids) != chunks_sha256:
+        raise PcorrError(
+            f"The chunks of sample {sample!r} are not those that their chunks_sha256 notes: the "
+            "sample was chunked anew while they were read. Launch this again; if it comes back, "
+            "materialise chunked_dataset again."
+        )
+
+
 @dataclass
 class _RowBuffer:
     """Collects rows of `chunks`, hands them on in batches, and adds up what it saw."""

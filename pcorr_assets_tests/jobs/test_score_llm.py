@@ -120,6 +120,16 @@ def test_a_sample_chunked_anew_is_scored_anew(home: Path) -> None:
     assert (first["row_count"], second["row_count"]) == (len(tiny.TEXTS), 5)
 
 
+def test_chunks_that_are_not_those_noted_are_refused(home: Path) -> None:
+    noted = Warehouse(home).metadata("chunks", "web")
+    # What a job sees whose two looks at the file stand before and after a new chunking.
+    table = tiny.chunk_table("web", tiny.TEXTS[:5])
+    Warehouse(home).write("chunks", ("web",), table, noted)
+    with pytest.raises(PcorrError, match=r"'web' are not those .* Launch this again"):
+        score_llm.run(describe(home))
+    assert not Warehouse(home).partitions("chunk_bpb")
+
+
 def test_a_changed_local_folder_is_refused_by_name(home: Path) -> None:
     score_llm.run(describe(home))
     folder = home.parent / "zoo" / LLM

@@ -34,6 +34,7 @@ from transformers import (
 
 from pcorr_assets.config import LLMSpec
 from pcorr_assets.lm.scoring import ChunkTexts
+from pcorr_assets.text.chunked_dataset import chunk_ids_sha256
 from pcorr_assets.warehouse import TABLES, Warehouse
 
 VOCABULARY = 320
@@ -185,7 +186,7 @@ def chunk_table(sample: str, texts: list[str]) -> pa.Table:
     return pa.table(
         {
             "sample": [sample] * count,
-            "chunk_id": [f"chunk-{index:04d}" for index in range(count)],
+            "chunk_id": _chunk_ids(texts),
             "page_id": [f"page-{index:04d}" for index in range(count)],
             "chunk_index": [0] * count,
             "domain": [None] * count,
@@ -199,7 +200,7 @@ def chunk_table(sample: str, texts: list[str]) -> pa.Table:
 
 def write_chunks(home: Path, sample: str, texts: list[str]) -> str:
     """Materialise a sample of these texts; returns its chunks_sha256."""
-    sha256 = hashlib.sha256("\0".join(texts).encode()).hexdigest()
+    sha256 = chunk_ids_sha256(_chunk_ids(texts))
     table = chunk_table(sample, texts)
     Warehouse(home).write("chunks", (sample,), table, {"chunks_sha256": sha256})
     return sha256
@@ -209,11 +210,19 @@ def chunk_texts(texts: list[str], sample: str = "sample") -> ChunkTexts:
     """These texts as the scoring takes them."""
     return ChunkTexts(
         sample,
-        [f"chunk-{index:04d}" for index in range(len(texts))],
+        _chunk_ids(texts),
         texts,
         np.asarray([len(text.encode()) for text in texts], dtype=np.int64),
-        hashlib.sha256("\0".join(texts).encode()).hexdigest(),
+        chunk_ids_sha256(_chunk_ids(texts)),
     )
+
+
+def _chunk_ids(texts: list[str]) -> list[str]:
+    """Ids that tell texts apart, as those of `chunked_dataset` do."""
+    return [
+        f"chunk-{index:04d}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        for index, text in enumerate(texts)
+    ]
 
 
 def local_spec(key: str, path: Path, **options: Any) -> LLMSpec:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pcorr_assets.text.chunked_dataset import chunk_ids_sha256
 from pcorr_assets.warehouse import TABLES, Warehouse
 
 
@@ -22,7 +23,6 @@ class World:
     domains: list[str | None]
     byte_counts: np.ndarray
     sample: str = "web"
-    chunks_sha256: str = "chunking-one"
     losses: dict[str, np.ndarray] = field(default_factory=dict)
     token_counts: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -30,6 +30,11 @@ class World:
     def chunk_ids(self) -> list[str]:
         """Not in sorted order, as hashes are not."""
         return [f"{(7 * i) % 101:03d}-{i}" for i in range(len(self.page_ids))]
+
+    @property
+    def chunks_sha256(self) -> str:
+        """What `chunked_dataset` would note of these chunks."""
+        return chunk_ids_sha256(self.chunk_ids)
 
     def write_chunks(self) -> None:
         size = len(self.page_ids)

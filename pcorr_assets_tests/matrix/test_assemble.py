@@ -122,7 +122,17 @@ def test_a_row_group_for_each_level_and_llm(make_world: MakeWorld) -> None:
         for level in ("chunk", "domain", "page")
         for count in [assembled.unit_counts[level]] * 4
     ]
-    assert world.wh.metadata("bpb_matrix", "web")["chunks_sha256"] == "chunking-one"
+    assert world.wh.metadata("bpb_matrix", "web")["chunks_sha256"] == world.chunks_sha256
+
+
+def test_chunks_that_are_not_those_noted_are_refused(make_world: MakeWorld) -> None:
+    world, llms = random_world(make_world, 3)
+    rows = world.wh.read("chunks", "web")
+    # What is seen if the sample is chunked anew between the two looks at its file.
+    noted = {"chunks_sha256": world.chunks_sha256}
+    world.wh.write("chunks", ("web",), rows.take(list(range(len(rows)))[::-1]), noted)
+    with pytest.raises(PcorrError, match=r"'web' are not those .* Launch this again"):
+        assemble(world.wh, "web", llms, 1.0)
 
 
 def test_the_order_in_which_llms_are_registered_does_not_matter(make_world: MakeWorld) -> None:
