@@ -106,6 +106,7 @@ def error_vector(
             continue
         values = _values(complete, target.benchmarks, "error")
         report += _doubts(source, target, complete, values, scales or {})
+        report += _mixed_versions(source, target, complete)
         found += [
             {
                 "target": target_key,
@@ -295,6 +296,25 @@ def _doubts(
             "benchmark of the target and decides the mean alone; combine: mean_rank weighs "
             "them alike."
         )
+
+
+def _mixed_versions(
+    source: str, target: Target, complete: dict[str, dict[str, Row]]
+) -> Iterator[str]:
+    """Errors of other versions of a task or of lm-eval may differ for that reason alone."""
+    for benchmark in target.benchmarks:
+        for column, what in (("task_version", "the task"), ("lm_eval_version", "lm-eval")):
+            llms: dict[str, list[str]] = {}
+            for llm, found in complete.items():
+                llms.setdefault(str(found[benchmark][column] or "unknown"), []).append(llm)
+            if len(llms) > 1:
+                versions = "; ".join(f"{key}: {name_some(llms[key], 3)}" for key in sorted(llms))
+                yield (
+                    f"{benchmark} ({source}): the errors come from several versions of {what} "
+                    f"({versions}) and may differ for that reason; to have one version, remove "
+                    "the kept results of the older (folder evaluations of the home) and "
+                    "materialise benchmark_errors of these LLMs again."
+                )
 
 
 def _nobody(target_key: str, benchmarks: Sequence[str], left_out: dict[str, dict[str, str]]) -> str:

@@ -189,6 +189,20 @@ def test_standard_errors_of_scores_are_compared_on_the_scale_of_errors(
     assert "standard error of 0.02, so" in warning
 
 
+@pytest.mark.parametrize(
+    ("column", "what"), [("task_version", "the task"), ("lm_eval_version", "lm-eval")]
+)
+def test_mixed_versions_are_reported(make_llms: MakeLLMs, column: str, what: str) -> None:
+    rows = [row | {column: "2.0" if row["llm"] == "g-c" else "1.0"} for row in ROWS]
+    llms = make_llms(["f-a", "f-b", "g-c"])
+    assert run([row | {column: "1.0"} for row in ROWS], llms).report == []
+    vector = run(rows, llms, ["piqa"])
+    assert len(by_llm(vector)) == 3
+    (sentence,) = vector.report
+    assert f"piqa (lm_eval): the errors come from several versions of {what}" in sentence
+    assert "(1.0: f-a, f-b; 2.0: g-c)" in sentence
+
+
 def test_a_benchmark_that_decides_the_mean_alone_is_reported(make_llms: MakeLLMs) -> None:
     rows = [
         error_row(f"f-{i}", benchmark, scale * (1 + i))
