@@ -114,9 +114,12 @@ class Evaluator:
     def run(self, benchmarks: Mapping[str, Benchmark], kept: KeptResults) -> Evaluation:
         """Evaluate what is not kept; every result is kept as soon as it is there.
 
-        A benchmark that fails ends up in `failures` and does not stop the others.
+        A benchmark that fails ends up in `failures` and does not stop the others. One whose
+        kept result is damaged is evaluated again, with a warning.
         """
-        outcome = Evaluation()
+        outcome = Evaluation(warnings=kept.damaged())
+        for warning in outcome.warnings:
+            logger.warning("%s: %s", self.resolved.label, warning)
         label = f"evaluate {self.resolved.label}"
         with Progress(label, total=len(benchmarks), unit="benchmarks") as progress:
             for name, benchmark in benchmarks.items():

@@ -62,11 +62,14 @@ class KeptResults:
     def find(
         self, benchmark: str, commit_sha: str, dtype: str, evaluation_sha256: str
     ) -> Result | None:
-        """The kept result of this very evaluation, if there is one."""
+        """The kept result of this very evaluation, if there is one that can be read."""
         path = self.folder / f"{to_slug(benchmark)}.json"
         if not path.is_file():
             return None
-        result, _ = _load(path)
+        try:
+            result, _ = _load(path)
+        except _DamagedError:
+            return None
         wanted = (commit_sha, dtype, evaluation_sha256)
         return result if _belongs(result) == wanted else None
 
@@ -76,14 +79,30 @@ class KeptResults:
         write_text(self.folder / f"{to_slug(result.benchmark)}.json", text + "\n")
 
     def rows(self, commit_sha: str, dtype: str) -> list[Row]:
-        """The rows of all kept results of these weights, sorted by benchmark."""
-        loaded = [_load(path) for path in sorted(self.folder.glob("*.json"))]
-        fitting = [
-            row
-            for result, row in loaded
-            if row is not None and (result.commit_sha, result.dtype) == (commit_sha, dtype)
-        ]
+        """The rows of all readable results of these weights, sorted by benchmark."""
+        fitting = []
+        for path in sorted(self.folder.glob("*.json")):
+            try:
+                result, row = _load(path)
+            except _DamagedError:
+                continue
+            if row is not None and (result.commit_sha, result.dtype) == (commit_sha, dtype):
+                fitting.append(row)
         return sorted(fitting, key=lambda row: row["benchmark"])
+
+    def damaged(self) -> list[str]:
+        """A warning for each file that is no kept result: `find` and `rows` pass it over."""
+        warnings = []
+        for path in sorted(self.folder.glob("*.json")):
+            try:
+                _load(path)
+            except _DamagedError as error:
+                warnings.append(
+                    f"{path} is not a kept result ({error}): it was changed or damaged, so its "
+                    "row is missing unless the benchmark is evaluated again, as those in the "
+                    "configuration are"
+                )
+        return warnings
 
 
 def make_row(result: Result, benchmark: Benchmark) -> tuple[Row, list[str]]:
@@ -185,12 +204,16 @@ def _belongs(result: Result) -> tuple[str, str, str]:
     return result.commit_sha, result.dtype, result.evaluation_sha256
 
 
+class _DamagedError(Exception):
+    """A file that is no kept result, and why."""
+
+
 def _load(path: Path) -> tuple[Result, Row | None]:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        return Result(**stored["result"]), stored["row"]
+        result, row = Result(**stored["result"]), stored["row"]
+        if row is not None and row["benchmark"] != result.benchmark:
+            raise ValueError(f"its row is of {row['benchmark']}")
     except (ValueError, KeyError, TypeError) as error:
-        raise PcorrError(
-            f"{path} is not a kept result ({error}). It was changed or damaged: remove it, and "
-            "the benchmark is evaluated again."
-        ) from error
+        raise _DamagedError(f"{type(error).__name__}: {error}") from error
+    return result, row

@@ -260,13 +260,24 @@ def test_an_encoder_is_not_evaluated(tasks: Path, tmp_path: Path) -> None:
     assert "tiny/bert is not a causal language model" in outcome.failures["choice"]
 
 
-def test_a_damaged_result_is_named(tasks: Path, evaluator: Evaluator, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"result": {"llm": 1}, "row": null}'])
+def test_a_damaged_result_is_evaluated_again(
+    tasks: Path, evaluator: Evaluator, tmp_path: Path, damage: str
+) -> None:
     kept = KeptResults(tmp_path / "kept")
-    evaluator.run({"second": benchmark(tasks)}, kept)
-    path = tmp_path / "kept" / "second.json"
-    path.write_text(path.read_text()[:50])
-    with pytest.raises(PcorrError, match=r"second\.json is not a kept result"):
-        kept.rows(COMMIT, "float32")
+    benchmarks = {"second": benchmark(tasks), "choice": benchmark(tasks, limit=2)}
+    undisturbed = evaluator.run(benchmarks, kept).rows
+    for name in ("second", "no_longer_configured"):
+        (tmp_path / "kept" / f"{name}.json").write_text(damage)
+    assert missing_benchmarks(benchmarks, kept, COMMIT, "float32") == ["second"]
+    outcome = evaluator.run(benchmarks, kept)
+    assert (outcome.evaluated, outcome.reused) == (["second"], ["choice"])
+    assert outcome.rows == undisturbed
+    assert ["no_longer_configured.json is not" in text for text in outcome.warnings] == [
+        True,
+        False,
+    ]
+    assert "second.json is not a kept result" in outcome.warnings[1]
 
 
 def result(**values: float | None) -> Result:
