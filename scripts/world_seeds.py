@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from pcorr_assets.config import Settings, load_settings
 from pcorr_assets.demo.world import SAMPLE, World, build_world, topic_weight
+from pcorr_assets.errors import PcorrError
 from pcorr_assets.jobs import evaluate_llm, score_llm
 from pcorr_assets.jobs.description import evaluate_job, score_job
 from pcorr_assets.progress import Progress
@@ -77,9 +78,16 @@ def prepare(folder: Path, seed: int) -> tuple[World, Settings, Warehouse]:
 
 def outcome(world: World, settings: Settings, wh: Warehouse, target: str) -> Outcome:
     """Estimate, validate and select for one target from the error vector that is stored."""
-    (estimates,) = estimate_targets(wh, settings, SAMPLE, [target])
-    wh.write("estimates", (SAMPLE, target), estimates.table)
-    (validation,) = validate_targets(wh, settings, SAMPLE, [target])
+    failures: dict[str, PcorrError] = {}
+    estimated = list(estimate_targets(wh, settings, SAMPLE, [target], failures))
+    for failure in failures.values():
+        raise failure
+    (estimates,) = estimated
+    wh.write("estimates", (SAMPLE, target), estimates.table, estimates.made_from)
+    validated = list(validate_targets(wh, settings, SAMPLE, [target], failures))
+    for failure in failures.values():
+        raise failure
+    (validation,) = validated
     rows = sampling_distribution(wh, settings, SAMPLE, target).table.to_pylist()
     weights = {row["unit"]: row["weight"] for row in rows}
     return Outcome(topic_weight(world, target, weights), validation.verdict)
