@@ -144,13 +144,20 @@ def _dataset_rows(
 @contextmanager
 def explained(what: str, help_text: str) -> Iterator[None]:
     """Turn what `datasets` raises for unreadable data into a PcorrError that helps."""
+    import httpx2
     from datasets.exceptions import DatasetsError
 
     try:
         yield
     except PcorrError:
         raise
-    except (OSError, ValueError, DatasetsError, pa.ArrowException) as error:
+    except httpx2.TransportError as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise PcorrError(
+            f"{what}: the connection failed ({reason}); run this again, and if it fails again, "
+            f"{help_text}"
+        ) from error
+    except (OSError, ValueError, DatasetsError, pa.ArrowException, httpx2.HTTPError) as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise PcorrError(f"{what}: cannot be read ({reason}); {help_text}") from error
 

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import datasets
+import httpx2
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pcorr_assets.config.texts import Sample
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.text.sources import SourceRow, open_source, parse_metadata
+from pcorr_assets.text.sources import SourceRow, explained, open_source, parse_metadata
 
 SampleMaker = Callable[..., Sample]
 
@@ -81,6 +84,30 @@ def test_dataset_of_the_loader_streamed_and_not(
 def test_hub_dataset_that_is_not_there(make_sample: SampleMaker) -> None:
     with pytest.raises(PcorrError, match=r"'nobody/nothing': cannot be read .*HF_TOKEN.*offline"):
         list(open_source(make_sample(dataset="nobody/nothing", **COLUMNS)))
+
+
+def test_a_dropped_connection_says_to_run_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer_in_part() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+
+        thread = threading.Thread(target=answer_in_part)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        try:
+            with (
+                pytest.raises(
+                    PcorrError, match=r"d: the connection failed \(Remote.*run this again"
+                ),
+                explained("d", "help"),
+            ):
+                httpx2.get(url, trust_env=False)
+        finally:
+            thread.join()
 
 
 @pytest.mark.parametrize(
