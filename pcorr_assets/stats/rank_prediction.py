@@ -115,18 +115,18 @@ def predict_ranks(panel: Panel, *, seed: int = 0) -> RankPredictions:
         (the baseline, which needs no fold). A scheme in which some fold leaves fewer than
         3 LLMs, or LLMs of equal error, is not computed; `impossible` says why.
     """
-    labels = {"family": _family_folds(panel), "random": _random_folds(panel, seed)}
+    schemes = {"family": _family_folds(panel), "random": _random_folds(panel, seed)}
     impossible = {
         scheme: reason
-        for scheme, folds in labels.items()
+        for scheme, folds in schemes.items()
         if (reason := _why_impossible(panel, folds)) is not None
     }
     actual = average_ranks(panel.errors)
     baseline = average_ranks(panel.mean_bpb())
     predictions = {}
     for scheme in (name for name in SCHEMES if name not in impossible):
-        folds = labels[scheme]
-        names = tuple(str(name) for name in folds)
+        folds = schemes[scheme]
+        names = tuple(folds.names[number] for number in folds.numbers)
         by_predictor = {"estimate": _held_out_ranks(panel, folds, scheme), "mean_bpb": baseline}
         for predictor in PREDICTORS:
             predictions[scheme, predictor] = SchemePrediction(
@@ -135,12 +135,19 @@ def predict_ranks(panel: Panel, *, seed: int = 0) -> RankPredictions:
     return RankPredictions(predictions, impossible, panel.llms, panel.families, panel.errors)
 
 
-def _held_out_ranks(panel: Panel, folds: NDArray[np.str_], scheme: str) -> Floats:
+class _Folds(NamedTuple):
+    """`numbers` (N,) the fold of each LLM; two folds may have one name, which is for display."""
+
+    numbers: NDArray[np.intp]
+    names: tuple[str, ...]
+
+
+def _held_out_ranks(panel: Panel, folds: _Folds, scheme: str) -> Floats:
     predicted = np.empty(len(panel.llms))
-    names = sorted(set(folds.tolist()))
-    with Progress(f"rank prediction ({scheme})", total=len(names), unit="folds") as progress:
-        for name in names:
-            held_out = folds == name
+    count = len(folds.names)
+    with Progress(f"rank prediction ({scheme})", total=count, unit="folds") as progress:
+        for number in range(count):
+            held_out = folds.numbers == number
             weights = panel.weights(_training_rows(panel, held_out))
             predicted[held_out] = average_ranks(panel.mixture_bpb(weights))[held_out]
             progress.update()
@@ -152,21 +159,22 @@ def _training_rows(panel: Panel, held_out: NDArray[np.bool_]) -> Rows:
     return rows[~held_out[rows]]
 
 
-def _family_folds(panel: Panel) -> NDArray[np.str_]:
-    return np.array(panel.groups.names)[panel.groups.labels]
+def _family_folds(panel: Panel) -> _Folds:
+    return _Folds(panel.groups.labels, panel.groups.names)
 
 
-def _random_folds(panel: Panel, seed: int) -> NDArray[np.str_]:
+def _random_folds(panel: Panel, seed: int) -> _Folds:
     rows = panel.all_rows
     rng = np.random.default_rng([seed, _RANDOM_STREAM])
+    count = min(RANDOM_FOLDS, rows.size)
     numbers = np.empty(rows.size, dtype=np.intp)
-    numbers[rng.permutation(rows)] = np.arange(rows.size) % min(RANDOM_FOLDS, rows.size) + 1
-    return numbers.astype(np.str_)
+    numbers[rng.permutation(rows)] = np.arange(rows.size) % count
+    return _Folds(numbers, tuple(str(number + 1) for number in range(count)))
 
 
-def _why_impossible(panel: Panel, folds: NDArray[np.str_]) -> str | None:
-    for name in sorted(set(folds.tolist())):
-        rows = _training_rows(panel, folds == name)
+def _why_impossible(panel: Panel, folds: _Folds) -> str | None:
+    for number, name in sorted(enumerate(folds.names), key=lambda fold: fold[1]):
+        rows = _training_rows(panel, folds.numbers == number)
         if rows.size == 0 or not usable(panel.groups, panel.errors, rows):
             return (
                 f"without fold {name} there are {rows.size} LLM(s) left, too few different "

@@ -90,6 +90,29 @@ def test_order_of_the_llms_changes_nothing(make_world: Callable) -> None:
     assert rows == again
 
 
+def test_two_groups_of_one_name_are_two_folds(make_world: Callable) -> None:
+    world = make_world(10, family_count=6, llms_per_family=2)
+    # Families "a" and "b" share an LLM, so their group is called "a+b", like a third family.
+    families = ["a", "a", "b", "b", "a+b", "a+b", *world.families[6:]]
+    identities = [*world.llms[:2], world.llms[1], *world.llms[3:]]
+
+    def predicted(names: list[str]) -> dict[str, float]:
+        panel = make_panel(
+            world.X,
+            world.errors,
+            world.tau,
+            llms=world.llms,
+            families=names,
+            identities=identities,
+        )
+        found = predict_ranks(panel).predictions["family", "estimate"]
+        assert found.folds[:6] == ("a+b",) * 4 + (names[4],) * 2
+        return dict(zip(world.llms, found.predicted.tolist(), strict=True))
+
+    renamed = ["third" if family == "a+b" else family for family in families]
+    assert predicted(families) == predicted(renamed)
+
+
 def test_a_scheme_that_cannot_be_trained_says_why(make_world: Callable) -> None:
     world = make_world(8, family_count=4, llms_per_family=1)
     world.errors[1:] = 0.5
