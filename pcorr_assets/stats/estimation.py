@@ -36,6 +36,7 @@ _RANKED = frozenset({"sign_cdf", "sign_sign", "spearmanr"})
 # Blocks and pairs for which what is worked on stays in the cache of a core.
 _BLOCK_ENTRIES = 2**17
 _PAIRS_AT_ONCE = 256
+_WIDE_EXPONENT = 64
 _EXACT_IN_FLOAT32 = 2**24
 
 
@@ -177,11 +178,7 @@ def _estimate_block(
         with np.errstate(over="ignore", invalid="ignore"):
             yield "product", times_one_by_one(targets.errors, block.T.astype(np.float64)) / count
     if "sign" in names:
-        with np.errstate(over="ignore", invalid="ignore"):
-            # The weights sum to 0, so the shift changes nothing but rounding: a constant
-            # column gives exactly 0, and digits survive in columns far from 0.
-            shifted = block - block.min(axis=1, keepdims=True).astype(np.float64)
-            yield "sign", times_one_by_one(targets.weights, shifted.T) * (2 * pair_scale)
+        yield "sign", _sign_estimates(block, targets, 2 * pair_scale)
     if _RANKED.isdisjoint(names):
         return
     centred = centred_ranks(block, targets.counts)
@@ -200,6 +197,20 @@ def _estimate_block(
             correlation = np.zeros_like(inner)
             np.divide(inner, scale, out=correlation, where=scale > 0)
             yield "spearmanr", np.clip(correlation, -1, 1, out=correlation)
+
+
+def _sign_estimates(block: np.ndarray, targets: _Targets, factor: float) -> Floats:
+    with np.errstate(over="ignore", invalid="ignore"):
+        # The weights sum to 0, so the shift changes nothing but rounding: a constant
+        # column gives exactly 0, and digits survive in columns far from 0.
+        shifted = block - block.min(axis=1, keepdims=True).astype(np.float64)
+        values = times_one_by_one(targets.weights, shifted.T) * factor
+        wide = ~np.isfinite(values).all(axis=0)
+        if wide.any():
+            # Sums on the way may be beyond float64 where the estimate is not.
+            smaller = np.ldexp(block[wide].astype(np.float64), -_WIDE_EXPONENT)
+            values[:, wide] = np.ldexp(_sign_estimates(smaller, targets, factor), _WIDE_EXPONENT)
+    return values
 
 
 def _concordance(centred: NDArray[np.signedinteger], targets: _Targets) -> Floats:

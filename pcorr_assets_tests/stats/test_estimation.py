@@ -253,6 +253,13 @@ def test_results_beyond_float64_are_refused_and_ranks_still_work() -> None:
     assert spearmanr(X, y)[0] == 1
 
 
+def test_sign_of_a_spread_beyond_float64() -> None:
+    column = np.array([-1e308, 0.0, 1e308])
+    X = np.column_stack([column, column / 1e308, -column])
+    y = np.array([1.0, 2.0, 3.0])
+    np.testing.assert_allclose(sign(X, y), [4 / 3 * 1e308, 4 / 3, -4 / 3 * 1e308], rtol=1e-15)
+
+
 def test_unknown_estimators_and_rows_are_refused() -> None:
     X, y = np.random.default_rng(13).random((5, 4)), np.arange(5)
     with pytest.raises(PcorrError, match="pearson"):
