@@ -54,7 +54,9 @@ def run_job(
     if compute.mode == "local":
         return dispatch.run(job)
     resources = compute.slurm.resources_for(asset, llm.slurm if llm is not None else None)
-    request = {**on_cluster(job, platform.settings), "threads": resources.cpus or 1}
+    request = on_cluster(job, platform.settings)
+    if "threads" in request:  # not every job has threads of its own
+        request["threads"] = request["threads"] or resources.cpus or 1
     before = _hash_of(platform.warehouse.path(asset, *keys))
     result, accounting = _run_on_slurm(context, compute.slurm, resources, asset, request)
     accepted = accept(platform.warehouse, asset, keys, result, before)
@@ -114,6 +116,8 @@ def on_cluster(job: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     def translate(value: Any) -> Any:
         if isinstance(value, Mapping):
             return {key: translate(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [translate(item) for item in value]
         if (
             isinstance(value, str)
             and Path(value).is_absolute()
