@@ -7,7 +7,6 @@ it from being read. Does not belong here: what the numbers mean (`imports`).
 from __future__ import annotations
 
 import csv
-import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from pcorr_assets.errors import PcorrError
@@ -148,16 +148,20 @@ def _numbers(
     values = np.empty((len(header) - 1, table.num_rows))
     wrong: list[str] = []
     for position, column in enumerate(table.columns[1:]):
-        if pa.types.is_floating(column.type):
-            values[position] = column.to_numpy()
-        else:
-            wrong += [
-                f"{cell!r} in column {header[position + 1]} at {name}"
-                for cell, name in zip(column.to_pylist(), row_names, strict=True)
-                if not _is_number(cell)
-            ]
-    if not wrong and any(not pa.types.is_floating(c.type) for c in table.columns[1:]):
-        wrong = ["a cell that only looks like a number (an underscore or a foreign digit in it)"]
+        if not pa.types.is_floating(column.type):
+            column = pc.call_function("utf8_trim_whitespace", [column])
+            is_missing = pc.call_function("is_in", [column], pc.SetLookupOptions(pa.array(MISSING)))
+            column = pc.call_function("if_else", [is_missing, pa.scalar(None, pa.string()), column])
+            try:
+                column = column.cast(pa.float64())
+            except pa.ArrowInvalid:
+                wrong += [
+                    f"{cell!r} in column {header[position + 1]} at {name}"
+                    for cell, name in zip(column.to_pylist(), row_names, strict=True)
+                    if not _is_number(cell)
+                ]
+                continue
+        values[position] = column.to_numpy()
     if not wrong:
         return values, []
     return values, [
@@ -165,10 +169,9 @@ def _numbers(
     ]
 
 
-def _is_number(cell: str) -> bool:
-    if cell.strip() in MISSING:
-        return True
+def _is_number(cell: str | None) -> bool:
     try:
-        return not math.isnan(float(cell))
-    except ValueError:
+        pa.scalar(cell, pa.string()).cast(pa.float64())
+    except pa.ArrowInvalid:
         return False
+    return True

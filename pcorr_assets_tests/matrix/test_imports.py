@@ -157,6 +157,13 @@ def test_missing_cells_follow_the_mask_and_are_reported(tmp_path: Path) -> None:
     )
 
 
+def test_blanks_around_a_missing_cell_do_no_harm(tmp_path: Path) -> None:
+    rows: list[list[object]] = [["p1", 1, " NA", 3], ["p2", " 4", 5.5, 6], ["p3", 7, 8, "  "]]
+    imported = run(tmp_path, bpb=rows, max_nan_fraction=0.5)
+    assert wide(imported).to_dict("index") == {"p2": {"o/a": 4.0, "o/b": 5.5, "o/c@step5": 6.0}}
+    assert "2 BPB cells" in imported.report[0]
+
+
 def test_an_llm_in_one_file_only_is_named(tmp_path: Path) -> None:
     imported = run(tmp_path, error_llms=[LLMS[0], LLMS[1], "('h', 'o/c_step5')"])
     assert wide(imported).columns.tolist() == ["o/a", "o/b", "o/c@step5"]
@@ -192,6 +199,10 @@ def test_an_empty_error_is_left_out_and_named(tmp_path: Path) -> None:
         (
             [["p1", 1, "a lot", 3]],
             r"1 cell without a number: 'a lot' in column \('f', 'o/b'\) at p1",
+        ),
+        (
+            [["p1", " NA", "1_0", 3], ["p2", 1, 2, "٣"]],
+            r"2 cells without a number: '1_0' in column \('f', 'o/b'\) at p1, '٣' in .* at p2",
         ),
         ([["", 1, 2, 3]], "1 row without id"),
         ([["p1", 1, 2]], "cannot be read as a CSV file"),
