@@ -31,4 +31,9 @@ def target_error_vector(
             for name, benchmark in settings.benchmarks.items()
         },
         llm_keys=llm_keys,
+        scales={
+            name: benchmark.scale
+            for name, benchmark in settings.benchmarks.items()
+            if benchmark.scale is not None
+        },
     )
