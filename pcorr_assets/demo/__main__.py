@@ -15,80 +15,101 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, redirect_stdout
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 
 import dagster as dg
 
-from pcorr_assets.config import Settings, load_settings
+from pcorr_assets.config import Settings, find_config, load_settings
 from pcorr_assets.defs.build import build_definitions
-from pcorr_assets.defs.partitions import POOL, SAMPLE, SHARD, TARGET
+from pcorr_assets.defs.partitions import LLM, POOL, SAMPLE, SHARD, TARGET
 from pcorr_assets.defs.registration import register_llms, register_shards
 from pcorr_assets.demo.summary import summarise
 from pcorr_assets.demo.world import World, build_world, read_world
 from pcorr_assets.errors import PcorrError
 
 INSTANCE = Path(__file__).parent / "dagster.yaml"
+PARALLEL = ("chunk_bpb", "benchmark_errors")
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
+Partition = str | dict[str, str]
+
+# The LLMs run on one thread each, so that every core takes one.
+WORKERS = max(1, min(4, os.cpu_count() or 1))
+
+
+def stages(settings: Settings, instance: dg.DagsterInstance) -> Iterator[tuple[str, list]]:
+    """The assets in their order, each with the partitions to materialise."""
+    samples, targets = settings.text_samples, list(settings.targets)
+    llms, pools = list(settings.llm_specs), list(settings.pools)
+    shards = sorted(instance.get_dynamic_partitions(SHARD))
+
+    def pairs(first: str, keys: list[str], second: str, others: list[str]) -> list[dict[str, str]]:
+        return [{first: key, second: other} for key in keys for other in others]
+
+    yield "chunked_dataset", samples
+    yield "chunk_bpb", pairs(LLM, llms, SAMPLE, samples)
+    yield "benchmark_errors", llms
+    yield "bpb_matrix", samples
+    yield "error_vector", targets
+    for asset in ("estimate", "rank_prediction", "sampling_distribution", "fasttext_filter"):
+        yield asset, pairs(SAMPLE, samples, TARGET, targets)
+    yield "pool_scores", pairs(SHARD, shards, TARGET, targets)
+    yield "selected_data", pairs(POOL, pools, TARGET, targets)
+
+
 class Demo:
-    """Materialises the assets of a world, one partition after the other, in this process."""
+    """Materialises single partitions in this process."""
 
     def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
-        self._settings = settings
         self._instance = instance
         self._job = build_definitions(settings).resolve_implicit_global_asset_job_def()
 
-    def run(self) -> None:
-        """The whole chain; PcorrError at the first asset that fails."""
-        samples, targets = self._settings.text_samples, list(self._settings.targets)
-        llms = list(self._settings.llm_specs)
-        pairs = [
-            dg.MultiPartitionKey({SAMPLE: sample, TARGET: target})
-            for sample in samples
-            for target in targets
-        ]
-        self._materialise("chunked_dataset", samples)
-        scored = [
-            dg.MultiPartitionKey({"llm": llm, SAMPLE: sample}) for sample in samples for llm in llms
-        ]
-        self._materialise("chunk_bpb", scored)
-        self._materialise("benchmark_errors", llms)
-        self._materialise("bpb_matrix", samples)
-        self._materialise("error_vector", targets)
-        for asset in ("estimate", "rank_prediction", "sampling_distribution"):
-            self._materialise(asset, pairs)
-        self._materialise("fasttext_filter", pairs)
-        shards = sorted(self._instance.get_dynamic_partitions(SHARD))
-        for asset, dimension, keys in (
-            ("pool_scores", SHARD, shards),
-            ("selected_data", POOL, list(self._settings.pools)),
-        ):
-            self._materialise(
-                asset,
-                [
-                    dg.MultiPartitionKey({dimension: key, TARGET: target})
-                    for key in keys
-                    for target in targets
-                ],
+    def materialise(self, asset: str, partition: Partition) -> None:
+        """One partition of an asset; PcorrError with the reason if the run fails."""
+        key = dg.MultiPartitionKey(partition) if isinstance(partition, dict) else partition
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+            result = self._job.execute_in_process(
+                partition_key=key,
+                asset_selection=[dg.AssetKey(asset)],
+                instance=self._instance,
+                run_config=QUIET,
+                raise_on_error=False,
             )
+        if not result.success:
+            raise PcorrError(f"{asset} failed for {key}: {_reason(result)}")
 
-    def _materialise(self, asset: str, partitions: list) -> None:
-        started = time.monotonic()
-        for partition in partitions:
-            with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
-                result = self._job.execute_in_process(
-                    partition_key=partition,
-                    asset_selection=[dg.AssetKey(asset)],
-                    instance=self._instance,
-                    run_config=QUIET,
-                    raise_on_error=False,
-                )
-            if not result.success:
-                raise PcorrError(f"{asset} failed for {partition}: {_reason(result)}")
-        seconds = time.monotonic() - started
-        say(f"  {asset:22} {len(partitions):3} partition(s)  {seconds:6.1f} s")
+
+@cache
+def _demo_of_worker() -> Demo:
+    """The demo of a worker process, which finds both homes in its environment."""
+    quieten_libraries()
+    return Demo(load_settings(find_config()), dg.DagsterInstance.get())
+
+
+def _materialise_in_worker(asset: str, partition: Partition) -> None:
+    _demo_of_worker().materialise(asset, partition)
+
+
+def run(settings: Settings, instance: dg.DagsterInstance) -> None:
+    """The whole chain; PcorrError at the first asset that fails."""
+    demo = Demo(settings, instance)
+    with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as workers:
+        for asset, partitions in stages(settings, instance):
+            started = time.monotonic()
+            if asset in PARALLEL:
+                jobs = [workers.submit(_materialise_in_worker, asset, key) for key in partitions]
+                for job in jobs:
+                    job.result()
+            else:
+                for key in partitions:
+                    demo.materialise(asset, key)
+            seconds = time.monotonic() - started
+            say(f"  {asset:22} {len(partitions):3} partition(s)  {seconds:6.1f} s")
 
 
 def _reason(result: dg.ExecuteInProcessResult) -> str:
@@ -157,7 +178,7 @@ def main() -> int:
         with environment(world) as instance:
             register_llms(instance, settings)
             register_shards(instance, settings)
-            Demo(settings, instance).run()
+            run(settings, instance)
         for line in summarise(world, settings):
             say(line)
     except PcorrError as error:
