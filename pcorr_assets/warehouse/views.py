@@ -118,7 +118,12 @@ def _refresh_database(home: Path) -> None:
     if database.is_file() and note.is_file() and note.read_text(encoding="utf-8") == statements:
         return
     if database.is_file() and _in_use(database):
-        logger.warning("%s is held open: its views are renewed at a later run", database)
+        logger.warning(
+            "%s is held open, or has a write-ahead log (%s.wal): its views are renewed at a later "
+            "run. If nobody has it open, open it once with duckdb and close it again.",
+            database,
+            database.name,
+        )
         return
     # DuckDB wants to make the file itself, so the temporary one is not opened before it.
     temporary = home / f".{DATABASE}.{secrets.token_hex(8)}"
