@@ -19,7 +19,15 @@ import numpy as np
 import pyarrow as pa
 
 from pcorr_assets.config import Settings, load_settings
-from pcorr_assets.demo.comparison import compare, draw_arms, lower_by, make_trial, pool_texts
+from pcorr_assets.demo.comparison import (
+    TRIAL_TOKENS,
+    compare,
+    draw_arms,
+    lower_by,
+    make_trial,
+    pool_texts,
+    scores_of,
+)
 from pcorr_assets.demo.world import POOL, SAMPLE, TOKEN_BUDGET, read_world
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters.pools import list_shards
@@ -28,19 +36,9 @@ from pcorr_assets.filters.training import build_filter, load_filter
 from pcorr_assets.steps.estimates import estimate_targets
 from pcorr_assets.steps.sampling import sampling_distribution
 from pcorr_assets.steps.verdicts import estimates_of
-from pcorr_assets.warehouse import Warehouse, connect
+from pcorr_assets.warehouse import Warehouse
 
-# The trial counts tokens with a tokenizer of its own, so its budget stays below the pool's.
-TRIAL_TOKENS = int(TOKEN_BUDGET * 0.85)
-SCORES = "SELECT document_id, score, token_count FROM pool_scores WHERE pool = ? AND target = ?"
 NEEDED = ("chunks", "bpb_matrix", "matrix_coverage", "llms", "error_vectors")
-
-
-def scores_of(home: Path, target: str) -> tuple[dict[str, float], dict[str, int]]:
-    """Score and tokens of every document of the pool, by id."""
-    with connect(home) as connection:
-        rows = connection.execute(SCORES, [POOL, target]).fetchall()
-    return {row[0]: row[1] for row in rows}, {row[0]: row[2] for row in rows}
 
 
 def permuted_scores(wh: Warehouse, settings: Settings, target: str, home: Path) -> dict[str, float]:

@@ -20,6 +20,7 @@ import dagster as dg
 
 from pcorr_assets.config import load_settings
 from pcorr_assets.defs.registration import register_llms, register_shards
+from pcorr_assets.demo.comparison import selected_against_random
 from pcorr_assets.demo.runs import materialise_all, quieten_libraries
 from pcorr_assets.demo.summary import summarise
 from pcorr_assets.demo.world import World, build_world, read_world
@@ -76,7 +77,11 @@ def main() -> int:
             register_shards(instance, settings)
             for asset, count, seconds in materialise_all(settings, instance):
                 say(f"  {asset:22} {count:3} partition(s)  {seconds:6.1f} s")
-        for line in summarise(world, settings):
+        started = time.monotonic()
+        target, *_ = settings.targets
+        errors = selected_against_random(world, target, options.seed)
+        say(f"  two small LLMs trained for {target:11} {time.monotonic() - started:6.1f} s")
+        for line in summarise(world, settings, target, errors):
             say(line)
     except PcorrError as error:
         sys.stderr.write(f"{error}\n")

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from pcorr_assets.demo import tasks, train
 from pcorr_assets.demo.train import Schedule, Shape
-from pcorr_assets.demo.world import World
+from pcorr_assets.demo.world import POOL, TOKEN_BUDGET, World
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.progress import Progress
 from pcorr_assets.text.files import iter_file
+from pcorr_assets.warehouse import connect
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -33,6 +34,11 @@ TOKENIZER_VOCAB_SIZE = 2400
 TOKENIZER_DOCUMENTS = 400
 BATCH_SIZE = 5
 SEQUENCE_LENGTH = 112
+
+# The trial counts tokens with a tokenizer of its own, so its budget stays below the pool's.
+TRIAL_TOKENS = int(TOKEN_BUDGET * 0.85)
+
+SCORES = "SELECT document_id, score, token_count FROM pool_scores WHERE pool = ? AND target = ?"
 
 
 @dataclass(frozen=True)
@@ -135,6 +141,22 @@ def pool_texts(world: World) -> dict[str, str]:
         for rows in iter_file(path, ["id", "text"])
         for row in rows
     }
+
+
+def scores_of(home: Path, target: str) -> tuple[dict[str, float], dict[str, int]]:
+    """Score and tokens of every document of the world's pool, by id, as the warehouse has them."""
+    with connect(home) as connection:
+        rows = connection.execute(SCORES, [POOL, target]).fetchall()
+    return {row[0]: row[1] for row in rows}, {row[0]: row[2] for row in rows}
+
+
+def selected_against_random(world: World, target: str, seed: int) -> dict[str, float]:
+    """The error of one LLM trained on the filter's selection, and of one on random documents."""
+    scores, token_counts = scores_of(world.home, target)
+    arms = draw_arms(scores, token_counts, TOKEN_BUDGET, seed)
+    both = {name: arms[name] for name in ("selected", "random")}
+    errors = compare(pool_texts(world), {seed: both}, make_trial(world, target, TRIAL_TOKENS))
+    return {name: found for name, (found,) in errors.items()}
 
 
 def take_tokens(

@@ -36,13 +36,24 @@ SCORED = "SELECT document_id, token_count FROM pool_scores WHERE pool = ? AND ta
 SELECTED = "SELECT document_id, token_count FROM selections WHERE pool = ? AND target = ?"
 
 
-def summarise(world: World, settings: Settings) -> Iterator[str]:
-    """Lines to print once everything is materialised."""
+def summarise(
+    world: World, settings: Settings, compared: str, errors: dict[str, float]
+) -> Iterator[str]:
+    """Lines to print once everything is materialised.
+
+    `errors` are those of the LLMs trained for the target `compared`, by their documents.
+    """
     with connect(settings.home) as connection:
         for target in settings.targets:
             yield from _target(world, settings, connection, target)
             yield from _filter(connection, target)
             yield from _pool(world, connection, target)
+    yield ""
+    yield f"Does it help? Error on the held-out benchmarks of {compared}, of one small LLM each,"
+    yield "trained from scratch on equal tokens of the pool:"
+    for documents, error in errors.items():
+        yield f"  {documents + ' documents':20} {error:.3f}"
+    yield "  (one seed; scripts/does_it_help.py compares five, with controls)"
     yield ""
     yield "What next?"
     yield "  make ui                               the assets in the Dagster UI"
