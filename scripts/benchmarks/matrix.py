@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from pcorr_assets.matrix import assemble
+from pcorr_assets.text.chunked_dataset import chunk_ids_sha256
 from pcorr_assets.warehouse import TABLES, Warehouse
 
 SAMPLE = "bench"
@@ -97,7 +98,8 @@ def _write_world(wh: Warehouse, llm_count: int, chunk_count: int, different: int
         "text": pa.repeat(pa.scalar("text"), chunk_count),
         "reference_token_count": pa.repeat(pa.scalar(512), chunk_count),
     }
-    metadata = {"chunks_sha256": "bench", "commit_sha": "bench", "dtype": "float32"}
+    chunks_sha256 = chunk_ids_sha256(shared["chunk_id"].to_pylist())
+    metadata = {"chunks_sha256": chunks_sha256, "commit_sha": "bench", "dtype": "float32"}
     wh.write("chunks", (SAMPLE,), _table("chunks", chunks), metadata)
     llms = [f"org/llm-{k:03}" for k in range(llm_count)]
     for position, llm in enumerate(llms):
