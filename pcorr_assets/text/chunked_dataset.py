@@ -21,6 +21,7 @@ from pcorr_assets.text.chunking import Chunk, chunk_id, chunk_pages
 from pcorr_assets.text.sampling import Page, SamplingCounts, sample_pages
 from pcorr_assets.text.sources import open_source
 from pcorr_assets.text.tokenizers import load_tokenizer
+from pcorr_assets.warehouse import TABLES
 
 if TYPE_CHECKING:
     from pcorr_assets.config import Sample
@@ -31,18 +32,7 @@ SHORT_CHUNK_TOKENS = 16
 WRITE_ROWS = 4096
 WRITE_BYTES = 16 << 20
 
-CHUNK_SCHEMA = pa.schema(
-    [
-        pa.field("sample", pa.string(), nullable=False),
-        pa.field("chunk_id", pa.string(), nullable=False),
-        pa.field("page_id", pa.string(), nullable=False),
-        pa.field("chunk_index", pa.int32(), nullable=False),
-        pa.field("domain", pa.string()),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("byte_count", pa.int64(), nullable=False),
-        pa.field("reference_token_count", pa.int64(), nullable=False),
-    ]
-)
+CHUNK_SCHEMA = TABLES["chunks"].schema
 
 
 class ChunkWriter(Protocol):

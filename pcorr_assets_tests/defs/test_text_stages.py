@@ -16,29 +16,13 @@ from pcorr_assets.config.loading import settings_from
 from pcorr_assets.defs.registration import register_llms, register_shards
 from pcorr_assets.warehouse import Warehouse, connect
 from pcorr_assets_tests.lm import tiny
+from pcorr_assets_tests.slurm import worlds
 
 ARCHITECTURES = ("gpt2", "llama", "gpt_neox", "opt")
 RED, BLUE = (
     ["red", "wine", "apple", "rose", "fire", "brick"],
     ["blue", "sea", "sky", "whale", "ice", "moon"],
 )
-
-TASK = """\
-task: colours
-dataset_path: json
-dataset_kwargs:
-  data_files:
-    test: {data}
-test_split: test
-output_type: multiple_choice
-doc_to_text: "{{{{context}}}}"
-doc_to_choice: "{{{{choices}}}}"
-doc_to_target: "{{{{label}}}}"
-metric_list:
-  - metric: acc
-    aggregation: mean
-    higher_is_better: true
-"""
 
 
 def page(words: list[str], index: int) -> str:
@@ -70,7 +54,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in range(60)
     ]
     (tasks / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
-    (tasks / "colours.yaml").write_text(TASK.format(data=tasks / "items.jsonl"))
+    (tasks / "colours.yaml").write_text(worlds.COLOURS_TASK.format(data=tasks / "items.jsonl"))
     return folder
 
 

@@ -35,7 +35,7 @@ BENCHMARK = "colours"
 # With them the long sample takes thousands of forward passes, so that there is time to break in.
 SHORT_BATCHES = {"batch_tokens": 64}
 
-_TASK = """\
+COLOURS_TASK = """\
 task: colours
 dataset_path: json
 dataset_kwargs:
@@ -66,7 +66,7 @@ def write_zoo(folder: Path) -> None:
         for i, noun in enumerate(["rose", "leaf", "sea", "brick", "moss", "sky"])
     ]
     (tasks / "colours.jsonl").write_text("".join(f"{json.dumps(item)}\n" for item in items))
-    (tasks / "colours.yaml").write_text(_TASK.format(data=tasks / "colours.jsonl"))
+    (tasks / "colours.yaml").write_text(COLOURS_TASK.format(data=tasks / "colours.jsonl"))
 
 
 def write_world(
