@@ -20,6 +20,7 @@ from pcorr_assets.defs import slurm as slurm_room
 from pcorr_assets.defs.slurm import SlurmClient, SlurmRequest, slurm_resource
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.warehouse import Warehouse
+from pcorr_assets_tests.dagster_ui import wait_for
 from pcorr_assets_tests.lm import tiny
 from pcorr_assets_tests.slurm import worlds
 from pcorr_assets_tests.slurm.worlds import SAMPLE, failure, metadata, slurm
@@ -32,12 +33,12 @@ def no_accounting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """slurmdbd stopped for real, so that sacct does not answer; started again afterwards."""
     pid = int((worlds.ROOT / "run" / "slurmdbd.pid").read_text())
     os.kill(pid, signal.SIGTERM)
-    worlds.wait_for("slurmdbd's end", lambda: not Path(f"/proc/{pid}").exists())
+    wait_for("slurmdbd's end", lambda: not Path(f"/proc/{pid}").exists())
     monkeypatch.setattr(slurm_room, "UNKNOWN_SECONDS", 2.0)
     yield
     environment = {**os.environ, "SLURM_CONF": str(worlds.ROOT / "etc" / "slurm.conf")}
     subprocess.run(["slurmdbd"], env=environment, check=True)
-    worlds.wait_for("slurmdbd", _accounting_answers)
+    wait_for("slurmdbd", _accounting_answers)
 
 
 def _accounting_answers() -> bool:
@@ -56,7 +57,7 @@ def _client(cluster: dict[str, Any], partition: str = "p") -> SlurmClient:
 def test_a_failed_job_without_accounting(cluster: dict[str, Any], no_accounting: None) -> None:
     """dagster-slurm lets it pass for a success; ours refuses it, and names accounting."""
     job = slurm("sbatch", "--parsable", "-o", "/dev/null", "--wrap", "exit 3")
-    worlds.wait_for("the end", lambda: slurm("squeue", "-h", "-t", "F", "-j", job))
+    wait_for("the end", lambda: slurm("squeue", "-h", "-t", "F", "-j", job))
     client = _client(cluster)
     with SSHConnectionPool(client.slurm.ssh) as pool:
         plain = SlurmPipesClient(client.slurm, client.launcher)

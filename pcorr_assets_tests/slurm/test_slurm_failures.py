@@ -21,6 +21,7 @@ from pcorr_assets.config import load_settings
 from pcorr_assets.defs import llms
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import sha256_file
+from pcorr_assets_tests.dagster_ui import wait_for
 from pcorr_assets_tests.slurm import worlds
 from pcorr_assets_tests.slurm.worlds import LLM, SAMPLE, failure, metadata, slurm
 
@@ -103,14 +104,14 @@ def test_requeue_and_node_failure_go_unnoticed(
         # node (22.05 keeps revocations to the second), so the partition closes meanwhile.
         slurm("scontrol", "update", "partition=main", "state=down")
         slurm("scontrol", *disturbance)
-        worlds.wait_for("the queue", lambda: pending(job))
+        wait_for("the queue", lambda: pending(job))
         time.sleep(1.5)
         slurm("scontrol", "update", "partition=main", "state=up")
 
     def disturb(job: str) -> None:
         until_queued_again(job, "requeue", job)
         finished = len(worlds.shards(path))
-        worlds.wait_for("more shards", lambda: len(worlds.shards(path)) > finished)
+        wait_for("more shards", lambda: len(worlds.shards(path)) > finished)
         until_queued_again(job, "update", f"nodename={node}", "state=down", "reason=test")
         if "down" in slurm("sinfo", "-h", "-n", node, "-o", "%t"):
             slurm("scontrol", "update", f"nodename={node}", "state=resume")
@@ -133,7 +134,7 @@ def test_terminating_a_run_cancels_its_job(
     def terminate(job: str) -> None:
         (run,) = instance.get_runs()
         instance.report_run_canceling(run)
-        worlds.wait_for("the end", lambda: job not in worlds.live_jobs(), seconds=30)
+        wait_for("the end", lambda: job not in worlds.live_jobs(), seconds=30)
         ended.append(time.monotonic())
 
     with worlds.once_it_works(path, terminate) as jobs:
@@ -141,7 +142,7 @@ def test_terminating_a_run_cancels_its_job(
     assert not result.success
     assert ended
     assert "was cancelled, because its run was terminated" in failure(result)
-    worlds.wait_for("accounting", lambda: worlds.state_of(jobs[0]) == "CANCELLED", seconds=30)
+    wait_for("accounting", lambda: worlds.state_of(jobs[0]) == "CANCELLED", seconds=30)
     assert_relaunch_goes_on(path, instance, long_work)
 
 
@@ -154,7 +155,7 @@ def test_the_signal_before_the_time_limit_stops_a_job_cleanly(
         with _halted(job):
             slurm("scontrol", "update", f"job={job}", "EndTime=now+100")
             marker = _folder(job) / ".dagster_slurm_pre_timeout_signal"
-            worlds.wait_for("Slurm's signal", marker.is_file)
+            wait_for("Slurm's signal", marker.is_file)
 
     with worlds.once_it_works(path, let_time_run_out):
         result = worlds.materialise(path, "chunk_bpb", KEY, instance)
@@ -174,7 +175,7 @@ def test_a_job_without_warning_runs_into_its_time_limit(
     def let_time_run_out(job: str) -> None:
         with _halted(job):
             slurm("scontrol", "update", f"job={job}", "EndTime=now+2")
-            worlds.wait_for("the end", lambda: job not in worlds.live_jobs())
+            wait_for("the end", lambda: job not in worlds.live_jobs())
 
     with worlds.once_it_works(path, let_time_run_out):
         result = worlds.materialise(path, "chunk_bpb", KEY, instance)
@@ -239,7 +240,7 @@ def test_a_killed_run_worker(
         stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
-    worlds.wait_for("the first shard", lambda: worlds.shards(path))
+    wait_for("the first shard", lambda: worlds.shards(path))
     worker.kill()
     worker.wait()
     (orphan,) = worlds.live_jobs()

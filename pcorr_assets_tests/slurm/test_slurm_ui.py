@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,86 +18,12 @@ from pcorr_assets.jobs import dispatch
 from pcorr_assets.jobs.description import evaluate_job, score_job
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import sha256_file
+from pcorr_assets_tests.dagster_ui import PROJECT, DagsterUI, wait_for
 from pcorr_assets_tests.lm import tiny
 from pcorr_assets_tests.slurm import worlds
 from pcorr_assets_tests.slurm.worlds import LLMS, SAMPLE, slurm
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
-
-PROJECT = Path(__file__).parents[2]
-
-_LAUNCH_BACKFILL = """
-mutation Launch($params: LaunchBackfillParams!) {
-  launchPartitionBackfill(backfillParams: $params) {
-    __typename
-    ... on LaunchBackfillSuccess { backfillId }
-    ... on PythonError { message }
-  }
-}
-"""
-_RUNS = """
-query Runs { runsOrError { ... on Runs { results { runId status tags { key value } } } } }
-"""
-_TERMINATE = """
-mutation Terminate($run: String!) { terminateRun(runId: $run) { __typename } }
-"""
-
-
-class DagsterUI:
-    """`dagster dev` on an instance of its own, and its GraphQL API."""
-
-    def __init__(self, home: Path, config: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.home = home
-        self._environment = {**os.environ, "DAGSTER_HOME": str(home), "PCORR_CONFIG": str(config)}
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "dagster", "dev", "-p", str(self.port)]
-        with (self.home / "dev.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [*command, "-m", "pcorr_assets.definitions"],
-                cwd=PROJECT,
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        worlds.wait_for("the UI", self._answers, seconds=180)
-
-    def stop(self) -> None:
-        """SIGTERM, as a restart of the machine's service sends it; runs go on."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait(timeout=120)
-
-    def ask(self, query: str, **variables: Any) -> Any:
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/graphql",
-            data=body,
-            headers={"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            reply = json.load(answer)
-        assert not reply.get("errors"), reply["errors"]
-        return reply["data"]
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self.ask("{ version }"))
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            return False
-
-    def backfill(self, asset: str, partitions: list[str]) -> None:
-        params = {"assetSelection": [{"path": [asset]}], "partitionNames": partitions}
-        launched = self.ask(_LAUNCH_BACKFILL, params=params)["launchPartitionBackfill"]
-        assert launched["__typename"] == "LaunchBackfillSuccess", launched
-
-    def runs(self) -> list[dict[str, Any]]:
-        return self.ask(_RUNS)["runsOrError"]["results"]
 
 
 class QueueWatcher(threading.Thread):
@@ -180,11 +98,11 @@ def test_backfills_of_six_llms(ui: DagsterUI, folder: Path, zoo: Path, config: P
     watcher.start()
     ui.backfill("chunk_bpb", [f"{llm}|{SAMPLE}" for llm in LLMS])
     ui.backfill("benchmark_errors", list(LLMS))
-    worlds.wait_for("the first job", lambda: watcher.most, seconds=180)
+    wait_for("the first job", lambda: watcher.most, seconds=180)
     ui.stop()
     ui.start()
     expected = local_files(folder, zoo)
-    worlds.wait_for("the end of all runs", lambda: ended(ui, 2 * len(LLMS)), seconds=900)
+    wait_for("the end of all runs", lambda: ended(ui, 2 * len(LLMS)), seconds=900)
     assert watcher.finish() <= 2
 
     assert {run["status"] for run in ui.runs()} == {"SUCCESS"}
@@ -205,12 +123,12 @@ def test_backfills_of_six_llms(ui: DagsterUI, folder: Path, zoo: Path, config: P
 
 def test_terminating_a_run_in_the_ui(ui: DagsterUI) -> None:
     ui.backfill("chunk_bpb", [f"{worlds.LLM}|{SAMPLE}"])
-    (job,) = worlds.wait_for("its job", worlds.live_jobs, seconds=180)
+    (job,) = wait_for("its job", worlds.live_jobs, seconds=180)
     (run,) = ui.runs()
-    ui.ask(_TERMINATE, run=run["runId"])
+    ui.terminate(run["runId"])
     start = time.monotonic()
-    worlds.wait_for("the job's end", lambda: job not in worlds.live_jobs(), seconds=60)
+    wait_for("the job's end", lambda: job not in worlds.live_jobs(), seconds=60)
     assert time.monotonic() - start < 60
-    worlds.wait_for("the run's end", lambda: ended(ui, 1), seconds=120)
+    wait_for("the run's end", lambda: ended(ui, 1), seconds=120)
     assert ui.runs()[0]["status"] == "CANCELED"
     assert worlds.state_of(job) == "CANCELLED"

@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from pcorr_assets.config import load_settings
 from pcorr_assets.defs import llms
 from pcorr_assets.defs.build import build_definitions
 from pcorr_assets.defs.registration import register_llms
+from pcorr_assets_tests.dagster_ui import wait_for
 
 ROOT = Path(os.environ.get("PCORR_SLURM_ROOT", "/var/lib/pcorr-slurm"))
 SAMPLE = "web"
@@ -159,15 +159,6 @@ def slurm(*command: str) -> str:
         command, env=environment, check=True, capture_output=True, text=True, timeout=60
     )
     return result.stdout.strip()
-
-
-def wait_for(what: str, condition: Callable[[], Any], seconds: float = 120) -> Any:
-    """The first true value of `condition`; a failure after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.1)
-    return value
 
 
 def live_jobs(llm: str = LLM) -> list[str]:

@@ -1,0 +1,106 @@
+"""`dagster dev` as a subprocess of a test, and the API of its UI.
+
+Belongs here: starting, stopping and asking it. Does not belong here: the world it serves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).parents[1]
+
+_LAUNCH_BACKFILL = """
+mutation Launch($params: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $params) {
+    __typename
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on PythonError { message }
+  }
+}
+"""
+_RUNS = """
+query Runs { runsOrError { ... on Runs { results { runId status tags { key value } } } } }
+"""
+_TERMINATE = """
+mutation Terminate($run: String!) { terminateRun(runId: $run) { __typename } }
+"""
+
+
+class DagsterUI:
+    """`dagster dev` on an instance of its own, and its GraphQL API."""
+
+    def __init__(self, home: Path, config: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.home = home
+        self._environment = {**os.environ, "DAGSTER_HOME": str(home), "PCORR_CONFIG": str(config)}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "dagster", "dev", "-p", str(self.port)]
+        with (self.home / "dev.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, "-m", "pcorr_assets.definitions"],
+                cwd=PROJECT,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        wait_for("the UI", self._answers, seconds=180)
+
+    def stop(self) -> None:
+        """SIGTERM, as a restart of the machine's service sends it; runs go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(timeout=120)
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/graphql",
+            data=body,
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            reply = json.load(answer)
+        assert not reply.get("errors"), reply["errors"]
+        return reply["data"]
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.ask("{ version }"))
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return False
+
+    def backfill(self, asset: str, partitions: list[str]) -> None:
+        params = {"assetSelection": [{"path": [asset]}], "partitionNames": partitions}
+        launched = self.ask(_LAUNCH_BACKFILL, params=params)["launchPartitionBackfill"]
+        assert launched["__typename"] == "LaunchBackfillSuccess", launched
+
+    def terminate(self, run_id: str) -> None:
+        self.ask(_TERMINATE, run=run_id)
+
+    def runs(self) -> list[dict[str, Any]]:
+        return self.ask(_RUNS)["runsOrError"]["results"]
+
+
+def wait_for(what: str, condition: Callable[[], Any], seconds: float = 120) -> Any:
+    """The first true value of `condition`; a failure after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.1)
+    return value
