@@ -247,12 +247,22 @@ def anchors_of(text: str) -> set[str]:
     return {heading.strip().replace(" ", "-") for heading in kept}
 
 
-def test_queries_of_the_readme_run(tmp_path: Path) -> None:
+def test_queries_run_and_give_what_the_cookbook_shows(tmp_path: Path) -> None:
+    """On an empty warehouse: the columns are those of the outputs of the demo below."""
     warehouse = Warehouse(tmp_path)
     with warehouse.writer("verdicts", ("sample", "target")):
         pass
-    blocks = re.findall(r"```sql\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    assert len(blocks) >= 12
+    cookbook = script("cookbook")
+    page = text_of("cookbook.md")
+    queries = cookbook.queries(page)
+    assert len(queries) >= 12
+    readme = cookbook.queries((ROOT / "README.md").read_text(encoding="utf-8"))
     with connect(tmp_path) as connection:
-        for block in blocks:
-            assert connection.execute(block).fetchall() == [], block
+        for query in [*queries, *readme]:
+            assert connection.execute(query).fetchall() == [], query
+        assert re.sub(r"```\n\n(\|[^\n]*\n)+", "```\n\nNo rows.\n", page) == (
+            cookbook.with_outputs(page, connection)
+        )
+        for query, header in re.findall(r"```sql\n(.*?)```\n\n\| (.*?) \|\n", page, re.DOTALL):
+            columns = connection.execute(query).description or []
+            assert header.split(" | ") == [column[0] for column in columns], query
