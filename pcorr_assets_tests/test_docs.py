@@ -263,6 +263,6 @@ def test_queries_run_and_give_what_the_cookbook_shows(tmp_path: Path) -> None:
         assert re.sub(r"```\n\n(\|[^\n]*\n)+", "```\n\nNo rows.\n", page) == (
             cookbook.with_outputs(page, connection)
         )
-        for query, header in re.findall(r"```sql\n(.*?)```\n\n\| (.*?) \|\n", page, re.DOTALL):
+        for query, header in re.findall(r"```sql\n([^`]*)```\n\n\| (.*) \|\n", page):
             columns = connection.execute(query).description or []
             assert header.split(" | ") == [column[0] for column in columns], query
