@@ -20,6 +20,14 @@ from typing import Any
 
 PROJECT = Path(__file__).parents[1]
 
+# Dagster does on SIGTERM what SIGINT does, and processes that a script started in the
+# background ignore SIGINT, as do their children: without this they could not be stopped.
+_WITH_INTERRUPTS = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
 _LAUNCH_BACKFILL = """
 mutation Launch($params: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $params) {
@@ -49,10 +57,10 @@ class DagsterUI:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "dagster", "dev", "-p", str(self.port)]
+        command = [sys.executable, "-c", _WITH_INTERRUPTS, "-m", "dagster", "dev"]
         with (self.home / "dev.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, "-m", "pcorr_assets.definitions"],
+                [*command, "-p", str(self.port), "-m", "pcorr_assets.definitions"],
                 cwd=PROJECT,
                 env=self._environment,
                 stdout=log,
@@ -85,16 +93,24 @@ class DagsterUI:
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
 
-    def backfill(self, asset: str, partitions: list[str]) -> None:
+    def backfill(self, asset: str, partitions: list[str]) -> str:
+        """Launch one; returns its id, which its runs have as tag `dagster/backfill`."""
         params = {"assetSelection": [{"path": [asset]}], "partitionNames": partitions}
         launched = self.ask(_LAUNCH_BACKFILL, params=params)["launchPartitionBackfill"]
         assert launched["__typename"] == "LaunchBackfillSuccess", launched
+        return launched["backfillId"]
 
     def terminate(self, run_id: str) -> None:
         self.ask(_TERMINATE, run=run_id)
 
-    def runs(self) -> list[dict[str, Any]]:
-        return self.ask(_RUNS)["runsOrError"]["results"]
+    def runs(self, *backfills: str) -> list[dict[str, Any]]:
+        """All runs, or only those of some backfills; `tags` as a dictionary."""
+        runs = self.ask(_RUNS)["runsOrError"]["results"]
+        for run in runs:
+            run["tags"] = {tag["key"]: tag["value"] for tag in run["tags"]}
+        if not backfills:
+            return runs
+        return [run for run in runs if run["tags"].get("dagster/backfill") in backfills]
 
 
 def wait_for(what: str, condition: Callable[[], Any], seconds: float = 120) -> Any:
