@@ -106,7 +106,7 @@ def build_filter(
     labels = label_units(warehouse.read("sampling_distributions", sample, target), estimates)
     pages = label_pages(_chunks(warehouse, sample, PAGE_COLUMNS), labels)
     split = split_pages(pages, selection.fasttext.test_fraction, selection.fasttext.seed)
-    folder = warehouse.home / "filters" / to_slug(sample) / to_slug(target)
+    folder = _model_folder(warehouse, sample, target)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".training-", dir=folder) as scratch:
         lines = write_lines(
@@ -270,8 +270,16 @@ def _remove_other_models(folder: Path, kept: Path) -> None:
 def load_filter(warehouse: Warehouse, sample: str, target: str) -> FilterModel:
     """The stored filter of a sample and target, checked against the hash of its row.
 
+    It is looked for under the home, not under the path in its row: a cluster may see the
+    home under another path, and a home may be moved.
+
     Raises:
         PcorrError: there is no such row, or the model file is gone or changed.
     """
     row = warehouse.read("fasttext_filters", sample, target).to_pylist()[0]
-    return FilterModel.load(Path(row["model_path"]), row["sha256"])
+    path = _model_folder(warehouse, sample, target) / Path(row["model_path"]).name
+    return FilterModel.load(path, row["sha256"])
+
+
+def _model_folder(warehouse: Warehouse, sample: str, target: str) -> Path:
+    return warehouse.home / "filters" / to_slug(sample) / to_slug(target)

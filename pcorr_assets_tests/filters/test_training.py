@@ -18,6 +18,7 @@ from pcorr_assets.filters.fitting import train_model
 from pcorr_assets.filters.model import PIECE_BYTES, FilterModel
 from pcorr_assets.filters.normalise import normalise
 from pcorr_assets.filters.training import build_filter, load_filter
+from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import sha256_file
 
 SAMPLE, TARGET = "texts", "sailing_quiz"
@@ -146,6 +147,14 @@ def test_changed_or_missing_filter_is_refused(make_world: Callable[..., Any]) ->
     path.unlink()
     with pytest.raises(PcorrError, match="is not there"):
         load_filter(world.warehouse, SAMPLE, TARGET)
+
+
+def test_a_filter_is_found_where_the_home_is_now(make_world: Callable[..., Any]) -> None:
+    """The home was moved; or a cluster sees it under another path."""
+    world = make_world()
+    built = build_filter(world.warehouse, SAMPLE, TARGET, world.selection)
+    moved = world.warehouse.home.rename(world.warehouse.home.with_name("elsewhere"))
+    assert load_filter(Warehouse(moved), SAMPLE, TARGET).sha256 == built.sha256
 
 
 def test_foreign_models_are_refused(tmp_path: Path) -> None:
