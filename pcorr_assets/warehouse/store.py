@@ -63,9 +63,10 @@ class Warehouse:
     def partitions(self, table: str) -> list[tuple[str, ...]]:
         """Keys of all partitions that are there, sorted."""
         folder = self.root / table
-        found = (path.relative_to(folder) for path in folder.rglob("*.parquet"))
+        # The folder of a shard may end in .parquet, as the pool's file that it stands for.
+        found = (path for path in folder.rglob("*.parquet") if path.is_file())
         return sorted(
-            tuple(from_slug(part) for part in path.with_suffix("").parts)
+            tuple(from_slug(part) for part in path.relative_to(folder).with_suffix("").parts)
             for path in found
             if not path.name.startswith((".", "_"))
         )

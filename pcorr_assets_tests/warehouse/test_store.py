@@ -42,6 +42,23 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert warehouse.partitions("estimates") == []
 
 
+def test_a_shard_of_a_parquet_pool_is_a_folder_not_a_partition(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path)
+    row = {
+        "pool": "crawl",
+        "shard": "crawl/shard-0.parquet",
+        "target": "t",
+        "document_id": "d",
+        "score": 0.5,
+        "token_count": 3,
+        "byte_count": 9,
+        "content_sha256": "0" * 64,
+    }
+    keys = ("crawl/shard-0.parquet", "t")
+    warehouse.write("pool_scores", keys, pa.Table.from_pylist([row]))
+    assert warehouse.partitions("pool_scores") == [keys]
+
+
 def test_writing_the_same_again_gives_the_same_file(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path)
     first = warehouse.write("error_vectors", ("t",), errors("t"), {"b": "1", "a": "2"})
