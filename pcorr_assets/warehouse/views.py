@@ -74,7 +74,7 @@ def _view(root: Path, table: Table) -> str:
             f"read_parquet({sql_literal(pattern)}, union_by_name=true, hive_partitioning=false)"
         )
     else:  # a table that this home has never written, opened by somebody who may only read
-        typed = ", ".join(f'NULL::{_sql_type(c.type)} AS "{c.name}"' for c in table.columns)
+        typed = ", ".join(f'NULL::{sql_type(c.type)} AS "{c.name}"' for c in table.columns)
         source = f"(SELECT {typed} WHERE false)"
     return f'CREATE OR REPLACE VIEW "{table.name}" AS SELECT {columns} FROM {source};'
 
@@ -89,7 +89,8 @@ def glob_literal(path: Path) -> str:
     return re.sub(r"([\[*?])", r"[\1]", str(path))
 
 
-def _sql_type(kind: pa.DataType) -> str:
+def sql_type(kind: pa.DataType) -> str:
+    """DuckDB's name of a type that the registry uses."""
     names = {pa.string(): "VARCHAR", pa.int32(): "INTEGER", pa.int64(): "BIGINT"}
     return {**names, pa.float64(): "DOUBLE", pa.bool_(): "BOOLEAN"}[kind]
 
