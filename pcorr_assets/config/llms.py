@@ -6,8 +6,8 @@ Does not belong here: loading LLMs (`lm`) and registering partitions (`defs`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -162,9 +162,37 @@ class Family(LoadOptions):
                 )
 
 
-def unlisted_spec(key: str, overlong: str) -> LLMSpec:
+def fitting_entry(
+    families: Sequence[Family],
+    family: str,
+    *,
+    dtype: str | None = None,
+    overlong: str | None = None,
+    trust_remote_code: bool = False,
+    allow_pickle: bool = False,
+) -> int | None:
+    """The entry that one more LLM of a family belongs under; None if none fits.
+
+    It is the first of that name whose settings are those given (None: any). Trust in
+    code and pickles was put into the LLMs that are listed there, never into others: an
+    entry fits only where it says the same.
+    """
+    for i, entry in enumerate(families):
+        trusts = bool(entry.trust_remote_code), bool(entry.allow_pickle)
+        if (
+            entry.family == family
+            and trusts == (trust_remote_code, allow_pickle)
+            and dtype in (None, entry.dtype or "auto")
+            and overlong in (None, entry.overlong)
+        ):
+            return i
+    return None
+
+
+def unlisted_spec(key: str, overlong: str, families: Sequence[Family] = ()) -> LLMSpec:
     """The LLM of a key that the file does not list: `org/name[@revision]`, family `org`.
 
+    It is loaded as the fitting entry of that family says, if there is one.
     Raises PcorrError for a key that is malformed or has another form.
     """
     problem = llm_key_problem(key)
@@ -176,8 +204,17 @@ def unlisted_spec(key: str, overlong: str) -> LLMSpec:
             "of the hub, or list a local folder under `llms` with {key: ..., path: ...}"
         )
     name, revision = parts
-    return LLMSpec(
-        key=key, family=name.partition("/")[0], name=name, revision=revision, overlong=overlong
+    family = name.partition("/")[0]
+    spec = LLMSpec(key=key, family=family, name=name, revision=revision, overlong=overlong)
+    entry = fitting_entry(families, family)
+    if entry is None:
+        return spec
+    found = families[entry]
+    return replace(
+        spec,
+        dtype=found.dtype or "auto",
+        overlong=found.overlong or overlong,
+        slurm=found.slurm,
     )
 
 

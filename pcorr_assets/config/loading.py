@@ -48,14 +48,23 @@ def load_settings(path: Path | None) -> Settings:
     if path is None:
         return settings_from({}, folder=Path.cwd())
     path = Path(os.path.abspath(path))
+    return parse_settings(read_config(path), path)
+
+
+def read_config(path: Path) -> str:
+    """The text of a configuration file; PcorrError if it is not there or not UTF-8."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise PcorrError(
             f"{path}: not UTF-8 (byte {error.start}); save the file with that encoding"
         ) from None
     except OSError as error:
         raise PcorrError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def parse_settings(text: str, path: Path) -> Settings:
+    """The settings of `text` as if it stood in the file `path`; mistakes as `load_settings`."""
     document = read_yaml(text, str(path))
     data = {} if document.data is None else document.data
     if not isinstance(data, Mapping):

@@ -84,7 +84,9 @@ class Settings(Section):
         Raises PcorrError for a key that is malformed, or unlisted and without an org.
         """
         listed = self.llm_specs.get(key)
-        return listed if listed is not None else unlisted_spec(key, self.compute.overlong)
+        if listed is not None:
+            return listed
+        return unlisted_spec(key, self.compute.overlong, self.llms)
 
     def selection_for(self, target: str | Target) -> Selection:
         """The selection settings of a target (its key, or itself); PcorrError if unknown."""

@@ -10,6 +10,8 @@ language and not `false`; `24:00:00` and `2024-05-01` are texts; `1e-3` is a num
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,15 +66,27 @@ class Document:
 
 def read_yaml(text: str, source: str) -> Document:
     """Read one document; PcorrError with `source` and the line if `text` is no such thing."""
+    with _loader(text, source) as loader:
+        node = loader.get_single_node()
+        document = Document(None, {}, [])
+        if node is None:
+            return document
+        _walk(node, (), document, frozenset())
+        return replace(document, data=loader.construct_document(node))
+
+
+def compose_yaml(text: str, source: str) -> Node | None:
+    """The nodes of one document, whose marks say where each stands in `text`."""
+    with _loader(text, source) as loader:
+        return loader.get_single_node()
+
+
+@contextmanager
+def _loader(text: str, source: str) -> Iterator[_StrictLoader]:
     try:
         loader = _StrictLoader(text)
         try:
-            node = loader.get_single_node()
-            document = Document(None, {}, [])
-            if node is None:
-                return document
-            _walk(node, (), document, frozenset())
-            return replace(document, data=loader.construct_document(node))
+            yield loader
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
