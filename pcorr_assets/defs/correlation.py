@@ -151,7 +151,7 @@ def _estimate(platform: Platform) -> dg.AssetsDefinition:
                     wh, platform.settings, sample, targets, run.failures[sample]
                 ):
                     keys = (sample, found.target)
-                    part = wh.write("estimates", keys, found.table, found.made_from)
+                    part = wh.write("estimates", keys, found.table, found.notes)
                     run.finished(keys, [("estimates", keys, part)], _estimate_metadata(found))
         return run.result()
 
@@ -209,7 +209,7 @@ def _rank_prediction(platform: Platform) -> dg.AssetsDefinition:
                 ):
                     keys = (sample, found.target)
                     parts = [
-                        (name, keys, wh.write(name, keys, table, found.made_from))
+                        (name, keys, wh.write(name, keys, table, found.notes))
                         for name, table in (
                             ("rank_predictions", found.rank_predictions),
                             ("verdicts", found.verdicts),

@@ -6,6 +6,7 @@ Does not belong here: the estimators and the bootstrap (`stats`).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ from pcorr_assets.stats.selection_frequency import SelectionFrequency, selection
 from pcorr_assets.steps.caps import unit_caps
 from pcorr_assets.steps.inputs import AlignedInputs, read_inputs
 from pcorr_assets.warehouse import TABLES, Warehouse
+
+FREQUENCY_NOTE = "selection_frequency"
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,18 @@ class TargetEstimates:
     llm_count: int
     left_out: list[str]
     made_from: dict[str, str]
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What stands beside the rows: `made_from`, and how firm the selection is, as JSON."""
+        found = self.frequency
+        firmness = {
+            "selected_mean": found.selected_mean,
+            "chance_mean": found.chance_mean,
+            "redrawn": found.redrawn,
+            "reason": found.reason,
+        }
+        return {**self.made_from, FREQUENCY_NOTE: json.dumps(firmness)}
 
 
 def estimate_targets(

@@ -6,6 +6,7 @@ belong here: the validation itself (`stats`).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
@@ -18,6 +19,8 @@ from pcorr_assets.stats.verdict import ValidationSettings, Verdict, judge
 from pcorr_assets.steps.caps import unit_caps
 from pcorr_assets.steps.inputs import AlignedInputs, read_inputs
 from pcorr_assets.warehouse import TABLES, Warehouse
+
+IMPOSSIBLE_NOTE = "schemes_not_computed"
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,11 @@ class TargetValidation:
     predictions: RankPredictions
     verdict: Verdict
     made_from: dict[str, str]
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What stands beside the rows: `made_from`, and why a scheme is not there, as JSON."""
+        return {**self.made_from, IMPOSSIBLE_NOTE: json.dumps(self.predictions.impossible)}
 
 
 def validate_targets(
