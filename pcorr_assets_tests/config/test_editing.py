@@ -152,7 +152,7 @@ def test_what_is_laid_out_in_rare_ways_is_left_to_the_user(path: Path) -> None:
     text = "llms:\n-\n  family: a\n  models: [a/one]\n"
     with pytest.raises(PcorrError, match=r"by hand .*\{family: c, models: \[c/x\]\}"):
         add(path, text, hub("c/x"))
-    with pytest.raises(PcorrError, match="by hand .*remove a/one from"):
+    with pytest.raises(PcorrError, match=r"by hand .*remove a/one from"):
         remove_llm(path, "a/one")
     shared = "- &m a/one\n"
     text = f"llms:\n- family: a\n  models:\n  {shared}  - a/two\nsamples: {{s: *m}}\n"
