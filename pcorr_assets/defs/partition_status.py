@@ -1,0 +1,330 @@
+"""What is materialised, missing, failed, in progress or stale, partition by partition.
+
+Belongs here: asking the Dagster instance, in few queries, and saying why in one line.
+Does not belong here: showing it (the command, the standing check), and what a failure
+means for others.
+
+A partition is stale by Dagster's own rule: the code version of its asset, or the data
+version of an upstream partition, is another than when it was materialised. Dagster's UI
+leaves out dependencies on 100 partitions or more; here they count like all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import dagster as dg
+from dagster import DagsterEventType
+
+from pcorr_assets.matrix.wording import count, name_some
+
+State = Literal["materialised", "missing", "failed", "in progress", "stale"]
+STATES: tuple[State, ...] = ("materialised", "missing", "failed", "in progress", "stale")
+
+RECORDS_AT_ONCE = 500
+RUNS_AT_ONCE = 100
+MAX_REASON = 500
+
+_CODE_VERSION = "dagster/code_version"
+_DATA_VERSION = "dagster/data_version"
+_INPUT_POINTER = "dagster/input_event_pointer/"
+_FINISHED = frozenset(
+    {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
+)
+
+Partition = str | None
+
+
+@dataclass(frozen=True)
+class PartitionState:
+    """One partition of one asset; `partition` is None for an asset without partitions.
+
+    `reason` says why in one line: what a failed run raised, which upstream or whether the
+    code changed of a stale one, and is empty where there is nothing to say. `run_id` is the
+    run that the state comes from, None for what was never run. `has_data` tells whether
+    it was ever materialised: a failed partition with data still has its old table.
+    """
+
+    asset: str
+    partition: Partition
+    state: State
+    reason: str
+    run_id: str | None
+    has_data: bool
+
+
+def partition_states(
+    instance: dg.DagsterInstance,
+    definitions: dg.Definitions | Any,
+    assets: Iterable[str] | None = None,
+) -> list[PartitionState]:
+    """The state of every partition, by asset in the order of the graph.
+
+    Args:
+        definitions: the definitions, or their asset graph.
+        assets: names of the assets to look at; None: all that can be materialised.
+
+    Partitions are those that the definitions and the instance have now. A run that was
+    cancelled leaves what was there before: the partition is `missing` or `materialised`,
+    and the reason names the run. Raises KeyError for an unknown asset.
+    """
+    graph = (
+        definitions.resolve_asset_graph()
+        if isinstance(definitions, dg.Definitions)
+        else definitions
+    )
+    names = [key for key in graph.toposorted_asset_keys if graph.get(key).is_materializable]
+    if assets is not None:
+        wanted = {dg.AssetKey(name) for name in assets}
+        unknown = sorted(key.to_user_string() for key in wanted - set(names))
+        if unknown:
+            raise KeyError(f"there is no asset {name_some(unknown)}")
+        names = [key for key in names if key in wanted]
+    with dg.partition_loading_context(dynamic_partitions_store=instance):
+        history = _History(instance, graph)
+        return [state for key in names for state in _AssetStates(history, key).states()]
+
+
+@dataclass(frozen=True)
+class _Materialisation:
+    """The latest one of a partition: its place in the event log, its run and its tags."""
+
+    storage_id: int
+    run_id: str
+    tags: Mapping[str, str]
+
+    def input_pointer(self, upstream: dg.AssetKey) -> int | None:
+        """The last event of an upstream asset that the run knew of; None if it notes none."""
+        pointer = self.tags.get(_INPUT_POINTER + upstream.to_user_string())
+        if pointer is None:
+            # Recorded by hand, after some targets of a run failed: only its time is known.
+            return None if _CODE_VERSION in self.tags else self.storage_id
+        return int(pointer) if pointer.isdigit() else 0
+
+
+class _History:
+    """What the event log says of assets, each question asked once."""
+
+    def __init__(self, instance: dg.DagsterInstance, graph: Any) -> None:
+        self.instance = instance
+        self.graph = graph
+        self._latest: dict[dg.AssetKey, dict[Partition, int]] = {}
+        self._versions: dict[tuple[dg.AssetKey, int | None], Mapping[Partition, str | None]] = {}
+        self._failures: dict[str, list[tuple[str | None, str]]] = {}
+
+    def latest_ids(self, key: dg.AssetKey) -> dict[Partition, int]:
+        """The place in the log of the latest materialisation of each partition."""
+        if key not in self._latest:
+            if self.graph.get(key).is_partitioned:
+                found = self.instance.get_latest_storage_id_by_partition(
+                    key, DagsterEventType.ASSET_MATERIALIZATION
+                )
+                self._latest[key] = {**found}
+            else:
+                last = self._last(key, None)
+                self._latest[key] = {} if last is None else {None: last.storage_id}
+        return self._latest[key]
+
+    def versions(self, key: dg.AssetKey, until: int | None) -> Mapping[Partition, str | None]:
+        """Data versions of the partitions as they were at a place in the log; None: now."""
+        if (key, until) not in self._versions:
+            before = None if until is None else until + 1
+            if self.graph.get(key).is_partitioned:
+                tags = self.instance.event_log_storage.get_latest_tags_by_partition(
+                    key, DagsterEventType.ASSET_MATERIALIZATION, [_DATA_VERSION], None, before
+                )
+                self._versions[key, until] = {
+                    partition: found.get(_DATA_VERSION) for partition, found in tags.items()
+                }
+            else:
+                last = self._last(key, before)
+                self._versions[key, until] = (
+                    {} if last is None else {None: _tags(last).get(_DATA_VERSION)}
+                )
+        return self._versions[key, until]
+
+    def _last(self, key: dg.AssetKey, before: int | None) -> dg.EventLogRecord | None:
+        wanted = dg.AssetRecordsFilter(asset_key=key, before_storage_id=before)
+        return next(iter(self.instance.fetch_materializations(wanted, limit=1).records), None)
+
+    def materialisations(self, key: dg.AssetKey) -> dict[Partition, _Materialisation]:
+        """The latest materialisation of each partition."""
+        places = {place: partition for partition, place in self.latest_ids(key).items()}
+        found: dict[Partition, _Materialisation] = {}
+        for some in _batches(sorted(places), RECORDS_AT_ONCE):
+            wanted = dg.AssetRecordsFilter(asset_key=key, storage_ids=some)
+            for record in self.instance.fetch_materializations(wanted, limit=len(some)).records:
+                found[places[record.storage_id]] = _Materialisation(
+                    record.storage_id, record.run_id, _tags(record)
+                )
+        return found
+
+    def attempts(self, key: dg.AssetKey) -> dict[Partition, str]:
+        """The run of each partition whose last attempt has not materialised it."""
+        if self.graph.get(key).is_partitioned:
+            storage = self.instance.event_log_storage
+            found = storage.get_latest_asset_partition_materialization_attempts_without_materializations(  # noqa: E501
+                key
+            )
+            return {partition: run_id for partition, (run_id, _) in found.items()}
+        planned = self.instance.get_latest_planned_materialization_info(key)
+        last = self.latest_ids(key).get(None, 0)
+        return {None: planned.run_id} if planned and planned.storage_id > last else {}
+
+    def runs(self, run_ids: Iterable[str]) -> dict[str, dg.DagsterRun]:
+        """Runs by id; those that were deleted are not among them."""
+        return {
+            run.run_id: run
+            for some in _batches(sorted(set(run_ids)), RUNS_AT_ONCE)
+            for run in self.instance.get_runs(filters=dg.RunsFilter(run_ids=some))
+        }
+
+    def failures(self, run_id: str) -> list[tuple[str | None, str]]:
+        """What the steps of a run raised, as (step, message); at the end what ended the run."""
+        if run_id not in self._failures:
+            kinds = (DagsterEventType.STEP_FAILURE, DagsterEventType.RUN_FAILURE)
+            found = []
+            for kind in kinds:
+                for record in self.instance.get_records_for_run(run_id, of_type=kind).records:
+                    entry = record.event_log_entry
+                    event = entry.get_dagster_event()
+                    error = getattr(event.event_specific_data, "error", None)
+                    found.append((event.step_key, _raised(error) or entry.message))
+            self._failures[run_id] = found
+        return self._failures[run_id]
+
+
+class _AssetStates:
+    """The states of one asset's partitions."""
+
+    def __init__(self, history: _History, key: dg.AssetKey) -> None:
+        self._history = history
+        self._key = key
+        self._node = history.graph.get(key)
+        self._name = key.to_user_string()
+        self._done = history.materialisations(key)
+        self._attempts = history.attempts(key)
+        self._runs = history.runs(self._attempts.values())
+
+    def states(self) -> Iterator[PartitionState]:
+        """All of them, in the order of the partitions definition."""
+        for partition in self._partitions():
+            state, reason, run_id = self._judge(partition)
+            yield PartitionState(
+                self._name, partition, state, reason, run_id, partition in self._done
+            )
+
+    def _partitions(self) -> Sequence[Partition]:
+        definition = self._node.partitions_def
+        if definition is None:
+            return [None]
+        return list(definition.get_partition_keys(dynamic_partitions_store=self._history.instance))
+
+    def _judge(self, partition: Partition) -> tuple[State, str, str | None]:
+        run = self._runs.get(self._attempts.get(partition, ""))
+        done = self._done.get(partition)
+        if run is not None and run.status not in _FINISHED:
+            return "in progress", f"the run is {run.status.value.lower()}", run.run_id
+        if run is not None and run.status is dg.DagsterRunStatus.FAILURE:
+            reason = self._failure(run.run_id, partition)
+            if done is not None:
+                reason += f" (what run {done.run_id[:8]} materialised before is still there)"
+            return "failed", reason, run.run_id
+        cancelled = run is not None and run.status is dg.DagsterRunStatus.CANCELED
+        note = f"run {run.run_id[:8]} was cancelled" if run is not None and cancelled else ""
+        if done is None:
+            return "missing", note, run.run_id if run is not None and cancelled else None
+        causes = [*self._stale_causes(partition, done), *([note] if note else [])]
+        if len(causes) > bool(note):
+            return "stale", "; ".join(causes), done.run_id
+        return "materialised", note, done.run_id
+
+    def _failure(self, run_id: str, partition: Partition) -> str:
+        """What the asset's own step raised, else what kept it from starting.
+
+        Every asset of the platform is one step that bears its name.
+        """
+        found = self._history.failures(run_id)
+        own = [text for step, text in found if step == self._name]
+        if own:
+            return _about(own[-1], partition)
+        others = [(step, text) for step, text in found if step is not None]
+        if others:
+            step, text = others[-1]
+            return f"not started, because {step} failed: {_about(text, partition)}"
+        return _about(found[-1][1], partition) if found else f"run {run_id[:8]} failed"
+
+    def _stale_causes(self, partition: Partition, done: _Materialisation) -> Iterator[str]:
+        noted = done.tags.get(_CODE_VERSION)
+        if noted is not None and self._node.code_version not in (None, noted):
+            yield "the code or the settings it depends on changed"
+        for upstream in sorted(self._upstream):
+            pointer = done.input_pointer(upstream)
+            name = upstream.to_user_string()
+            if pointer is None:
+                yield f"it was materialised before it depended on {name}"
+                continue
+            changed = self._changed(partition, upstream, pointer)
+            named = [found for found in changed if found is not None]
+            if named:
+                yield f"{count(len(named), 'partition')} of {name} changed: {name_some(named, 3)}"
+            elif changed:
+                yield f"{name} changed"
+
+    @cached_property
+    def _upstream(self) -> list[dg.AssetKey]:
+        graph = self._history.graph
+        return [key for key in self._node.parent_keys if graph.get(key).is_materializable]
+
+    def _changed(self, partition: Partition, upstream: dg.AssetKey, until: int) -> list[Partition]:
+        """Upstream partitions with another data version than at a place in the log."""
+        newer = {p for p, place in self._history.latest_ids(upstream).items() if place > until}
+        if not newer:
+            return []
+        if self._history.graph.get(upstream).is_partitioned:
+            result = self._history.graph.get_parent_partition_keys_for_child(
+                partition, upstream, self._key
+            )
+            newer &= set(result.partitions_subset.get_partition_keys())
+        if not newer:
+            return []
+        then, now = (self._history.versions(upstream, place) for place in (until, None))
+        return sorted((p for p in newer if then.get(p) != now.get(p)), key=str)
+
+
+def _tags(record: dg.EventLogRecord) -> Mapping[str, str]:
+    found = record.asset_materialization
+    return (found.tags if found is not None else None) or {}
+
+
+def _raised(error: Any) -> str | None:
+    """The innermost PcorrError of a chain of errors, else its innermost error."""
+    chain = []
+    while error is not None:
+        chain.append(error)
+        error = error.cause or error.context
+    if not chain:
+        return None
+    mendable = [found for found in chain if found.cls_name == "PcorrError"]
+    found = (mendable or chain)[-1]
+    # Dagster keeps what the interpreter prints: the class with its module, then the message.
+    message = found.message.strip()
+    _, colon, text = message.partition(": ")
+    return text if mendable and colon else message
+
+
+def _about(message: str, partition: Partition) -> str:
+    """One line; of a run over several partitions the line that is about this one."""
+    lines = message.splitlines()
+    own = [line for line in lines if partition is not None and line.startswith(f"{partition}: ")]
+    text = own[0].removeprefix(f"{partition}: ") if own else message
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_REASON else f"{line[: MAX_REASON - 3]}..."
+
+
+def _batches(values: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(values), size):
+        yield list(values[start : start + size])
