@@ -18,7 +18,7 @@ from pcorr_assets.jobs import score_llm
 from pcorr_assets.jobs.description import score_job
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import sha256_file
-from pcorr_assets_tests.slurm import worlds
+from pcorr_assets_tests.slurm import demo_world, worlds
 
 ROOT = worlds.ROOT
 SCRIPT = Path(__file__).parents[2] / "scripts" / "slurm-cluster"
@@ -50,6 +50,13 @@ def shared(cluster: dict[str, Any]) -> Iterator[Path]:
 def zoo(shared: Path) -> Path:
     worlds.write_zoo(shared / "zoo")
     return shared / "zoo"
+
+
+@pytest.fixture(scope="session")
+def demo(shared: Path) -> Path:
+    """Six demo LLMs with the demo's sample, benchmarks and pool."""
+    demo_world.write(shared / "demo")
+    return shared / "demo"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,7 +23,7 @@ import yaml
 from pcorr_assets.config import load_settings
 from pcorr_assets.defs import llms
 from pcorr_assets.defs.build import build_definitions
-from pcorr_assets.defs.registration import register_llms
+from pcorr_assets.defs.registration import register_llms, register_shards
 from pcorr_assets_tests.dagster_ui import wait_for
 
 ROOT = Path(os.environ.get("PCORR_SLURM_ROOT", "/var/lib/pcorr-slurm"))
@@ -107,26 +107,24 @@ def long_texts() -> list[str]:
     return tiny.words(4000, 30)
 
 
-def score_key(llm: str) -> dg.MultiPartitionKey:
-    return dg.MultiPartitionKey({"llm": llm, "sample": SAMPLE})
-
-
 def materialise(
     config: Path,
     asset: str,
-    partition: str,
+    partition: str | dict[str, str],
     instance: dg.DagsterInstance,
-    **options: Any,
 ) -> dg.ExecuteInProcessResult:
     """One partition of an asset of the real definitions, in this process."""
     settings = load_settings(config)
     register_llms(instance, settings)
+    register_shards(instance, settings)
     definitions = build_definitions(settings)
     job = dg.define_asset_job("run", selection=[asset])
     resolved = dg.Definitions(assets=definitions.assets, jobs=[job])
-    key = score_key(partition.partition("|")[0]) if "|" in partition else partition
+    if isinstance(partition, str) and "|" in partition:
+        partition = {"llm": partition.partition("|")[0], "sample": SAMPLE}
+    key = dg.MultiPartitionKey(partition) if isinstance(partition, dict) else partition
     return resolved.resolve_job_def("run").execute_in_process(
-        instance=instance, partition_key=key, raise_on_error=False, **options
+        instance=instance, partition_key=key, raise_on_error=False
     )
 
 

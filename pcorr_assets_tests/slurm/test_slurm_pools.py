@@ -1,0 +1,95 @@
+"""Shards of a pool scored as Slurm jobs: the same files as in local mode, and checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from pcorr_assets.config import load_settings
+from pcorr_assets.defs import compute as compute_room
+from pcorr_assets.warehouse import Warehouse
+from pcorr_assets.warehouse.files import sha256_file
+from pcorr_assets_tests.slurm import demo_world, worlds
+from pcorr_assets_tests.slurm.demo_world import TARGET
+from pcorr_assets_tests.slurm.worlds import failure, metadata, slurm
+
+pytestmark = pytest.mark.slurm
+
+
+@pytest.fixture
+def configs(demo: Path, folder: Path, cluster: dict[str, Any]) -> dict[str, Path]:
+    """The same world in both modes; the cluster sees the home under another path."""
+    seen = folder / "seen-by-the-cluster"
+    seen.symlink_to(folder / "slurm")
+    settings = {
+        **cluster["slurm"],
+        "home": str(seen),
+        "overrides": {"pool_scores": {"memory": "700M", "time_limit": "00:05:00"}},
+    }
+    return {
+        "slurm": demo_world.write_world(demo, folder, {**cluster, "slurm": settings}, "slurm"),
+        "local": demo_world.write_world(demo, folder, {"mode": "local"}, "local"),
+    }
+
+
+def partition(shard: str) -> dict[str, str]:
+    return {"shard": shard, "target": TARGET}
+
+
+def score(config: Path, shard: str, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+    return worlds.materialise(config, "pool_scores", partition(shard), instance)
+
+
+def test_shards_are_scored_as_in_local_mode(
+    configs: dict[str, Path], instance: dg.DagsterInstance
+) -> None:
+    first, *_, last = demo_world.shards(configs["slurm"])  # JSON lines, Parquet
+    jobs = []
+    for shard in (first, last):
+        hashes = {}
+        for mode, config in configs.items():
+            result = score(config, shard, instance)
+            assert result.success, failure(result)
+            path = Warehouse(load_settings(config).home).path("pool_scores", shard, TARGET)
+            hashes[mode] = sha256_file(path)
+            found = metadata(result, "pool_scores")
+            assert found["documents_per_second"] > 0
+            if mode == "slurm":
+                assert found["slurm_state"] == "COMPLETED"
+                assert found["slurm_node"]
+                assert found["elapsed_seconds"] > 0
+                assert found["max_memory_mb"] > 0
+                jobs.append(str(found["slurm_job_id"]))
+        assert hashes["slurm"] == hashes["local"]
+    assert len(set(jobs)) == 2
+    asked = slurm("sacct", "-X", "-n", "-P", "-o", "ReqMem,Timelimit", "-j", ",".join(jobs))
+    assert asked.splitlines() == ["700M|00:05:00"] * 2
+
+
+def test_a_file_that_is_not_what_the_node_reported_is_refused(
+    configs: dict[str, Path], instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's file takes the place of the job's, between its end and its acceptance."""
+    first, second, *_ = demo_world.shards(configs["local"])
+    assert score(configs["local"], second, instance).success
+    foreign = Warehouse(load_settings(configs["local"]).home).path("pool_scores", second, TARGET)
+    wh = Warehouse(load_settings(configs["slurm"]).home)
+    path = wh.path("pool_scores", first, TARGET)
+    accept = compute_room.accept
+
+    def swapped(*arguments: Any) -> dict[str, Any]:
+        path.write_bytes(foreign.read_bytes())
+        return accept(*arguments)
+
+    monkeypatch.setattr(compute_room, "accept", swapped)
+    monkeypatch.setattr(compute_room, "SECONDS_UNTIL_VISIBLE", 0.0)
+    result = score(configs["slurm"], first, instance)
+    assert not result.success
+    said = failure(result)
+    assert "is not accepted: the file has the hash" in said
+    assert f"it has rows of shard ['{second}']" in said
+    assert not wh.exists("pool_scores", first, TARGET)
+    assert list((wh.home / "refused").rglob("*.parquet"))
