@@ -193,7 +193,7 @@ def _judge(
         elif benchmark in good[llm]:
             reason = f"it has two errors on {benchmark}; materialise its benchmark_errors again"
         elif source == OWN_SOURCE:
-            reason = _outdated(row, record[llm, source], expected_settings)
+            reason = outdated(row, record[llm, source], expected_settings)
         reason = reason or _unusable(row)
         if reason:
             reasons.setdefault(llm, reason)
@@ -201,7 +201,7 @@ def _judge(
     return {llm: found for llm, found in good.items() if llm not in reasons}, reasons
 
 
-def _outdated(row: Row, llm: Row, expected_settings: Mapping[str, str]) -> str | None:
+def outdated(row: Row, llm: Row, expected_settings: Mapping[str, str]) -> str | None:
     benchmark = row["benchmark"]
     if benchmark not in expected_settings:
         return f"{benchmark} was evaluated once, but the config no longer lists it"

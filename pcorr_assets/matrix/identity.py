@@ -1,6 +1,7 @@
-"""Who an LLM of a published file is: from a column name to a key.
+"""Who an LLM of a published file is: from a column name to a key, and back.
 
-Belongs here: reading column names and giving every (family, name) its own key. Does
+Belongs here: reading column names, giving every (family, name) its own key, and the
+column name that gives a key. Does
 not belong here: reading the files, and the keys of LLMs that are scored here (those
 come from the config).
 """
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 from pcorr_assets.errors import PcorrError
 
+_KEY_WITH_STEP = re.compile(r"@(step[0-9]+)\Z")
 _STEP = re.compile(r"(?P<name>.+)_(?P<revision>step[0-9]+)")
 
 
@@ -70,6 +72,23 @@ def identify(columns: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Identi
         taken[key] = (family, published)
         identities[family, published] = Identity(key, family, name, revision)
     return identities
+
+
+def published_name(key: str, family: str, is_import: bool) -> str:
+    """The published name that `identify` reads as `key`, or as near to it as there is.
+
+    Keys of an import may end in `+family`, which the column says by its family. Keys that end
+    in `_step<digits>` have none: `identify` takes that for a revision.
+    """
+    suffix = f"+{family}"
+    if is_import and key.endswith(suffix):
+        key = key.removesuffix(suffix)
+    return _KEY_WITH_STEP.sub(r"_\1", key)
+
+
+def column_name(family: str, published: str) -> str:
+    """The column of an LLM, as `parse_column` reads it: `('family', 'org/name')`."""
+    return repr((family, published))
 
 
 def _name_and_revision(published: str) -> tuple[str, str, str]:

@@ -1,7 +1,7 @@
-"""Published matrices: two CSV files become rows of four tables.
+"""Published matrices: two wide files become rows of four tables.
 
 Belongs here: matching the two files, what is refused and what is left out, and the
-rows. Does not belong here: parsing CSV (`csv_files`), and who an LLM is (`identity`).
+rows. Does not belong here: reading the files (`wide_files`), and who an LLM is (`identity`).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.matrix.csv_files import WideCsv, describe_cells, read_wide_csv
 from pcorr_assets.matrix.identity import Identity, identify
 from pcorr_assets.matrix.layout import LevelLayout, sort_order
 from pcorr_assets.matrix.mask import NanMask, nan_mask
+from pcorr_assets.matrix.wide_files import WideFile, describe_cells, read_wide
 from pcorr_assets.matrix.wording import count, name_some
 from pcorr_assets.warehouse import TABLES, Warehouse, WrittenPartition
 
@@ -73,8 +73,8 @@ def import_published(
     Raises PcorrError, naming all that is wrong in a file, for missing or empty files,
     repeated names, cells that are no number, negative or infinite BPB, infinite errors.
     """
-    bpb = read_wide_csv(matrix_csv.bpb, "id")
-    errors = read_wide_csv(matrix_csv.errors, "benchmark")
+    bpb = read_wide(matrix_csv.bpb, "id")
+    errors = read_wide(matrix_csv.errors, "benchmark")
     _refuse(bpb, "negative or infinite BPB", (bpb.values < 0) | np.isinf(bpb.values))
     _refuse(errors, "infinite errors", np.isinf(errors.values))
     identities = identify([*bpb.columns, *errors.columns])
@@ -101,16 +101,16 @@ def import_published(
     )
 
 
-def _refuse(csv_file: WideCsv, what: str, wrong: np.ndarray) -> None:
+def _refuse(wide: WideFile, what: str, wrong: np.ndarray) -> None:
     if wrong.any():
         raise PcorrError(
-            f"{csv_file.path} cannot be imported: {count(int(wrong.sum()), 'cell')} with {what}: "
-            f"{describe_cells(csv_file, wrong)}. Mend the file, or leave those cells empty"
+            f"{wide.path} cannot be imported: {count(int(wrong.sum()), 'cell')} with {what}: "
+            f"{describe_cells(wide, wrong)}. Mend the file, or leave those cells empty"
         )
 
 
 def _matrix_rows(
-    sample: str, level: str, bpb: WideCsv, keys: Sequence[str], mask: NanMask
+    sample: str, level: str, bpb: WideFile, keys: Sequence[str], mask: NanMask
 ) -> pa.Table:
     kept = np.flatnonzero(mask.keeps_chunk)
     order = kept[sort_order(bpb.names.take(pa.array(kept)))]
@@ -127,8 +127,8 @@ def _matrix_rows(
 
 def _coverage_rows(
     sample: str,
-    bpb: WideCsv,
-    errors: WideCsv,
+    bpb: WideFile,
+    errors: WideFile,
     identities: dict[Column, Identity],
     mask: NanMask,
 ) -> pa.Table:
@@ -174,7 +174,7 @@ def _llm_rows(sample: str, llms: Sequence[Identity]) -> pa.Table:
 
 
 def _error_rows(
-    sample: str, errors: WideCsv, identities: dict[Column, Identity], known: set[Column]
+    sample: str, errors: WideFile, identities: dict[Column, Identity], known: set[Column]
 ) -> pa.Table:
     rows = sorted(
         (identities[column].key, str(benchmark), float(errors.values[k, row]))
@@ -209,7 +209,7 @@ def _two_families(identities: dict[Column, Identity]) -> Iterator[str]:
             )
 
 
-def _missing_bpb(level: str, bpb: WideCsv, keys: Sequence[str], mask: NanMask) -> Iterator[str]:
+def _missing_bpb(level: str, bpb: WideFile, keys: Sequence[str], mask: NanMask) -> Iterator[str]:
     missing = {
         key: int(number)
         for key, number in zip(keys, mask.nan_counts, strict=True)
@@ -226,7 +226,9 @@ def _missing_bpb(level: str, bpb: WideCsv, keys: Sequence[str], mask: NanMask) -
         )
 
 
-def _unmatched(bpb: WideCsv, errors: WideCsv, identities: dict[Column, Identity]) -> Iterator[str]:
+def _unmatched(
+    bpb: WideFile, errors: WideFile, identities: dict[Column, Identity]
+) -> Iterator[str]:
     for left, right, consequence in (
         (bpb, errors, "it stays in the matrix, but cannot be used for targets"),
         (errors, bpb, "its errors were left out"),
@@ -243,7 +245,7 @@ def _unmatched(bpb: WideCsv, errors: WideCsv, identities: dict[Column, Identity]
 
 
 def _missing_errors(
-    errors: WideCsv, identities: dict[Column, Identity], known: set[Column]
+    errors: WideFile, identities: dict[Column, Identity], known: set[Column]
 ) -> Iterator[str]:
     for row, benchmark in enumerate(errors.names.to_pylist()):
         missing = [

@@ -17,8 +17,8 @@ from pcorr_assets.config import Sample, Selection, Settings
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.loading import tokenizer_sha256
 from pcorr_assets.matrix.candidates import CHUNKS_HASH
-from pcorr_assets.matrix.csv_files import read_wide_csv
 from pcorr_assets.matrix.layout import read_units
+from pcorr_assets.matrix.wide_files import read_wide
 from pcorr_assets.text.token_counts import UNIT_COLUMNS, count_unit_tokens, read_unit_tokens
 from pcorr_assets.text.tokenizers import load_tokenizer
 from pcorr_assets.warehouse import Warehouse
@@ -91,7 +91,7 @@ def _token_counts(
 
 def _all_units(wh: Warehouse, sample: str, level: str, source: Sample) -> list[str]:
     if source.matrix_csv is not None:
-        return read_wide_csv(source.matrix_csv.bpb, "id").names.to_pylist()
+        return read_wide(source.matrix_csv.bpb, "id").names.to_pylist()
     column = UNIT_COLUMNS[level]
     units = wh.read("chunks", sample, columns=[column])[column].unique()
     return units.drop_null().to_pylist()

@@ -1,0 +1,159 @@
+"""What a project hands to others: one database, and its matrices in the published format.
+
+Belongs here: which settings, versions and files go with an export, and where it lies.
+Does not belong here: writing the files (`warehouse.export`, `matrix.exports`).
+
+Dagster's assets and the command call the same two functions: `share_database` and
+`share_published`.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pcorr_assets.config import Settings
+from pcorr_assets.errors import PcorrError
+from pcorr_assets.lm.benchmark_settings import benchmark_settings_sha256
+from pcorr_assets.matrix.exports import Format, PublishedFiles, export_published
+from pcorr_assets.steps.inputs import level_of
+from pcorr_assets.warehouse import Warehouse
+from pcorr_assets.warehouse.export import ExportedDatabase, export_database
+from pcorr_assets.warehouse.export_readme import ESTIMATOR_SECTION
+
+DATABASE_NAME = "pcorr_export.duckdb"
+
+_PACKAGES = (
+    "pcorr-assets",
+    "numpy",
+    "scipy",
+    "pyarrow",
+    "duckdb",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "lm-eval",
+    "fasttext-numpy2",
+    "dagster",
+)
+
+
+def exports_folder(settings: Settings) -> Path:
+    """Where exports lie unless another place is asked for: `<home>/exports`."""
+    return settings.home / "exports"
+
+
+def share_database(
+    settings: Settings,
+    path: Path | str | None = None,
+    *,
+    include_text: bool = False,
+    holder: str = "another export",
+) -> ExportedDatabase:
+    """Export the whole warehouse into one DuckDB file, `<home>/exports/pcorr_export.duckdb`.
+
+    `path` is another file to write; `holder` is how a second export to it is told who is at
+    it. Raises PcorrError as `warehouse.export.export_database` does.
+    """
+    target = Path(path) if path is not None else exports_folder(settings) / DATABASE_NAME
+    return export_database(
+        settings.home,
+        target,
+        include_text=include_text,
+        provenance=provenance(settings),
+        holder=holder,
+    )
+
+
+def share_published(
+    settings: Settings,
+    sample: str,
+    folder: Path | str | None = None,
+    levels: Sequence[str] = (),
+    *,
+    format: Format = "csv",
+) -> list[PublishedFiles]:
+    """Export a sample's matrix in the published wide format, one pair of files for each level.
+
+    `folder` defaults to `<home>/exports/published/<sample>`, `levels` to those that the
+    targets are estimated at (all targets of an imported matrix: its own level).
+
+    Raises PcorrError for an unknown sample or level, or as `export_published` does.
+    """
+    if sample not in settings.samples:
+        known = ", ".join(settings.samples) or "none"
+        raise PcorrError(f"{sample!r} is not a sample of the configuration (samples: {known})")
+    wanted = list(levels) or sorted(
+        {level_of(settings, sample, target) for target in settings.targets}
+    )
+    if not wanted:
+        raise PcorrError("The configuration has no targets; say which levels to export")
+    target = Path(folder) if folder else exports_folder(settings) / "published" / sample
+    current = {
+        name: benchmark_settings_sha256(name, benchmark)
+        for name, benchmark in settings.benchmarks.items()
+    }
+    wh = Warehouse(settings.home)
+    return [
+        export_published(wh, sample, target, level, format, expected_settings=current)
+        for level in wanted
+    ]
+
+
+def provenance(settings: Settings) -> dict[str, dict[str, str]]:
+    """What the README of an exported database says of where it comes from.
+
+    The configuration is written from the settings, so comments of the file stay out, and
+    without `slurm`: no login, key file or host leaves the house. (A password cannot
+    stand in a configuration at all.) Paths below the file's folder are relative to it.
+    """
+    return {
+        ESTIMATOR_SECTION: {
+            target: settings.selection_for(target).estimator for target in settings.targets
+        },
+        "configuration": {"pcorr.yaml": configuration_text(settings)},
+        "version at export": {"Python": platform.python_version(), **_versions()},
+    }
+
+
+def configuration_text(settings: Settings) -> str:
+    """The settings as YAML, defaults written out, that `load_settings` reads again."""
+    stated = settings.model_dump(mode="json", exclude_none=True, exclude={"compute": {"slurm"}})
+    # Of these, a default may belong to another kind of source or model than the one written.
+    written = settings.model_dump(
+        mode="json",
+        exclude_none=True,
+        exclude_unset=True,
+        exclude={"llms": {"__all__": {"slurm": True, "models": {"__all__": {"slurm"}}}}},
+    )
+    stated |= {name: written[name] for name in ("samples", "llms", "pools") if name in written}
+    if stated["compute"]["mode"] == "slurm":
+        stated["compute"]["mode"] = "local"
+    folder = settings.path.parent if settings.path is not None else settings.home.parent
+    return yaml.safe_dump(_relative(stated, f"{folder}/"), sort_keys=False, allow_unicode=True)
+
+
+def _relative(value: Any, folder: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _relative(inside, folder) for key, inside in value.items()}
+    if isinstance(value, list):
+        return [_relative(inside, folder) for inside in value]
+    if isinstance(value, str) and value.startswith(folder):
+        return f"./{value.removeprefix(folder)}"
+    return value
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
