@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 import pcorr_assets
 from pcorr_assets.config import (
+    Automation,
     Benchmark,
     Compute,
     Family,
@@ -59,6 +60,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "`overrides`": SlurmOverrides,
     "Slurm resources": SlurmResources,
     "`ssh`": Ssh,
+    "`automation`": Automation,
 }
 
 

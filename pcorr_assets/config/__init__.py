@@ -7,6 +7,7 @@ Importing this room loads pydantic and PyYAML, nothing heavier.
 
 from __future__ import annotations
 
+from pcorr_assets.config.automation import Automation
 from pcorr_assets.config.compute import (
     Compute,
     Slurm,
@@ -22,6 +23,7 @@ from pcorr_assets.config.settings import Settings
 from pcorr_assets.config.texts import MatrixCsv, Pool, Sample
 
 __all__ = [
+    "Automation",
     "Benchmark",
     "Compute",
     "Family",

@@ -1,7 +1,8 @@
 """The whole file as one object, with the checks between its sections.
 
 Belongs here: `Settings` and what other rooms ask of it. Does not belong here: the keys
-of single sections (`texts`, `llms`, `correlation`, `compute`) and reading (`loading`).
+of single sections (`texts`, `llms`, `correlation`, `compute`, `automation`) and reading
+(`loading`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PrivateAttr
 
+from pcorr_assets.config.automation import Automation
 from pcorr_assets.config.compute import Compute
 from pcorr_assets.config.correlation import Benchmark, Selection, Target, Validation
 from pcorr_assets.config.fields import AbsolutePath, NameKey, absolute, by_key
@@ -54,6 +56,7 @@ class Settings(Section):
     validation: Validation = Validation()
     pools: Annotated[dict[NameKey, Pool], by_key("pool")] = Field(default_factory=dict)
     compute: Compute = Compute()
+    automation: Automation = Automation()
 
     _path: Path | None = PrivateAttr(default=None)
 

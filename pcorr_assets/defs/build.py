@@ -11,6 +11,7 @@ import dagster as dg
 
 from pcorr_assets.config import Settings
 from pcorr_assets.defs import correlation, filters, llms, selection, texts
+from pcorr_assets.defs.automation import automation_sensor
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.registration import llm_sensor, shard_sensor
 
@@ -30,5 +31,5 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return dg.Definitions(
             assets=[asset for stage in STAGES for asset in stage.assets(platform)],
-            sensors=[llm_sensor(platform), shard_sensor(platform)],
+            sensors=[llm_sensor(platform), shard_sensor(platform), automation_sensor()],
         )

@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from pcorr_assets.defs.automation import conditions
 from pcorr_assets.defs.checks import table_check_results, table_check_specs
 from pcorr_assets.defs.metadata import definition_metadata, written_metadata
 from pcorr_assets.defs.platform import Platform
@@ -59,6 +60,7 @@ def table_asset(
                 *checks,
             ],
             owners=[OWNER],
+            automation_condition=conditions(platform.settings).get(name),
             **options,
         )(function)
 

@@ -402,3 +402,26 @@ def test_the_signal_comes_before_the_end_of_every_job() -> None:
 def test_time_limits_in_seconds(text: str, seconds: int) -> None:
     assert time_limit_seconds(text) == seconds
     assert read(compute={"slurm": {"time_limit": text, "signal_before_timeout": "TERM@60"}})
+
+
+# automation
+
+
+@pytest.mark.parametrize(
+    "cron", ["* * * * *", "*/10 * * * *", "5,35 0-6/2 1 1-12 0,6", "  0  3 * *  * "]
+)
+def test_times_of_automation_are_cron_expressions(cron: str) -> None:
+    settings = read(automation={"refresh": cron})
+    assert settings.automation.refresh == " ".join(cron.split())
+    assert settings.automation.nightly == "0 3 * * *"
+
+
+@pytest.mark.parametrize(
+    "cron",
+    ["@daily", "* * * *", "* * * * * *", "60 * * * *", "* * 0 * *", "* * * * 7", "*/0 * * * *",
+     "9-5 * * * *", "5/2 * * * *", "1,, * * * *", "* * * jan *", "", 10, True, ["* * * * *"]],
+)  # fmt: skip
+def test_what_is_no_cron_expression_is_refused(cron: object) -> None:
+    (line,) = mistakes(automation={"nightly": cron})
+    assert line.startswith("automation.nightly: got ")
+    assert "five cron fields in quotes" in line

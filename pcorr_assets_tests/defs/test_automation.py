@@ -1,0 +1,341 @@
+"""What automation launches, tick by tick, on the real definitions; nothing is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from pcorr_assets.config import Settings
+from pcorr_assets.config.loading import settings_from
+from pcorr_assets.defs.automation import SENSOR, conditions
+from pcorr_assets.defs.build import build_definitions
+from pcorr_assets_tests.defs.automation_world import AutomationWorld
+
+TEXTS = {"files": ["pages/*.jsonl"], "reference_tokenizer": "org/tokenizer"}
+IMPORT = {"matrix_csv": {"bpb": "bpb.csv", "errors": "errors.csv"}}
+CONFIG: dict[str, Any] = {
+    "samples": {"web": TEXTS},
+    "llms": [{"family": "a", "models": ["a/one", "a/two"]}],
+    "benchmarks": {"arc_easy": {"metric": "acc"}, "piqa": {"metric": "acc"}},
+    "targets": {"arc": {"benchmarks": ["arc_easy"]}, "piqa": {"benchmarks": ["piqa"]}},
+}
+OLD, NEW, NEXT = "a/one", "a/two", "b/three"
+PAIRS = ("web|arc", "web|piqa")
+FIRST_WAVE = {
+    (asset, pair)
+    for asset in ("estimate", "rank_prediction", "sampling_distribution")
+    for pair in PAIRS
+}
+REFRESH = {("bpb_matrix", "web"), ("error_vector", "arc"), ("error_vector", "piqa")}
+FILTERS = {("fasttext_filter", pair) for pair in PAIRS}
+
+
+def settings(folder: Path, **changes: Any) -> Settings:
+    return settings_from({**CONFIG, **changes}, folder=folder)
+
+
+@pytest.fixture
+def world(tmp_path: Path, instance: dg.DagsterInstance) -> AutomationWorld:
+    """One LLM was scored and all was made from it; then automation was switched on."""
+    world = AutomationWorld(settings(tmp_path), instance)
+    world.add_llms(OLD)
+    world.materialise("chunked_dataset", "web")
+    world.materialise("chunk_bpb", f"{OLD}|web")
+    world.materialise("benchmark_errors", OLD)
+    world.materialise("bpb_matrix", "web")
+    world.materialise("error_vector", "arc", "piqa")
+    for asset in ("estimate", "rank_prediction", "sampling_distribution", "fasttext_filter"):
+        world.materialise(asset, *PAIRS)
+    assert world.tick() == set()
+    return world
+
+
+def arrive(world: AutomationWorld, llm: str) -> None:
+    """The LLM is scored and evaluated as automation asked for."""
+    world.add_llms(llm)
+    assert world.tick() == {("chunk_bpb", f"{llm}|web"), ("benchmark_errors", llm)}
+    world.materialise("chunk_bpb", f"{llm}|web")
+    world.materialise("benchmark_errors", llm)
+
+
+def carry_out(world: AutomationWorld, requested: set[tuple[str, str]]) -> None:
+    for asset, partition in sorted(requested):
+        world.materialise(asset, partition)
+
+
+# switching on
+
+
+def test_the_sensor_is_off_and_targets_every_condition(tmp_path: Path) -> None:
+    definitions = build_definitions(settings(tmp_path))
+    repository = definitions.get_repository_def()
+    sensors = {sensor.name: sensor for sensor in repository.sensor_defs}
+    assert sensors[SENSOR].default_status is dg.DefaultSensorStatus.STOPPED
+    assert set(sensors) == {"register_llms", "register_shards", SENSOR}
+    graph = definitions.resolve_asset_graph()
+    automated = {
+        key.to_user_string()
+        for key in graph.get_all_asset_keys()
+        if graph.get(key).automation_condition is not None
+    }
+    names = {key.to_user_string() for key in graph.get_all_asset_keys()}
+    assert automated == set(conditions(settings(tmp_path))) & names
+    assert not automated & {"chunked_dataset", "pool_scores", "selected_data", "exported_database"}
+
+
+def test_switching_on_launches_no_backlog(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    world = AutomationWorld(settings(tmp_path), instance)
+    world.add_llms(OLD, NEW)
+    world.materialise("chunked_dataset", "web")
+    world.materialise("chunk_bpb", f"{OLD}|web")
+    world.fail(world.begin("benchmark_errors", OLD))
+    for requested in (world.tick(), world.tick(), world.cron_tick(), world.tick()):
+        assert requested == set()
+
+
+def test_without_benchmarks_nothing_is_evaluated(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    world = AutomationWorld(settings(tmp_path, benchmarks={}, targets={}), instance)
+    world.materialise("chunked_dataset", "web")
+    world.tick()
+    world.add_llms(NEW)
+    assert world.tick() == {("chunk_bpb", f"{NEW}|web")}
+
+
+# LLMs
+
+
+def test_a_new_llm_is_scored_and_evaluated_once(world: AutomationWorld) -> None:
+    arrive(world, NEW)
+    assert world.tick() == set()
+    world.add_llms(NEXT)
+    assert world.tick() == {("chunk_bpb", f"{NEXT}|web"), ("benchmark_errors", NEXT)}
+    assert world.tick() == set()
+
+
+def test_only_samples_with_chunks_are_scored(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    world = AutomationWorld(settings(tmp_path, samples={"web": TEXTS, "books": TEXTS}), instance)
+    world.materialise("chunked_dataset", "web")
+    world.tick()
+    world.add_llms(NEW)
+    assert world.tick() == {("chunk_bpb", f"{NEW}|web"), ("benchmark_errors", NEW)}
+    world.materialise("chunked_dataset", "books")
+    assert world.tick() == {("chunk_bpb", f"{NEW}|books")}
+    assert world.tick() == set()
+
+
+def test_a_new_sample_is_no_new_llm(world: AutomationWorld, tmp_path: Path) -> None:
+    world.change(settings(tmp_path, samples={"web": TEXTS, "books": TEXTS}))
+    assert world.tick() == set()
+    world.materialise("chunked_dataset", "books")
+    assert world.tick() == set()
+    assert world.cron_tick() == set()
+    world.add_llms(NEW)
+    assert world.tick() == {
+        ("chunk_bpb", f"{NEW}|web"),
+        ("chunk_bpb", f"{NEW}|books"),
+        ("benchmark_errors", NEW),
+    }
+
+
+def test_a_failed_llm_is_retried_once_and_then_rests(world: AutomationWorld) -> None:
+    world.add_llms(NEW)
+    world.tick()
+    run, other = world.begin("chunk_bpb", f"{NEW}|web"), world.begin("benchmark_errors", NEW)
+    assert world.tick() == set()
+    world.fail(run)
+    assert world.tick() == {("chunk_bpb", f"{NEW}|web")}
+    assert world.tick() == set()
+    run = world.begin("chunk_bpb", f"{NEW}|web")
+    assert world.tick() == set()
+    world.fail(run)
+    world.finish(other, "benchmark_errors", NEW)
+    assert [world.tick() for _ in range(3)] == [set()] * 3
+
+
+def test_an_llm_that_fails_between_two_ticks_is_retried_as_well(world: AutomationWorld) -> None:
+    world.add_llms(NEW)
+    world.tick()
+    world.fail(world.begin("benchmark_errors", NEW))
+    assert world.tick() == {("benchmark_errors", NEW)}
+    world.fail(world.begin("benchmark_errors", NEW))
+    assert [world.tick() for _ in range(3)] == [set()] * 3
+
+
+def test_after_a_success_a_failure_is_news_again(world: AutomationWorld) -> None:
+    world.fail(world.begin("benchmark_errors", OLD))
+    assert world.tick() == {("benchmark_errors", OLD)}
+    world.materialise("benchmark_errors", OLD, version="the same")
+    assert world.tick() == set()
+    world.fail(world.begin("benchmark_errors", OLD))
+    assert world.tick() == {("benchmark_errors", OLD)}
+
+
+def test_a_cancelled_run_is_not_launched_again(world: AutomationWorld) -> None:
+    world.add_llms(NEW)
+    world.tick()
+    run, other = world.begin("chunk_bpb", f"{NEW}|web"), world.begin("benchmark_errors", NEW)
+    world.tick()
+    world.cancel(run)
+    world.cancel(other)
+    assert [world.tick(), world.tick(), world.cron_tick()] == [set()] * 3
+
+
+def test_what_a_person_runs_is_left_to_that_person(world: AutomationWorld) -> None:
+    world.add_llms(NEW)
+    run, other = world.begin("chunk_bpb", f"{NEW}|web"), world.begin("benchmark_errors", NEW)
+    assert world.tick() == set()
+    world.cancel(run)
+    world.finish(other, "benchmark_errors", NEW)
+    assert [world.tick(), world.tick()] == [set()] * 2
+
+
+# refreshing
+
+
+def test_the_refresh_waits_for_its_tick_and_happens_once(world: AutomationWorld) -> None:
+    arrive(world, NEW)
+    assert world.tick() == set()
+    assert world.cron_tick() == REFRESH
+    assert world.tick() == set()
+    carry_out(world, REFRESH)
+    assert world.tick() == FIRST_WAVE
+    assert world.tick() == set()
+    carry_out(world, FIRST_WAVE)
+    assert world.tick() == FILTERS
+    carry_out(world, FILTERS)
+    assert [world.tick(), world.cron_tick(), world.tick()] == [set()] * 3
+
+
+def test_no_refresh_while_an_llm_is_in_progress(world: AutomationWorld) -> None:
+    world.add_llms(NEW)
+    world.tick()
+    scoring, evaluating = (
+        world.begin("chunk_bpb", f"{NEW}|web"),
+        world.begin("benchmark_errors", NEW),
+    )
+    world.tick()
+    world.finish(scoring, "chunk_bpb", f"{NEW}|web")
+    assert world.cron_tick() == set()
+    world.finish(evaluating, "benchmark_errors", NEW)
+    assert world.tick() == set()
+    assert world.cron_tick() == REFRESH
+
+
+def test_a_failed_llm_does_not_hold_up_the_others(world: AutomationWorld) -> None:
+    world.add_llms(NEW, NEXT)
+    world.tick()
+    for _ in range(2):
+        world.fail(world.begin("chunk_bpb", f"{NEXT}|web"))
+        world.tick()
+    world.materialise("chunk_bpb", f"{NEW}|web")
+    world.materialise("benchmark_errors", NEW, NEXT)
+    world.tick()
+    assert world.cron_tick() == REFRESH
+
+
+def test_an_llm_that_is_never_run_does_not_hold_up_the_others(world: AutomationWorld) -> None:
+    world.add_llms(NEW)
+    world.tick()
+    world.materialise("benchmark_errors", NEW)
+    world.tick()
+    assert world.cron_tick() == {("error_vector", "arc"), ("error_vector", "piqa")}
+
+
+def test_the_same_content_again_starts_nothing(world: AutomationWorld) -> None:
+    world.materialise("bpb_matrix", "web", version="same")
+    world.materialise("estimate", *PAIRS)
+    world.tick()
+    world.materialise("bpb_matrix", "web", version="same")
+    assert [world.tick(), world.cron_tick()] == [set()] * 2
+
+
+def test_an_llm_that_comes_while_the_matrix_is_made_is_not_forgotten(
+    world: AutomationWorld,
+) -> None:
+    arrive(world, NEW)
+    world.tick()
+    assert world.cron_tick() == REFRESH
+    run = world.begin("bpb_matrix", "web")
+    carry_out(world, REFRESH - {("bpb_matrix", "web")})
+    world.tick()
+    arrive(world, NEXT)
+    world.tick()
+    world.finish(run, "bpb_matrix", "web")
+    assert world.tick() == FIRST_WAVE
+    carry_out(world, FIRST_WAVE)
+    carry_out(world, world.tick())
+    assert world.cron_tick() == REFRESH
+
+
+def test_what_a_job_refreshes_is_not_refreshed_again(world: AutomationWorld) -> None:
+    arrive(world, NEW)
+    world.tick()
+    for wave in (REFRESH, FIRST_WAVE, FILTERS):
+        runs = [(world.begin(*each), *each) for each in sorted(wave)]
+        assert world.tick() == set()
+        for run in runs:
+            world.finish(*run)
+        followers = world.tick()
+        assert followers == {*FIRST_WAVE} if wave is REFRESH else True
+        if wave is REFRESH:
+            break
+
+
+def test_a_failed_refresh_is_retried_once(world: AutomationWorld) -> None:
+    arrive(world, NEW)
+    world.tick()
+    world.cron_tick()
+    carry_out(world, REFRESH - {("error_vector", "arc")})
+    world.fail(world.begin("error_vector", "arc"))
+    mine = {(asset, pair) for asset, pair in FIRST_WAVE if pair == "web|piqa"}
+    assert world.tick() == {("error_vector", "arc"), *mine}
+    world.fail(world.begin("error_vector", "arc"))
+    carry_out(world, mine)
+    assert world.tick() == {("fasttext_filter", "web|piqa")}
+    carry_out(world, {("fasttext_filter", "web|piqa")})
+    assert [world.tick(), world.cron_tick()] == [set()] * 2
+
+
+def test_nothing_follows_from_what_is_not_there(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    world = AutomationWorld(settings(tmp_path), instance)
+    world.materialise("chunked_dataset", "web")
+    world.tick()
+    world.add_llms(NEW)
+    world.tick()
+    world.materialise("chunk_bpb", f"{NEW}|web")
+    world.fail(world.begin("benchmark_errors", NEW))
+    assert world.tick() == {("benchmark_errors", NEW)}
+    world.fail(world.begin("benchmark_errors", NEW))
+    assert world.cron_tick() == {("bpb_matrix", "web")}
+    world.materialise("bpb_matrix", "web")
+    assert [world.tick(), world.cron_tick()] == [set()] * 2
+
+
+# imported matrices
+
+
+def test_imports_are_not_imported_again_but_taken_in(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    samples = {"web": TEXTS, "published": IMPORT, "books": TEXTS}
+    world = AutomationWorld(settings(tmp_path, samples=samples), instance)
+    world.materialise("chunked_dataset", "web")
+    world.tick()
+    arrive(world, NEW)
+    world.tick()
+    assert world.cron_tick() == REFRESH
+    carry_out(world, REFRESH)
+    assert world.tick() == FIRST_WAVE
+    carry_out(world, FIRST_WAVE)
+    assert world.tick() == FILTERS
+    carry_out(world, FILTERS)
+    assert [world.tick(), world.cron_tick()] == [set()] * 2
+    world.materialise("bpb_matrix", "published")
+    assert world.tick() == {(asset, pair.replace("web", "published")) for asset, pair in FIRST_WAVE}
