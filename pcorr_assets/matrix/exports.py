@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BufferedWriter
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -31,7 +30,7 @@ from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import atomic_path
 from pcorr_assets.warehouse.store import IMPORTED
 
-Format = Literal["csv", "parquet"]
+FORMATS = ("csv", "parquet")
 
 # Cells that are turned from columns into lines at a time.
 CELLS_AT_ONCE = 4_000_000
@@ -58,7 +57,7 @@ def export_published(
     sample: str,
     folder: Path | str,
     level: str,
-    format: Format = "csv",
+    format: str = "csv",
     *,
     expected_settings: Mapping[str, str] | None = None,
 ) -> PublishedFiles:
@@ -74,9 +73,11 @@ def export_published(
     `expected_settings` (`settings_sha256` of each configured benchmark) leaves out own
     evaluations that were made with others, as error vectors do; None: all count.
 
-    Raises PcorrError if the matrix or all errors are missing, the matrix lacks the level,
-    a unit has a blank name, or two LLMs would have one column.
+    Raises PcorrError if the matrix or all errors are missing, the matrix lacks the level, a
+    unit has a blank name, two LLMs would have one column, or `format` is not csv or parquet.
     """
+    if format not in FORMATS:
+        raise PcorrError(f"{format!r} is no format of the export; choose {' or '.join(FORMATS)}")
     view = read_matrix(wh, sample, level)
     blank = sum(not unit.strip() for unit in view.units.to_pylist())
     if blank:

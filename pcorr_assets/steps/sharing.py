@@ -20,7 +20,7 @@ import yaml
 from pcorr_assets.config import Settings
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.benchmark_settings import benchmark_settings_sha256
-from pcorr_assets.matrix.exports import Format, PublishedFiles, export_published
+from pcorr_assets.matrix.exports import PublishedFiles, export_published
 from pcorr_assets.steps.inputs import level_of
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.export import ExportedDatabase, export_database
@@ -77,14 +77,14 @@ def share_published(
     folder: Path | str | None = None,
     levels: Sequence[str] = (),
     *,
-    format: Format = "csv",
+    format: str = "csv",
 ) -> list[PublishedFiles]:
     """Export a sample's matrix in the published wide format, one pair of files for each level.
 
     `folder` defaults to `<home>/exports/published/<sample>`, `levels` to those that the
     targets are estimated at (all targets of an imported matrix: its own level).
 
-    Raises PcorrError for an unknown sample or level, or as `export_published` does.
+    Raises PcorrError for an unknown sample, level or format, or as `export_published` does.
     """
     if sample not in settings.samples:
         known = ", ".join(settings.samples) or "none"
