@@ -39,7 +39,12 @@ def column_schema(table: Table) -> dg.TableSchema:
 
 
 def definition_metadata(tables: Sequence[str]) -> dict[str, Any]:
-    """Metadata of an asset itself: the schema of its (first) table, and the names of all."""
+    """Metadata of an asset itself: the schema of its (first) table, and the names of all.
+
+    An asset that writes no table has none.
+    """
+    if not tables:
+        return {}
     return {
         "dagster/column_schema": column_schema(TABLES[tables[0]]),
         "dagster/table_name": tables[0],

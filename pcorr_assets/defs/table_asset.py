@@ -38,7 +38,7 @@ def table_asset(
     """`dg.asset` for a function named like the asset it materialises.
 
     Args:
-        tables: tables it writes; the first is the asset's own.
+        tables: tables it writes; the first is the asset's own. None for other files.
         rooms: code that its values depend on, beside how tables are written.
         sections: parts of the configuration that its values depend on.
         deps: names of upstream assets, alone or with an explicit partition mapping.

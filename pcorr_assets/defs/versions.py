@@ -37,11 +37,12 @@ def code_version(rooms: Iterable[str], settings: Settings, sections: Iterable[st
 @cache
 def _room_hash(room: str) -> str:
     path = PACKAGE / room
-    files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    files = sorted([*path.rglob("*.py"), *path.glob("templates/*")]) if path.is_dir() else [path]
     digest = hashlib.sha256()
     for file in files:
+        source = file.read_text(encoding="utf-8")
         digest.update(file.relative_to(PACKAGE).as_posix().encode())
-        digest.update(_code_of(file.read_text(encoding="utf-8")).encode())
+        digest.update((_code_of(source) if file.suffix == ".py" else source).encode())
     return digest.hexdigest()
 
 

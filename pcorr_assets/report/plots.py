@@ -62,6 +62,21 @@ def rank_plot(
     return _png(figure)
 
 
+def pixels(values: np.ndarray, limit: float) -> bytes:
+    """One pixel for each of `values` (R, C), blue at -limit, white at 0, orange at +limit."""
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.image import imsave
+
+    # Few colours, so that the file stays small.
+    colours = LinearSegmentedColormap.from_list("", [BLUE, "#f7f7f5", ORANGE], N=33)
+    buffer = io.BytesIO()
+    imsave(
+        buffer, values, vmin=-limit, vmax=limit, cmap=colours, format="png",
+        metadata={"Software": ""}, pil_kwargs={"optimize": True},
+    )  # fmt: skip
+    return buffer.getvalue()
+
+
 def _figure() -> Figure:
     from matplotlib.figure import Figure
 

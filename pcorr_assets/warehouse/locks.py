@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -47,6 +48,33 @@ def partition_lock(path: Path, what: str, holder: str) -> Iterator[None]:
         }
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(note).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def waiting_lock(path: Path, what: str, *, seconds: float = 120) -> Iterator[None]:
+    """Hold the lock file at `path` for a short piece of work, waiting for one's turn.
+
+    Raises:
+        PcorrError: somebody else still holds it after so many seconds.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    deadline = time.monotonic() + seconds
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise PcorrError(
+                        f"waited {seconds:.0f} s for {what}, which another process holds "
+                        f"({path}). Look for one that hangs and end it; then launch this again."
+                    ) from None
+                time.sleep(0.05)
         yield
     finally:
         os.close(descriptor)

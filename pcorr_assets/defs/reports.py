@@ -1,0 +1,108 @@
+"""Stage `sharing`, first part: what one sends to colleagues.
+
+Belongs here: the asset `report`, and how the Dagster UI leads to the file. Does not belong
+here: what the report says (`report`), and exports of the tables (`exports`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import dagster as dg
+import pyarrow as pa
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+
+from pcorr_assets.config.keys import to_slug
+from pcorr_assets.defs.metadata import numbers, rows_table
+from pcorr_assets.defs.partitions import SAMPLE, TARGET, keys_of
+from pcorr_assets.defs.platform import Platform
+from pcorr_assets.defs.table_asset import materialised, table_asset
+from pcorr_assets.report.files import WrittenReport, write_report
+from pcorr_assets.warehouse import WrittenPartition
+from pcorr_assets.warehouse.files import atomic_path
+
+# What a report reads decides what it says, beside the tables themselves.
+ROOMS = ("report", "stats/permuted_errors.py", "stats/verdict.py", "steps/inputs.py")
+
+
+def assets(platform: Platform) -> list[dg.AssetsDefinition]:
+    """The assets of this stage."""
+    return [_report(platform)]
+
+
+def _report(platform: Platform) -> dg.AssetsDefinition:
+    partitions = platform.partitions
+
+    @table_asset(
+        platform,
+        tables=(),
+        rooms=ROOMS,
+        sections=("samples", "targets", "benchmarks", "selection", "validation"),
+        deps=[
+            "estimate",
+            "rank_prediction",
+            "sampling_distribution",
+            ("bpb_matrix", partitions.to_sample_target),
+            # Text sample x target to sample x target: the same keys as the other way round.
+            ("fasttext_filter", partitions.samples_to_text_samples),
+        ],
+        group_name="sharing",
+        partitions_def=partitions.sample_target,
+        kinds={"html"},
+    )
+    def report(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        """One HTML file to send to colleagues: the verdict, the texts, and what both rest on."""
+        keys = keys_of(context.partition_key)
+        sample, target = keys[SAMPLE], keys[TARGET]
+        with platform.lock(context, "reports", sample, target):
+            written = write_report(platform.warehouse, platform.settings, sample, target)
+            link = _offer_download(context.instance, written)
+        file = WrittenPartition(written.path, 0, written.byte_count, written.sha256)
+        metadata = _metadata(written, link)
+        return materialised(platform, [], metadata, also=[file], own_metadata=False)
+
+    return report
+
+
+def _metadata(written: WrittenReport, link: str | None) -> dict[str, Any]:
+    summary = written.summary
+    opening = (
+        f"[Download the report]({link}) and open it; it needs no network."
+        if link
+        else "Open the file at `path` in a browser; it needs no network."
+    )
+    best = pa.table(dict(zip(("unit", "estimate"), zip(*written.best, strict=True), strict=True)))
+    return numbers(
+        {
+            "report": dg.MetadataValue.md(f"{opening}\n\n**{summary.title}**: {written.reason}"),
+            "verdict": summary.title,
+            "path": dg.MetadataValue.path(str(written.path)),
+            "index of all reports": dg.MetadataValue.path(str(written.index)),
+            "delta": summary.delta,
+            "stability": summary.stability,
+            "LLMs": summary.llm_count,
+            "units selected": summary.selected_count,
+            "top ten units": rows_table(best, ["unit", "estimate"]),
+            "bytes": written.byte_count,
+            "sha256": written.sha256,
+        }
+    )
+
+
+def _offer_download(instance: dg.DagsterInstance, written: WrittenReport) -> str | None:
+    """A path on the UI's own server that downloads the report, or None if it has none.
+
+    Browsers follow no `file://` link from a page of a server, and Dagster's server serves no
+    files, except the captured logs of runs: as attachments, which a browser saves and does
+    not run within the UI. So a copy is put where those are. Instances that keep logs
+    elsewhere (in a bucket) have no such path.
+    """
+    logs = instance.compute_log_manager
+    if not isinstance(logs, LocalComputeLogManager):
+        return None
+    key = ["reports", *(to_slug(part) for part in (written.summary.sample, written.summary.target))]
+    with atomic_path(Path(logs.get_captured_local_path(key, "html"))) as temporary:
+        temporary.write_bytes(written.path.read_bytes())
+    return f"/logs/{'/'.join(quote(part) for part in key)}/html"

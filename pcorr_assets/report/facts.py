@@ -1,0 +1,251 @@
+"""What a report says, as plain data: the facts of one sample and target.
+
+Belongs here: the dataclasses between reading and drawing. Does not belong here: reading
+tables (`reading`), pictures (`charts`, `heat_map`) and words around them (the template).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+CANNOT_BE_VALIDATED = "cannot be validated"
+NOT_VALIDATED = "not validated yet"
+
+
+@dataclass(frozen=True)
+class VerdictFacts:
+    """The row of `verdicts`, with `state` in words.
+
+    `state` is go, caution, no-go, "cannot be validated" (the held-out check is impossible)
+    or "not validated yet" (there is no row). `go_stability`, `largest_p` and
+    `groups_needed` are the thresholds that it was held against.
+    """
+
+    state: str
+    reason: str
+    delta: float | None
+    delta_low: float | None
+    delta_high: float | None
+    stability: float | None
+    permutation_p: float | None
+    rank_correlation: float | None
+    rank_r2: float | None
+    mean_bpb_correlation: float | None
+    llm_count: int
+    group_count: int | None
+    go_stability: float
+    largest_p: float
+    groups_needed: int
+
+
+@dataclass(frozen=True)
+class UnitFacts:
+    """One unit, `position` 1 being the highest estimate. `link` is safe to follow, or None."""
+
+    position: int
+    unit: str
+    page: str | None
+    link: str | None
+    estimate: float
+    frequency: float | None
+    token_count: int | None
+    tau: float | None
+    weight: float | None
+    included: bool | None
+    snippets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class EstimateFacts:
+    """All estimates of a level, in descending order.
+
+    `values` (D,), `included` (D,) or None without a distribution, `frequency` (D,) or None,
+    `permuted` (P, D') by chance. `shown` are the units of the table, a part of D.
+    `top` and `bottom` are those with snippets.
+    """
+
+    values: np.ndarray
+    included: np.ndarray | None
+    frequency: np.ndarray | None
+    frequency_mean: float | None
+    frequency_chance: float | None
+    frequency_reason: str | None
+    permuted: np.ndarray
+    shown: tuple[UnitFacts, ...]
+    top: tuple[UnitFacts, ...]
+    bottom: tuple[UnitFacts, ...]
+
+    @property
+    def count(self) -> int:
+        """How many units there are."""
+        return len(self.values)
+
+    @property
+    def selected_count(self) -> int | None:
+        """How many units the linear projection selects."""
+        return None if self.included is None else int(self.included.sum())
+
+
+@dataclass(frozen=True)
+class DistributionFacts:
+    """The head of the sampling distribution: its heaviest units, heaviest first."""
+
+    projection: str
+    keep_ratio: float
+    counted: str
+    heaviest: tuple[UnitFacts, ...]
+    positive_count: int
+    head_weight: float
+    boundary: str | None
+
+
+@dataclass(frozen=True)
+class RankPoint:
+    """One LLM in a held-out check; ranks from 1, the best."""
+
+    llm: str
+    family: str
+    fold: str
+    error: float
+    predicted: float
+    actual: float
+
+
+@dataclass(frozen=True)
+class RankPanel:
+    """The held-out ranks of one scheme and predictor."""
+
+    scheme: str
+    predictor: str
+    correlation: float
+    points: tuple[RankPoint, ...]
+
+
+@dataclass(frozen=True)
+class LLMFacts:
+    """One LLM: is it in the matrix, has it an error, which commit was it."""
+
+    llm: str
+    link: str | None
+    family: str | None
+    included: bool
+    used: bool
+    note: str | None
+    chunk_count: int | None
+    nan_count: int | None
+    error: float | None
+    name: str | None
+    revision: str | None
+    commit: str | None
+    dtype: str | None
+    parameter_count: int | None
+
+
+@dataclass(frozen=True)
+class MatrixFacts:
+    """The matrix that the estimates rest on, columns in descending order of estimate.
+
+    `bpb` (N, C) holds the C units at `columns` of the D; rows are `llms`, of `families`.
+    """
+
+    bpb: np.ndarray
+    columns: np.ndarray
+    llms: tuple[str, ...]
+    families: tuple[str, ...]
+    errors: np.ndarray
+    unit_count: int
+
+
+@dataclass(frozen=True)
+class Term:
+    """A word of the filter and the pages (of its sample) it stands in."""
+
+    text: str
+    page_count: int
+
+
+@dataclass(frozen=True)
+class FilterFacts:
+    """The row of `fasttext_filters` and what its writer noted beside it."""
+
+    row: dict[str, float | int | str | None]
+    beats_random: bool | None
+    grouped_by: str
+    terms: dict[str, tuple[Term, ...]]
+    languages: dict[str, dict[str, float]] | None
+    notes: tuple[str, ...]
+
+    def number(self, name: str) -> float | None:
+        """A metric or count of the row; None where it is undefined."""
+        value = self.row[name]
+        return None if value is None else float(value)
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """One Parquet file that the report was made from; `date` is the day it was written (UTC)."""
+
+    table: str
+    partition: str
+    rows: int
+    bytes: int
+    date: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class BenchmarkFacts:
+    """How one benchmark of the target was evaluated, over the LLMs used."""
+
+    benchmark: str
+    metric: str
+    llm_count: int
+    num_fewshot: str
+    items: str
+    lm_eval: str
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where everything comes from: `settings` by heading, `versions` by package."""
+
+    settings: dict[str, dict[str, str]]
+    versions: dict[str, str]
+    tables: tuple[TableFile, ...]
+    benchmarks: tuple[BenchmarkFacts, ...]
+
+    @property
+    def date(self) -> str:
+        """The day the newest of the tables was written."""
+        return max(table.date for table in self.tables)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that the report of one sample and target says.
+
+    `filter_absence` says why there is no filter, `distribution` is None where there is none
+    yet, `left_out` names LLMs with only BPB or only errors.
+    """
+
+    sample: str
+    target: str
+    level: str
+    estimator: str
+    seed: int
+    imported: bool
+    verdict: VerdictFacts
+    estimates: EstimateFacts
+    distribution: DistributionFacts | None
+    ranks: tuple[RankPanel, ...]
+    ranks_absence: tuple[str, ...]
+    llms: tuple[LLMFacts, ...]
+    left_out: tuple[str, ...]
+    matrix: MatrixFacts
+    filter: FilterFacts | None
+    filter_absence: str | None
+    provenance: Provenance

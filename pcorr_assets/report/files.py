@@ -1,0 +1,123 @@
+"""Reports as files: one for each sample and target, and an index over all that are there.
+
+Belongs here: names, atomic writing, the index. Does not belong here: what is in a page.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import quote
+
+from pcorr_assets.config import Settings
+from pcorr_assets.config.keys import to_slug
+from pcorr_assets.report.page import VERDICTS, Summary, render_index, render_report, summary_of
+from pcorr_assets.report.reading import read_facts
+from pcorr_assets.warehouse import Warehouse
+from pcorr_assets.warehouse.files import remove_stale, sha256_file, write_text
+from pcorr_assets.warehouse.locks import waiting_lock
+
+logger = logging.getLogger(__name__)
+
+INDEX = "index.html"
+BEST = 10
+# The summary stands in the head, before the style sheet.
+_HEAD_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class WrittenReport:
+    """A report that was written: `sha256` is the content hash of the file.
+
+    `reason` is the verdict's, `best` are the ten highest units with their estimates.
+    """
+
+    path: Path
+    index: Path
+    byte_count: int
+    sha256: str
+    summary: Summary
+    reason: str
+    best: tuple[tuple[str, float], ...]
+
+
+def report_path(home: Path, sample: str, target: str) -> Path:
+    """`<home>/reports/<sample-slug>/<target-slug>.html`, whether it exists or not."""
+    return home / "reports" / to_slug(sample) / f"{to_slug(target)}.html"
+
+
+def write_report(wh: Warehouse, settings: Settings, sample: str, target: str) -> WrittenReport:
+    """Write the report of a sample and target, and the index anew.
+
+    Raises:
+        PcorrError: see `reading.read_facts`; the old report stays as it was.
+    """
+    facts = read_facts(wh, settings, sample, target)
+    path = report_path(wh.home, sample, target)
+    page = render_report(facts)
+    remove_stale(path.parent)
+    write_text(path, page)
+    return WrittenReport(
+        path=path,
+        index=write_index(wh.home),
+        byte_count=path.stat().st_size,
+        sha256=sha256_file(path),
+        summary=summary_of(facts),
+        reason=facts.verdict.reason,
+        best=tuple((unit.unit, unit.estimate) for unit in facts.estimates.shown[:BEST]),
+    )
+
+
+def write_index(home: Path) -> Path:
+    """Write `<home>/reports/index.html` over all reports that are there.
+
+    Writers take turns, and each looks at what is there once it has its turn: whoever is
+    last has seen the reports of all.
+    """
+    folder = home / "reports"
+    folder.mkdir(parents=True, exist_ok=True)
+    with waiting_lock(home / "locks" / "reports.index.lock", "the index of reports"):
+        rows = sorted(_summaries(folder), key=lambda row: (row[1].sample, row[1].target))
+        write_text(folder / INDEX, render_index(rows))
+    return folder / INDEX
+
+
+def _summaries(folder: Path) -> Iterator[tuple[str, Summary]]:
+    for path in sorted(folder.glob("*/*.html")):
+        found = read_summary(path)
+        if found is not None:
+            yield quote(path.relative_to(folder).as_posix()), found
+
+
+def read_summary(path: Path) -> Summary | None:
+    """The summary inside a report; None for a file that is no report of this platform."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES).decode("utf-8", errors="replace")
+    except FileNotFoundError:  # removed since the folder was listed
+        return None
+    finder = _SummaryFinder()
+    finder.feed(head)
+    try:
+        summary = Summary(**json.loads(finder.content or "{}"))
+    except (ValueError, TypeError):
+        summary = None
+    if summary is None or summary.state not in VERDICTS:
+        logger.warning("%s is not a report that this version wrote: the index leaves it out", path)
+        return None
+    return summary
+
+
+class _SummaryFinder(HTMLParser):
+    """Looks for the `pcorr-report` meta element."""
+
+    content: str | None = None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag == "meta" and values.get("name") == "pcorr-report":
+            self.content = values.get("content")

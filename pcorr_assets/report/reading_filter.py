@@ -1,0 +1,40 @@
+"""The filter of a sample and target, if there is one, as facts.
+
+Belongs here: reading `fasttext_filters` and what its writer noted. Does not belong here:
+judging the filter (`filters`).
+"""
+
+from __future__ import annotations
+
+import json
+
+from pcorr_assets.config import Settings
+from pcorr_assets.report.facts import FilterFacts, Term
+from pcorr_assets.warehouse import Warehouse
+
+
+def read_filter(
+    wh: Warehouse, settings: Settings, sample: str, target: str
+) -> tuple[FilterFacts | None, str | None]:
+    """The facts, or None and the reason why there is no filter."""
+    if not settings.samples[sample].is_text:
+        return None, "The sample is an imported matrix: it has no texts to train a filter on."
+    if not wh.exists("fasttext_filters", sample, target):
+        return None, "No filter has been trained for this target yet: materialise fasttext_filter."
+    (row,) = wh.read("fasttext_filters", sample, target).to_pylist()
+    noted = wh.metadata("fasttext_filters", sample, target)
+    terms = json.loads(noted.get("top_terms", "{}"))
+    return (
+        FilterFacts(
+            row=row,
+            beats_random=json.loads(noted.get("beats_random", "null")),
+            grouped_by=noted.get("grouped_by", "page"),
+            terms={
+                label: tuple(Term(term["text"], term["page_count"]) for term in found)
+                for label, found in terms.items()
+            },
+            languages=json.loads(noted.get("languages", "null")),
+            notes=tuple(json.loads(noted.get("notes", "[]"))),
+        ),
+        None,
+    )

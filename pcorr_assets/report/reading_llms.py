@@ -1,0 +1,128 @@
+"""Which LLMs are in a report and why the others are not, and how they were evaluated.
+
+Belongs here: coverage, commits, errors and benchmarks as facts. Does not belong here:
+deciding who is in (`matrix`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pcorr_assets.config import Settings
+from pcorr_assets.report.facts import BenchmarkFacts, LLMFacts
+from pcorr_assets.report.wording import llm_link
+from pcorr_assets.steps.inputs import OWN_SOURCE, AlignedInputs, source_of
+from pcorr_assets.warehouse import Warehouse
+from pcorr_assets.warehouse.store import IMPORTED
+
+
+def read_llms(
+    wh: Warehouse, settings: Settings, sample: str, target: str, inputs: AlignedInputs
+) -> tuple[LLMFacts, ...]:
+    """One entry for each LLM of the coverage table, and for those with an error only."""
+    source = source_of(settings, sample)
+    errors = {
+        row["llm"]: row
+        for row in wh.read("error_vectors", target).to_pylist()
+        if row["source"] == source
+    }
+    coverage = {row["llm"]: row for row in wh.read("matrix_coverage", sample).to_pylist()}
+    names = [*coverage, *(llm for llm in errors if llm not in coverage)]
+    known = {row["llm"]: row for row in _records(wh, source, names)}
+    used = frozenset(inputs.llms)
+    return tuple(
+        _llm(llm, coverage.get(llm), known.get(llm), errors.get(llm), llm in used) for llm in names
+    )
+
+
+def _llm(
+    llm: str,
+    covered: dict[str, Any] | None,
+    record: dict[str, Any] | None,
+    error: dict[str, Any] | None,
+    used: bool,
+) -> LLMFacts:
+    about, row = record or {}, covered or {}
+    included = bool(row.get("included", False))
+    note = row.get("reason")
+    if covered is None:
+        note = "it has an error but no row in the matrix"
+    elif included and error is None:
+        note = "; ".join(filter(None, (note, "it has no error on the target")))
+    name = about.get("name")
+    return LLMFacts(
+        llm=llm,
+        link=llm_link(name, about.get("commit_sha")),
+        family=about.get("family") or (error or {}).get("family"),
+        included=included,
+        used=used,
+        note=note,
+        chunk_count=row.get("chunk_count"),
+        nan_count=row.get("nan_count"),
+        error=None if error is None else error["error"],
+        name=name,
+        revision=about.get("revision"),
+        commit=about.get("commit_sha"),
+        dtype=about.get("dtype"),
+        parameter_count=about.get("parameter_count"),
+    )
+
+
+def _records(wh: Warehouse, source: str, llms: Iterable[str]) -> Iterator[dict[str, Any]]:
+    if source != OWN_SOURCE:
+        yield from wh.read("llms", IMPORTED, source).to_pylist()
+        return
+    for llm in llms:
+        if wh.exists("llms", llm):
+            yield from wh.read("llms", llm).to_pylist()
+
+
+def read_benchmarks(
+    wh: Warehouse, settings: Settings, sample: str, target: str, inputs: AlignedInputs
+) -> tuple[BenchmarkFacts, ...]:
+    """How the target's benchmarks were evaluated, over the LLMs that the estimates rest on."""
+    source = source_of(settings, sample)
+    if source == OWN_SOURCE:
+        parts = [
+            wh.read("benchmark_errors", llm)
+            for llm in inputs.llms
+            if wh.exists("benchmark_errors", llm)
+        ]
+    else:
+        parts = [wh.read("benchmark_errors", IMPORTED, source)]
+    if not parts:
+        return ()
+    used = pc.SetLookupOptions(pa.array(inputs.llms, pa.string()))
+    table = pa.concat_tables(parts)
+    rows = table.filter(pc.call_function("is_in", [table["llm"]], used)).to_pylist()
+    found = (
+        (name, [row for row in rows if row["benchmark"] == name])
+        for name in settings.targets[target].benchmarks
+    )
+    return tuple(_benchmark(name, own) for name, own in found if own)
+
+
+def _benchmark(name: str, rows: list[dict[str, Any]]) -> BenchmarkFacts:
+    return BenchmarkFacts(
+        benchmark=name,
+        metric=_different(rows, "metric"),
+        llm_count=len(rows),
+        num_fewshot=_different(rows, "num_fewshot"),
+        items=_different(rows, "sample_count"),
+        lm_eval=_different(rows, "lm_eval_version"),
+        lowest=min(row["error"] for row in rows),
+        highest=max(row["error"] for row in rows),
+    )
+
+
+def _different(rows: list[dict[str, Any]], column: str) -> str:
+    """The values of a column, the most frequent first."""
+    counts = Counter(row[column] for row in rows if row[column] is not None)
+    return ", ".join(
+        str(value) for value, _ in sorted(counts.items(), key=lambda kv: (-kv[1], str(kv[0])))
+    )
