@@ -4,8 +4,6 @@ Belongs here: the asset `report`, and how the Dagster UI leads to the file. Does
 here: what the report says (`report`), and exports of the tables (`exports`).
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
