@@ -29,7 +29,7 @@ def test_a_wheel_loads_the_definitions_without_the_checkout(tmp_path: Path) -> N
     elsewhere.mkdir()
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import pcorr_assets.definitions as d; "
-        "from pcorr_assets.demo.__main__ import INSTANCE; "
+        "from pcorr_assets.defs.instance import INSTANCE; "
         "assert d.__file__.startswith(sys.argv[1]), d.__file__; "
         "assert 'granularity: op' in INSTANCE.read_text()"
     )

@@ -1,32 +1,30 @@
 """`python -m pcorr_assets.demo`: the whole pipeline on the embedded world, through Dagster.
 
-Belongs here: the command line, and the Dagster home that `--ui` serves. Does not belong
-here: the world (`world`), running it (`runs`) and what is printed of it (`summary`). The
-demo is a user of the platform like any other, which is why it may import Dagster.
+Belongs here: the command line, and what `pcorr demo` runs. Does not belong here: the world
+(`world`), running it (`runs`) and what is printed of it (`summary`). The demo is a user of
+the platform like any other, which is why it may import Dagster.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import dagster as dg
 
 from pcorr_assets.config import load_settings
+from pcorr_assets.defs.instance import DEFAULT_HOME, prepare_home, serve, use_home
 from pcorr_assets.defs.registration import register_llms, register_shards
 from pcorr_assets.demo.comparison import selected_against_random
 from pcorr_assets.demo.runs import materialise_all, quieten_libraries
 from pcorr_assets.demo.summary import summarise
 from pcorr_assets.demo.world import World, build_world, read_world
 from pcorr_assets.errors import PcorrError
-
-INSTANCE = Path(__file__).parent / "dagster.yaml"
 
 
 def say(line: str = "") -> None:
@@ -37,22 +35,36 @@ def say(line: str = "") -> None:
 @contextmanager
 def environment(world: World) -> Iterator[dg.DagsterInstance]:
     """The world's own Dagster instance and configuration, for this process and its children."""
-    home = world.folder / "dagster_home"
-    home.mkdir(exist_ok=True)
-    shutil.copyfile(INSTANCE, home / "dagster.yaml")
-    os.environ["DAGSTER_HOME"] = str(home)
-    os.environ["PCORR_CONFIG"] = str(world.config_path)
+    use_home(prepare_home(world.folder / DEFAULT_HOME), world.config_path)
     with dg.DagsterInstance.get() as instance:
         yield instance
 
 
-def serve(world: World, port: int) -> None:
+def run_demo(folder: Path, seed: int) -> None:
+    """Make the world in `folder` if it is not there, materialise everything, and print it."""
+    quieten_libraries()
+    say(f"The demo world, in {folder}:")
+    started = time.monotonic()
+    world = build_world(folder, seed)
+    say(f"  world with its tiny LLMs                {time.monotonic() - started:6.1f} s")
+    settings = load_settings(world.config_path)
+    with environment(world) as instance:
+        register_llms(instance, settings)
+        register_shards(instance, settings)
+        for asset, count, seconds in materialise_all(settings, instance):
+            say(f"  {asset:22} {count:3} partition(s)  {seconds:6.1f} s")
+    started = time.monotonic()
+    target, *_ = settings.targets
+    errors = selected_against_random(world, target, seed)
+    say(f"  two small LLMs trained for {target:11} {time.monotonic() - started:6.1f} s")
+    for line in summarise(world, settings, target, errors):
+        say(line)
+
+
+def serve_demo(folder: Path, port: int) -> NoReturn:
     """Replace this process by `dagster dev` on what the demo materialised."""
-    with environment(world):
-        pass
-    say(f"http://127.0.0.1:{port}   (Ctrl-C ends it)")
-    command = ["dagster", "dev", "-m", "pcorr_assets.definitions"]
-    os.execv(sys.executable, [sys.executable, "-m", *command, "-h", "127.0.0.1", "-p", str(port)])
+    world = read_world(folder)
+    serve(prepare_home(world.folder / DEFAULT_HOME), world.config_path, port=port)
 
 
 def main() -> int:
@@ -63,26 +75,10 @@ def main() -> int:
     parser.add_argument("--ui", action="store_true", help="serve the Dagster UI on the world")
     parser.add_argument("--port", type=int, default=3000)
     options = parser.parse_args()
-    quieten_libraries()
     try:
         if options.ui:
-            serve(read_world(options.folder), options.port)
-        say(f"The demo world, in {options.folder}:")
-        started = time.monotonic()
-        world = build_world(options.folder, options.seed)
-        say(f"  world with its tiny LLMs                {time.monotonic() - started:6.1f} s")
-        settings = load_settings(world.config_path)
-        with environment(world) as instance:
-            register_llms(instance, settings)
-            register_shards(instance, settings)
-            for asset, count, seconds in materialise_all(settings, instance):
-                say(f"  {asset:22} {count:3} partition(s)  {seconds:6.1f} s")
-        started = time.monotonic()
-        target, *_ = settings.targets
-        errors = selected_against_random(world, target, options.seed)
-        say(f"  two small LLMs trained for {target:11} {time.monotonic() - started:6.1f} s")
-        for line in summarise(world, settings, target, errors):
-            say(line)
+            serve_demo(options.folder, options.port)
+        run_demo(options.folder, options.seed)
     except PcorrError as error:
         sys.stderr.write(f"{error}\n")
         return 1

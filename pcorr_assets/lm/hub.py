@@ -12,6 +12,7 @@ import logging
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from pcorr_assets.errors import PcorrError
@@ -24,6 +25,7 @@ SMALL_FILES = re.compile(r"[^/]+\.(json|txt|model|tiktoken|jinja|py|bpe|vocab|me
 # The only names that transformers loads weights from: repositories often hold the same
 # weights again under others (consolidated.safetensors, onnx/, original/).
 SAFE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+INDEX = ".index.json"
 PICKLE_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
@@ -43,6 +45,49 @@ def resolve_commit(name: str, revision: str) -> str:
         return HfApi().resolve_revision(name, revision=revision).resolved
 
 
+@dataclass(frozen=True)
+class Repository:
+    """What a hub LLM consists of, before its weights are downloaded.
+
+    `folder` holds its configuration, tokenizer and code. `weights` are the names of its
+    weight files; `byte_count` is the size of all that loading needs and `missing_bytes` what
+    of it is not in the cache yet, None where the hub does not say.
+    """
+
+    folder: Path
+    weights: tuple[str, ...]
+    byte_count: int | None
+    missing_bytes: int | None
+
+
+def describe_repository(name: str, commit: str, folder: Path, *, allow_pickle: bool) -> Repository:
+    """Fetch everything but the weights of one commit into `folder`.
+
+    The cache of huggingface_hub is left alone: a configuration that is there stands for an
+    LLM that is there as a whole. Without a connection, an LLM in the cache is described.
+
+    Raises:
+        PcorrError: as `download`.
+    """
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    with translated(name, commit):
+        sizes = _repository_files(name, commit)
+        if sizes is None:
+            return Repository(_cached_folder(name, commit), (), None, 0)
+        small, head = _needed(name, commit, sizes, allow_pickle=allow_pickle)
+        for file in small:
+            hf_hub_download(name, file, revision=commit, local_dir=folder)
+        weights = [head]
+        if head.endswith(INDEX):
+            weights = _weights_of_index(folder / head)
+        needed = dict.fromkeys([*small, *weights])
+        cached = [isinstance(try_to_load_from_cache(name, f, revision=commit), str) for f in needed]
+    known = [sizes.get(file) for file in needed]
+    missing = [size for size, is_cached in zip(known, cached, strict=True) if not is_cached]
+    return Repository(folder, tuple(weights), _total(known), _total(missing))
+
+
 def download(name: str, commit: str, *, allow_pickle: bool) -> Path:
     """The folder that holds configuration, tokenizer and weights of one commit.
 
@@ -58,19 +103,31 @@ def download(name: str, commit: str, *, allow_pickle: bool) -> Path:
         files = _repository_files(name, commit)
         if files is None:
             return _cached_folder(name, commit)
-        if "config.json" not in files:
-            raise PcorrError(
-                f"{name} at {commit[:12]} has no config.json, so it is no transformers model; "
-                "give the name of one, or a local folder that was saved with save_pretrained."
-            )
-        head = weights_file(name, files, allow_pickle=allow_pickle)
+        small, head = _needed(name, commit, files, allow_pickle=allow_pickle)
         weights = _weights(name, commit, head)
-        small = [file for file in files if SMALL_FILES.fullmatch(file)]
         # config.json last: where it is in the cache, everything else is there as well.
         ordered = [*dict.fromkeys([*small, *weights])]
         ordered.append(ordered.pop(ordered.index("config.json")))
         paths = [hf_hub_download(name, file, revision=commit) for file in ordered]
     return Path(paths[-1]).parent
+
+
+def _needed(
+    name: str, commit: str, files: Collection[str], *, allow_pickle: bool
+) -> tuple[list[str], str]:
+    """The small files of a transformers model, and the file that its weights start from."""
+    if "config.json" not in files:
+        raise PcorrError(
+            f"{name} at {commit[:12]} has no config.json, so it is no transformers model; "
+            "give the name of one, or a local folder that was saved with save_pretrained."
+        )
+    head = weights_file(name, files, allow_pickle=allow_pickle)
+    return [file for file in files if SMALL_FILES.fullmatch(file)], head
+
+
+def _total(sizes: Collection[int | None]) -> int | None:
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
 
 
 def weights_file(name: str, files: Collection[str], *, allow_pickle: bool) -> str:
@@ -93,8 +150,8 @@ def weights_file(name: str, files: Collection[str], *, allow_pickle: bool) -> st
     if not allow_pickle:
         raise PcorrError(
             f"{name} has pickled weights only ({pickles[0]}), and unpickling can run code. If you "
-            "trust it, set `allow_pickle: true` for it in pcorr.yaml; or convert it to "
-            "safetensors."
+            "trust it, set `allow_pickle: true` for it in pcorr.yaml (`pcorr add-llm "
+            "--allow-pickle`); or convert it to safetensors."
         )
     return pickles[0]
 
@@ -102,28 +159,32 @@ def weights_file(name: str, files: Collection[str], *, allow_pickle: bool) -> st
 def _weights(name: str, commit: str, head: str) -> list[str]:
     from huggingface_hub import hf_hub_download
 
-    if not head.endswith(".index.json"):
+    if not head.endswith(INDEX):
         return [head]
-    index = json.loads(Path(hf_hub_download(name, head, revision=commit)).read_text("utf-8"))
-    return [head, *sorted(set(index["weight_map"].values()))]
+    index = Path(hf_hub_download(name, head, revision=commit))
+    return [head, *_weights_of_index(index)]
 
 
-def _repository_files(name: str, commit: str) -> list[str] | None:
-    """Names of a commit's files; None if only the cache can be asked."""
+def _weights_of_index(index: Path) -> list[str]:
+    return sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+
+
+def _repository_files(name: str, commit: str) -> dict[str, int | None] | None:
+    """A commit's files with their sizes in bytes; None if only the cache can be asked."""
     import httpx2
     from huggingface_hub import HfApi
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     try:
-        info = HfApi().model_info(name, revision=commit)
+        info = HfApi().model_info(name, revision=commit, files_metadata=True)
     except (OfflineModeIsEnabled, httpx2.TransportError) as error:
         if isinstance(_cached_config(name, commit), str):
             logger.info("%s: the hub cannot be reached (%s); using the cache", name, error)
             return None
         raise
     if info.siblings is not None:
-        return [sibling.rfilename for sibling in info.siblings]
-    return HfApi().list_repo_files(name, revision=commit)
+        return {sibling.rfilename: sibling.size for sibling in info.siblings}
+    return dict.fromkeys(HfApi().list_repo_files(name, revision=commit))
 
 
 def _cached_config(name: str, commit: str) -> object:

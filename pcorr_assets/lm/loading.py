@@ -29,6 +29,7 @@ __all__ = [
     "context_length",
     "describe",
     "load_model",
+    "load_skeleton",
     "load_tokenizer",
     "resolve",
 ]
@@ -108,22 +109,11 @@ def load_model(resolved: ResolvedLLM, device: str, dtype: str) -> PreTrainedMode
         PcorrError: it cannot be had, is not a causal language model, or lacks weights.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    spec = resolved.spec
     folder = _folder(resolved)
     device = choose_device(device)
-    common: dict[str, Any] = {
-        "trust_remote_code": spec.trust_remote_code,
-        "local_files_only": True,
-    }
-    with _translated(resolved, "configuration"):
-        config = AutoConfig.from_pretrained(folder, **common)
-    if getattr(config, "is_encoder_decoder", False):
-        raise PcorrError(
-            f"{resolved.label} is not a causal language model but an encoder-decoder "
-            f"({config.model_type}); its loss on a text is not defined. Remove it from pcorr.yaml."
-        )
+    _load_config(resolved, folder)
     safe = _is_safe(folder, resolved)
     with _translated(resolved, "weights"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -131,7 +121,8 @@ def load_model(resolved: ResolvedLLM, device: str, dtype: str) -> PreTrainedMode
             dtype=getattr(torch, choose_dtype(dtype, device)),
             use_safetensors=safe,
             output_loading_info=True,
-            **common,
+            trust_remote_code=resolved.spec.trust_remote_code,
+            local_files_only=True,
         )
     model, info = loaded
     _refuse_random_weights(resolved, info)
@@ -139,6 +130,37 @@ def load_model(resolved: ResolvedLLM, device: str, dtype: str) -> PreTrainedMode
         part.use_cache = False  # scoring reads each text once; a cache would only cost memory
     with _translated(resolved, "move to the device"):
         return model.to(device).eval()
+
+
+def load_skeleton(resolved: ResolvedLLM) -> PreTrainedModel:
+    """The model without its weights: its shape, from the configuration alone.
+
+    Raises:
+        PcorrError: as `load_model`, but for the weights.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = _load_config(resolved, _folder(resolved))
+    with _translated(resolved, "configuration"), torch.device("meta"):
+        return AutoModelForCausalLM.from_config(
+            config, trust_remote_code=resolved.spec.trust_remote_code
+        )
+
+
+def _load_config(resolved: ResolvedLLM, folder: Path) -> Any:
+    from transformers import AutoConfig
+
+    with _translated(resolved, "configuration"):
+        config = AutoConfig.from_pretrained(
+            folder, trust_remote_code=resolved.spec.trust_remote_code, local_files_only=True
+        )
+    if getattr(config, "is_encoder_decoder", False):
+        raise PcorrError(
+            f"{resolved.label} is not a causal language model but an encoder-decoder "
+            f"({config.model_type}); its loss on a text is not defined. Remove it from pcorr.yaml."
+        )
+    return config
 
 
 def describe(
@@ -271,7 +293,7 @@ def _loading_failed(resolved: ResolvedLLM, part: str, error: Exception) -> str:
     if "trust_remote_code" in whole:
         return (
             f"{resolved.label} comes with its own Python code. If you trust it, set "
-            "`trust_remote_code: true` for it in pcorr.yaml."
+            "`trust_remote_code: true` for it in pcorr.yaml (`pcorr add-llm --trust-remote-code`)."
         )
     if "Unrecognized configuration class" in text:
         return (

@@ -90,7 +90,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send_file(repository, commit, "/".join(rest[2:]), body)
 
     def _describe(self, name: str, folder: Path, commit: str, body: bool) -> None:
-        files = [{"rfilename": path.name} for path in sorted(folder.iterdir())]
+        sizes = "blobs=" in self.path
+        files: list[dict[str, str | int]] = [
+            {"rfilename": path.name, **({"size": path.stat().st_size} if sizes else {})}
+            for path in sorted(folder.iterdir())
+        ]
         text = json.dumps({"id": name, "sha": commit, "siblings": files, "private": False})
         self._send(text.encode(), {"Content-Type": "application/json"}, body)
 

@@ -1,0 +1,38 @@
+"""The command `pcorr`: what one wants to do without opening the UI.
+
+Belongs here: thin commands over functions that Dagster calls as well, one module for each
+group of them. Does not belong here: anything that cannot also be done from Dagster, and
+imports that a command does not need: `pcorr --help` answers at once.
+"""
+
+from __future__ import annotations
+
+from pcorr_assets.defs.command.application import app
+from pcorr_assets.defs.command.llms import add_llm_command, register, remove_llm_command
+from pcorr_assets.defs.command.looking import check_config, sql, status
+from pcorr_assets.defs.command.serving import demo, ui
+
+__all__ = ["app", "main"]
+
+COMMANDS = (
+    ("demo", demo, "Run the whole pipeline on a small embedded world."),
+    ("ui", ui, "Serve the Dagster UI and its daemon."),
+    ("check-config", check_config, "Report every mistake in pcorr.yaml at once."),
+    ("status", status, "What is materialised, missing, failed, stale."),
+    ("sql", sql, "Ask the warehouse in SQL."),
+    ("add-llm", add_llm_command, "Check an LLM and put it on the list."),
+    ("remove-llm", remove_llm_command, "Take an LLM off the list."),
+    ("register", register, "Add what pcorr.yaml lists as partitions, now."),
+)
+
+for name, function, explanation in COMMANDS:
+    app.command(name, short_help=explanation)(function)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status 0, 1 with the reason on standard error, or 2 for a wrong command line."""
+    try:
+        app(args=arguments, prog_name="pcorr")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0

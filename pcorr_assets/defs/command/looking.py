@@ -1,0 +1,139 @@
+"""Commands that only look: `pcorr check-config`, `status` and `sql`.
+
+Belongs here: printing what the configuration, the instance and the warehouse hold. Does
+not belong here: finding it out (`config`, `defs.partition_status`, `warehouse`).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pcorr_assets.config import find_config, load_settings
+from pcorr_assets.defs.command.application import configured
+from pcorr_assets.errors import PcorrError
+
+if TYPE_CHECKING:
+    from pcorr_assets.defs.partition_status import PartitionState
+
+
+class Form(StrEnum):
+    """How rows are printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+class State(StrEnum):
+    """States of a partition that `status` can be asked for."""
+
+    MATERIALISED = "materialised"
+    MISSING = "missing"
+    FAILED = "failed"
+    IN_PROGRESS = "in progress"
+    STALE = "stale"
+
+
+def check_config() -> None:
+    """Report every mistake in pcorr.yaml at once, with its place; or what the file holds."""
+    settings = load_settings(find_config())
+    counts = {
+        "samples": settings.samples,
+        "LLMs": settings.llm_specs,
+        "benchmarks": settings.benchmarks,
+        "targets": settings.targets,
+        "pools": settings.pools,
+    }
+    typer.echo(f"{settings.path or 'no configuration file'}: no mistakes found")
+    for what, found in counts.items():
+        typer.echo(f"  {what:10} {len(found):4}  {', '.join(list(found)[:5])}")
+
+
+def status(
+    asset: Annotated[
+        list[str] | None, typer.Option(help="Only this asset; may be given several times.")
+    ] = None,
+    state: Annotated[
+        list[State] | None, typer.Option(help="Only partitions in this state; several times too.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All of it, for programs.")] = False,
+) -> None:
+    """What is materialised, missing, failed (and why), stale or in progress.
+
+    Without options: a line for each asset with counts, then every partition that failed, with the
+    reason. With --asset or --state: a line for each partition.
+
+        pcorr status --state failed
+        pcorr status --asset chunk_bpb --state missing --json
+    """
+    settings = configured()
+    from pcorr_assets.defs.build import build_definitions
+    from pcorr_assets.defs.instance import open_instance
+    from pcorr_assets.defs.partition_status import partition_states
+
+    with open_instance(settings) as instance:
+        try:
+            found = partition_states(instance, build_definitions(settings), asset)
+        except KeyError as error:
+            raise PcorrError(f"{error.args[0]}; `pcorr status` lists all of them") from None
+    wanted = {str(one) for one in state or ()}
+    shown = [one for one in found if not wanted or one.state in wanted]
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in shown], indent=1, ensure_ascii=False))
+    elif asset or state:
+        _print_partitions(shown)
+    else:
+        _print_assets(found)
+
+
+def _print_assets(states: Sequence[PartitionState]) -> None:
+    names = list(dict.fromkeys(one.asset for one in states))
+    width = max(map(len, names), default=0)
+    columns = [str(state) for state in State]
+    typer.echo(" " * width + "".join(f"  {column:>12}" for column in columns))
+    for name in names:
+        counts: Counter[str] = Counter(one.state for one in states if one.asset == name)
+        cells = "".join(f"  {counts.get(column) or '.':>12}" for column in columns)
+        typer.echo(f"{name:{width}}{cells}")
+    failed = [one for one in states if one.state == State.FAILED]
+    if failed:
+        typer.echo("\nfailed:")
+        _print_partitions(failed)
+
+
+def _print_partitions(states: Sequence[PartitionState]) -> None:
+    asset_width = max((len(one.asset) for one in states), default=0)
+    width = max((len(one.partition or "") for one in states), default=0)
+    for one in states:
+        line = f"{one.asset:{asset_width}}  {one.partition or '':{width}}  {one.state}"
+        typer.echo(f"{line}: {one.reason}" if one.reason else line)
+
+
+def sql(
+    query: Annotated[str, typer.Argument(help="One query, or - to read it from standard input.")],
+    form: Annotated[Form, typer.Option("--format", help="How the rows are printed.")] = Form.TABLE,
+) -> None:
+    """Ask the warehouse in SQL (DuckDB), one view for each table of docs/tables.md.
+
+    It reads whole partitions while runs write, and nobody has to wait for anybody. Only queries are
+    run: nothing is written, no extension installed. NaN and infinity are null in JSON.
+
+        pcorr sql "SELECT sample, target, verdict, delta FROM verdicts"
+        pcorr sql "DESCRIBE estimates"
+        pcorr sql --format csv "FROM sampling_distributions WHERE included" > included.csv
+    """
+    home = configured().home
+    from pcorr_assets.warehouse.queries import print_query
+
+    text = sys.stdin.read() if query == "-" else query
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print_query(home, text, form.value, sys.stdout, width=width)

@@ -1,0 +1,64 @@
+"""What the instance knows of single LLMs: their runs in flight, their rates, their removal.
+
+Belongs here: questions about one LLM's partition, and taking it away. Does not belong
+here: adding partitions (`registration`), and files (`warehouse.cleaning`).
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from pcorr_assets.defs.partitions import LLM
+from pcorr_assets.lm.probe import MeasuredLLM
+from pcorr_assets.warehouse import Warehouse
+
+IN_FLIGHT = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+MATERIALISATIONS_TO_LOOK_AT = 200
+
+
+def runs_in_flight(instance: dg.DagsterInstance, llm: str) -> list[str]:
+    """Ids of the queued and running runs of one LLM's partitions."""
+    found: dict[str, None] = {}
+    # The first tag is that of one-dimensional partitions, the second of llm x sample.
+    for tag in ("dagster/partition", f"dagster/partition/{LLM}"):
+        wanted = dg.RunsFilter(statuses=IN_FLIGHT, tags={tag: llm})
+        found |= dict.fromkeys(run.run_id for run in instance.get_runs(filters=wanted))
+    return list(found)
+
+
+def unregister_llm(instance: dg.DagsterInstance, llm: str) -> bool:
+    """Take an LLM's partition away; False if there was none.
+
+    A run of it that goes on ends as it would have; its file stays out of every matrix built
+    from now on, with the reason `removed`, as do the files that are there.
+    """
+    if llm not in instance.get_dynamic_partitions(LLM):
+        return False
+    instance.delete_dynamic_partition(LLM, llm)
+    return True
+
+
+def measured_llms(instance: dg.DagsterInstance, wh: Warehouse) -> list[MeasuredLLM]:
+    """The LLMs that were scored lately, with the rate that their runs noted."""
+    records = instance.fetch_materializations(
+        dg.AssetKey("chunk_bpb"), limit=MATERIALISATIONS_TO_LOOK_AT
+    ).records
+    measured: dict[str, MeasuredLLM] = {}
+    for record in records:
+        event = record.asset_materialization
+        if event is None or not isinstance(event.partition, dg.MultiPartitionKey):
+            continue
+        llm = event.partition.keys_by_dimension[LLM]
+        rate = event.metadata.get("tokens_per_second")
+        if llm in measured or rate is None or not wh.exists("llms", llm):
+            continue
+        rows = wh.read("llms", llm, columns=["parameter_count"]).to_pylist()
+        if rows and rows[0]["parameter_count"] and isinstance(rate.value, int | float):
+            measured[llm] = MeasuredLLM(rows[0]["parameter_count"], float(rate.value))
+    return list(measured.values())
