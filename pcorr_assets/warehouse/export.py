@@ -7,6 +7,7 @@ where the provenance comes from that is handed in.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -24,7 +25,7 @@ import pyarrow.parquet as pq
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.progress import Progress
 from pcorr_assets.warehouse.export_readme import comment_statements, own_statements, readme_rows
-from pcorr_assets.warehouse.files import atomic_path, remove_stale, sha256_file
+from pcorr_assets.warehouse.files import TEMPORARY_SUFFIX, atomic_path, sha256_file
 from pcorr_assets.warehouse.locks import partition_lock
 from pcorr_assets.warehouse.registry import TABLES, Table
 from pcorr_assets.warehouse.store import IMPORTED, Warehouse, content_hash
@@ -100,7 +101,8 @@ def export_database(
 
     Raises:
         PcorrError: there is no warehouse under `home`; a partition is damaged; somebody
-            else is exporting to `path` or has it open for writing; `path` is a folder.
+            else is exporting to `path` or has it open for writing; `path` is a folder, or has
+            a question mark in it, after which DuckDB looks for options.
     """
     wh, path = Warehouse(Path(home)), Path(path).absolute()
     if not wh.root.is_dir():
@@ -110,10 +112,12 @@ def export_database(
         )
     if path.is_dir():
         raise PcorrError(f"{path} is a folder; give the path of the file to write.")
+    if "?" in str(path):
+        raise PcorrError(f"{path}: DuckDB cannot write to a path with a '?' in it; choose another.")
     lock = path.with_name(f".{path.name[:150]}.lock")
     with partition_lock(lock, f"The export {path}", holder):
         _refuse_open_for_writing(path)
-        remove_stale(path.parent)
+        _remove_leftovers(path)
         with atomic_path(path) as temporary:
             copy = _Copy(wh, include_text)
             with closing(_create(temporary)) as connection:
@@ -137,6 +141,12 @@ def _refuse_open_for_writing(path: Path) -> None:
             "beside it). Close it there; if nobody has it open, open it once with duckdb and "
             "close it again, or remove both files."
         )
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed exports to `path` left; its lock is held, so none is under way."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name[:150])}.*{TEMPORARY_SUFFIX}"):
+        leftover.unlink(missing_ok=True)
 
 
 def _create(temporary: Path) -> duckdb.DuckDBPyConnection:
