@@ -6,6 +6,7 @@ Does not belong here: the evaluation (`lm.evaluation`).
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -13,6 +14,9 @@ from pcorr_assets.config import Benchmark
 from pcorr_assets.config.keys import to_slug
 from pcorr_assets.jobs.description import EvaluateJob, read_job
 from pcorr_assets.warehouse import TABLES, Warehouse
+
+# Beside the rows of `benchmark_errors`: the share of items that a guess gets right, as JSON.
+CHANCE = "chance_scores"
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
@@ -53,7 +57,8 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         "dtype": llm.dtype,
     }
     table = rows_to_table(outcome.rows, TABLES["benchmark_errors"].schema)
-    written = wh.write("benchmark_errors", (key,), table, metadata)
+    noted = {**metadata, CHANCE: json.dumps(outcome.chance, sort_keys=True)}
+    written = wh.write("benchmark_errors", (key,), table, noted)
     outcome.raise_failures(key)
     return {
         "table": "benchmark_errors",

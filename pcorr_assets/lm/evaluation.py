@@ -25,6 +25,7 @@ import numpy as np
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.benchmark_settings import evaluation_sha256
+from pcorr_assets.lm.chance import chance_score
 from pcorr_assets.lm.identity import ResolvedLLM
 from pcorr_assets.lm.results import KeptResults, Result, Row, make_row
 from pcorr_assets.progress import Progress
@@ -50,7 +51,7 @@ class Evaluation:
     """What came of the benchmarks: `rows` of `benchmark_errors` of all kept results.
 
     `failures` says for each benchmark that has no row why; `evaluated` and `reused` name
-    the others.
+    the others. `chance` is the share of items that a guess gets right, where it is known.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -58,6 +59,7 @@ class Evaluation:
     reused: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    chance: dict[str, float] = field(default_factory=dict)
 
     def raise_failures(self, llm: str) -> None:
         """One PcorrError that names every benchmark that failed; nothing if none did."""
@@ -149,6 +151,8 @@ class Evaluator:
             kept.keep(result, None)
             raise
         kept.keep(result, row)
+        if result.chance is not None:
+            outcome.chance[name] = result.chance
         (outcome.evaluated if is_new else outcome.reused).append(name)
         outcome.warnings += warnings
         wanted = benchmark.num_fewshot
@@ -179,7 +183,8 @@ class Evaluator:
                 bootstrap_iters=BOOTSTRAP_ITERATIONS,
                 log_samples=False,
             )
-        return self._result(name, benchmark, found)
+        chance = chance_score(loaded["tasks"].values())
+        return self._result(name, benchmark, found, chance)
 
     def _load(self, name: str, benchmark: Benchmark) -> Any:
         manager = self._manager(name, benchmark.task_path)
@@ -235,7 +240,7 @@ class Evaluator:
         ids: Any = tokenizer("What a text says first must not depend on what it says later.")
         prepare(model, np.asarray(ids["input_ids"], dtype=np.int32), self.resolved.label)
 
-    def _result(self, name: str, benchmark: Benchmark, found: Any) -> Result:
+    def _result(self, name: str, benchmark: Benchmark, found: Any, chance: float | None) -> Result:
         from importlib.metadata import version
 
         values = {
@@ -262,6 +267,7 @@ class Evaluator:
             sample_count=int(count["effective"]) if count else None,
             values=values,
             higher_is_better=dict(found.get("higher_is_better", {}).get(name, {})),
+            chance=chance,
         )
 
 

@@ -31,6 +31,8 @@ class Result:
 
     `values` has the keys of lm-eval, `metric,filter` and `metric_stderr,filter`;
     `higher_is_better` is lm-eval's opinion for each metric, None where it has none.
+    `chance` is the share of items that guessing among given choices gets right; None for
+    tasks without choices, and for results that were kept before it was noted.
     """
 
     llm: str
@@ -46,6 +48,7 @@ class Result:
     sample_count: int | None
     values: dict[str, float | None]
     higher_is_better: dict[str, bool | None]
+    chance: float | None = None
 
     @property
     def metrics(self) -> list[str]:

@@ -153,6 +153,7 @@ def test_scores_are_those_of_simple_evaluate(
     assert rows["choice"]["settings_sha256"] == benchmark_settings_sha256(
         "choice", benchmarks["choice"]
     )
+    assert outcome.chance == pytest.approx({"choice": 1 / 3, "both": 1 / 3})
 
 
 def test_failures_are_collected_and_the_others_kept(
