@@ -28,7 +28,7 @@ def chance_score(tasks: Iterable[Any]) -> float | None:
             or callable(task.config.process_results)
         ):
             return None
-        requests: Counter[int] = Counter(instance.doc_id for instance in task.instances)
+        requests = Counter(instance.doc_id for instance in task.instances)
         documents = {instance.doc_id: instance.doc for instance in task.instances}
         # For mutual information every choice is asked twice, with and without the question.
         times = 2 if "acc_mutual_info" in task._metric_fn_list else 1
