@@ -12,6 +12,7 @@ import dagster as dg
 from pcorr_assets.config import Settings
 from pcorr_assets.defs import correlation, exports, filters, llms, reports, selection, texts
 from pcorr_assets.defs.automation import automation_sensor
+from pcorr_assets.defs.jobs import jobs, nightly_schedule
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.registration import llm_sensor, shard_sensor
 
@@ -19,7 +20,7 @@ STAGES = (texts, llms, correlation, selection, filters, reports, exports)
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
-    """Assets, checks and sensors for a configuration; an empty one makes no partitions.
+    """Assets, checks, jobs and sensors for a configuration; an empty one makes no partitions.
 
     Nothing is read or written but the source code, whose hashes are the code versions.
     """
@@ -29,7 +30,10 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         # project pins its version.
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
+        assets = [asset for stage in STAGES for asset in stage.assets(platform)]
         return dg.Definitions(
-            assets=[asset for stage in STAGES for asset in stage.assets(platform)],
+            assets=assets,
+            jobs=jobs(platform, assets),
+            schedules=[nightly_schedule(platform, assets)],
             sensors=[llm_sensor(platform), shard_sensor(platform), automation_sensor()],
         )

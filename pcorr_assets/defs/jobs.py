@@ -1,0 +1,372 @@
+"""Named jobs for the usual moves, and the schedule: what people and the clock launch.
+
+Belongs here: the jobs, what their launch pad says and takes, and the nightly schedule. Does
+not belong here: choosing partitions (`plans`), submitting them (`backfills`), and what is
+launched by itself (`automation`).
+
+One run cannot materialise assets of different partitions. So a job is one short run that
+asks for one backfill over all of them, and the daemon makes that in the right order.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from pcorr_assets.config.section import did_you_mean
+from pcorr_assets.defs.automation import SENSOR, conditions
+from pcorr_assets.defs.backfills import parts_in_progress, submit
+from pcorr_assets.defs.metadata import sentences
+from pcorr_assets.defs.partition_status import State
+from pcorr_assets.defs.partitions import LLM, POOL, SAMPLE, SHARD, TARGET
+from pcorr_assets.defs.plans import OUT_OF_DATE, Plan, Planner
+from pcorr_assets.defs.platform import Platform
+from pcorr_assets.errors import PcorrError
+
+SCORES = ("chunk_bpb", "benchmark_errors")
+ESTIMATES = (
+    "bpb_matrix",
+    "error_vector",
+    "estimate",
+    "rank_prediction",
+    "sampling_distribution",
+)
+POOLS = ("pool_scores", "selected_data")
+FILTERS = ("sampling_distribution", "fasttext_filter", *POOLS, "report")
+EXPORT = "exported_database"
+NIGHTLY = (*ESTIMATES, "fasttext_filter", "report", EXPORT)
+
+SCHEDULE = "nightly_refresh"
+# Two clicks in a row: the second looks only when the first has submitted.
+ONE_AT_A_TIME = "backfill"
+# The short run that submits must not wait behind the hundred that it asks for.
+FIRST_IN_QUEUE = {"dagster/priority": "10"}
+
+_TEXT_SAMPLES = "Text samples, by key. Empty: all of them."
+_SAMPLES = "Samples, by key. Empty: all of them, imported matrices included."
+_TARGETS = "Targets, by key. Empty: all of them."
+_ALL = (
+    "Also what is up to date. Off: only what is missing, failed, or stale (its code, settings or "
+    "inputs are others than when it was made), and what follows from that."
+)
+
+
+class ScoreNewLLMs(dg.Config):
+    """Score and evaluate LLMs that were not yet."""
+
+    samples: list[str] = Field(default=[], description=_TEXT_SAMPLES)
+    llms: list[str] = Field(
+        default=[], description="LLMs, by key (registered ones). Empty: all of them."
+    )
+    retry_failed: bool = Field(
+        default=True, description="Also those whose last run failed. Off: only the missing ones."
+    )
+    rescore_stale: bool = Field(
+        default=False,
+        description="Also those that were scored or evaluated with other code, settings or "
+        "chunks. Costs the GPU time of every such LLM again.",
+    )
+
+
+class RefreshEstimates(dg.Config):
+    """Make matrices, error vectors, and what is estimated from them."""
+
+    samples: list[str] = Field(default=[], description=_SAMPLES)
+    targets: list[str] = Field(default=[], description=_TARGETS)
+    everything: bool = Field(default=False, description=_ALL)
+
+
+class RefreshFilters(dg.Config):
+    """Make distributions, filters and reports, and select from the pools."""
+
+    samples: list[str] = Field(default=[], description=_SAMPLES)
+    targets: list[str] = Field(default=[], description=_TARGETS)
+    pools: list[str] = Field(default=[], description="Pools, by key. Empty: all of them.")
+    score_pools: bool = Field(
+        default=True,
+        description="Also score the shards of the pools and select from them, which takes the "
+        "longest. Off: stop at filters and reports.",
+    )
+    everything: bool = Field(default=False, description=_ALL)
+
+
+class RefreshEverything(dg.Config):
+    """All that is out of date, but no LLM and no pool."""
+
+    samples: list[str] = Field(default=[], description=_SAMPLES)
+    targets: list[str] = Field(default=[], description=_TARGETS)
+    leave_to_automation: bool = Field(
+        default=False, description="Leave out the assets that automation refreshes by itself."
+    )
+
+
+Keep = Callable[[Mapping[str, str]], bool]
+
+
+def jobs(platform: Platform, assets: Sequence[dg.AssetsDefinition]) -> list[Any]:
+    """The jobs over `assets`, all assets of the platform."""
+    launcher = _Launcher(platform, assets)
+    found: list[Any] = [
+        _score_new_llms(launcher),
+        _refresh_estimates(launcher),
+        _refresh_filters(launcher),
+        _refresh_everything(launcher),
+    ]
+    if EXPORT in launcher.names:
+        found.append(
+            dg.define_asset_job(
+                "export",
+                selection=[EXPORT],
+                description="One DuckDB file with every table, to give away. Set include_text on "
+                "the launch pad to put the texts in as well.",
+                tags=_tags("export"),
+            )
+        )
+    return found
+
+
+class _Launcher:
+    """What the jobs share: finding the partitions to make, and asking for them."""
+
+    def __init__(self, platform: Platform, assets: Sequence[dg.AssetsDefinition]) -> None:
+        self.platform = platform
+        self.names = {key.to_user_string() for asset in assets for key in asset.keys}
+        # Resolving all assets takes a moment that loading the definitions should not.
+        self._graph = cache(lambda: dg.Definitions(assets=assets).resolve_asset_graph())
+
+    def launch(
+        self,
+        context: dg.OpExecutionContext,
+        assets: Sequence[str],
+        due: Iterable[State],
+        selected: Keep,
+    ) -> dict[str, Any]:
+        """Ask for the partitions of `assets` that are due; metadata of what was asked for."""
+        instance, graph = context.instance, self._graph()
+        busy = parts_in_progress(instance, graph)
+        planner = Planner(self.platform, instance, graph, busy)
+        plan = planner.plan(assets, frozenset(due), selected)
+        for reason in plan.without_inputs:
+            context.log.warning(f"left out, {reason}")
+        for name in plan.in_progress:
+            context.log.info(f"left out, in progress already: {name}")
+        if not plan.count:
+            context.log.info(f"{_nothing(plan)} No backfill was submitted.")
+            return {"submitted": _nothing(plan), **_left_out(plan)}
+        job = context.job_name
+        backfill = submit(
+            instance,
+            graph,
+            plan,
+            title=f"{job}: {plan.count} partition(s) of {', '.join(plan.partitions)}",
+            description=f"Submitted by run {context.run_id} of the job {job}",
+            tags={"pcorr/launched_by": job, "pcorr/submitted_by_run": context.run_id},
+        )
+        for asset, partitions in plan.partitions.items():
+            context.log.info(f"{asset}: {', '.join(str(key) for key in partitions)}")
+        context.log.info(f"submitted backfill {backfill}: {plan.count} partition(s)")
+        return {
+            "submitted": plan.count,
+            "backfill": backfill,
+            "progress": dg.MetadataValue.url(f"/runs/b/{backfill}"),
+            **{f"partitions of {asset}": len(keys) for asset, keys in plan.partitions.items()},
+            **_left_out(plan),
+        }
+
+
+def _nothing(plan: Plan) -> str:
+    if plan.in_progress or plan.without_inputs:
+        return "Nothing that can be made now and is not in progress already."
+    return "Nothing to do: everything that was asked for is up to date."
+
+
+def _left_out(plan: Plan) -> dict[str, Any]:
+    return {
+        name: sentences(lines)
+        for name, lines in (
+            ("in progress already", plan.in_progress),
+            ("cannot be made yet", plan.without_inputs),
+        )
+        if lines
+    }
+
+
+def _asked_for(
+    platform: Platform,
+    *,
+    samples: Sequence[str] = (),
+    targets: Sequence[str] = (),
+    llms: Sequence[str] = (),
+    pools: Sequence[str] = (),
+    registered: Sequence[str] = (),
+    text_only: bool = False,
+) -> Keep:
+    """Whether a partition has the keys that the launch pad names; an empty list names all.
+
+    Raises:
+        PcorrError: a key that there is not, with the one that was probably meant.
+    """
+    settings = platform.settings
+    known_samples = settings.text_samples if text_only else list(settings.samples)
+    for given, known, what in (
+        (samples, known_samples, "text samples" if text_only else "samples"),
+        (targets, list(settings.targets), "targets"),
+        (llms, list(registered), "registered LLMs"),
+        (pools, list(settings.pools), "pools"),
+    ):
+        for key in given:
+            if key not in known:
+                hint = did_you_mean(key, known, what)
+                raise PcorrError(f"{key!r} is not one of the {what}; {hint}")
+    wanted = {SAMPLE: set(samples), TARGET: set(targets), LLM: set(llms), POOL: set(pools)}
+
+    def keep(keys: Mapping[str, str]) -> bool:
+        found = dict(keys)
+        if SHARD in found:
+            found[POOL] = found[SHARD].partition("/")[0]
+        if POOL in found and (pool := settings.pools.get(found[POOL])) is not None:
+            found[SAMPLE] = pool.sample
+        return all(not wanted.get(name) or key in wanted[name] for name, key in found.items())
+
+    return keep
+
+
+def _tags(job: str) -> dict[str, str]:
+    return {"pcorr/job": job, **FIRST_IN_QUEUE}
+
+
+def _score_new_llms(launcher: _Launcher) -> dg.JobDefinition:
+    @dg.op(pool=ONE_AT_A_TIME)
+    def submit_llms(context: dg.OpExecutionContext, config: ScoreNewLLMs) -> dg.Output[None]:
+        """Asks for one backfill of chunk_bpb and benchmark_errors."""
+        registered = context.instance.get_dynamic_partitions(LLM)
+        keep = _asked_for(
+            launcher.platform,
+            samples=config.samples,
+            llms=config.llms,
+            registered=registered,
+            text_only=True,
+        )
+        due: set[State] = {"missing"}
+        due |= {"failed"} if config.retry_failed else set()
+        due |= {"stale"} if config.rescore_stale else set()
+        assets = SCORES if launcher.platform.settings.benchmarks else SCORES[:1]
+        return dg.Output(None, metadata=launcher.launch(context, assets, due, keep))
+
+    @dg.job(executor_def=dg.in_process_executor, tags=_tags("score_new_llms"))
+    def score_new_llms() -> None:
+        """Score and evaluate the LLMs that were not yet: the backlog, or some of it.
+
+        With everything empty: each registered LLM that is missing or failed, on each text
+        sample whose chunks are there.
+        """
+        submit_llms()
+
+    return score_new_llms
+
+
+def _refresh_estimates(launcher: _Launcher) -> dg.JobDefinition:
+    @dg.op(pool=ONE_AT_A_TIME)
+    def submit_estimates(
+        context: dg.OpExecutionContext, config: RefreshEstimates
+    ) -> dg.Output[None]:
+        """Asks for one backfill from bpb_matrix to sampling_distribution."""
+        keep = _asked_for(launcher.platform, samples=config.samples, targets=config.targets)
+        due = _due(config.everything)
+        return dg.Output(None, metadata=launcher.launch(context, ESTIMATES, due, keep))
+
+    @dg.job(executor_def=dg.in_process_executor, tags=_tags("refresh_estimates"))
+    def refresh_estimates() -> None:
+        """Matrices, error vectors, estimates, verdicts and distributions, from the LLMs there are.
+
+        It does not wait for LLMs that are missing, failed or in progress.
+        """
+        submit_estimates()
+
+    return refresh_estimates
+
+
+def _refresh_filters(launcher: _Launcher) -> dg.JobDefinition:
+    @dg.op(pool=ONE_AT_A_TIME)
+    def submit_filters(context: dg.OpExecutionContext, config: RefreshFilters) -> dg.Output[None]:
+        """Asks for one backfill from sampling_distribution to selected_data and report."""
+        keep = _asked_for(
+            launcher.platform, samples=config.samples, targets=config.targets, pools=config.pools
+        )
+        assets = [name for name in FILTERS if config.score_pools or name not in POOLS]
+        due = _due(config.everything)
+        return dg.Output(None, metadata=launcher.launch(context, assets, due, keep))
+
+    @dg.job(executor_def=dg.in_process_executor, tags=_tags("refresh_filters"))
+    def refresh_filters() -> None:
+        """Distributions, filters, reports, scores of the pools and what is selected from them.
+
+        Uses the estimates that are there; `refresh_estimates` makes those.
+        """
+        submit_filters()
+
+    return refresh_filters
+
+
+def _refresh_everything(launcher: _Launcher) -> dg.JobDefinition:
+    @dg.op(pool=ONE_AT_A_TIME)
+    def submit_all(context: dg.OpExecutionContext, config: RefreshEverything) -> dg.Output[None]:
+        """Asks for one backfill from bpb_matrix to exported_database."""
+        keep = _asked_for(launcher.platform, samples=config.samples, targets=config.targets)
+        automated = conditions(launcher.platform.settings) if config.leave_to_automation else {}
+        assets = [name for name in NIGHTLY if name not in automated]
+        return dg.Output(None, metadata=launcher.launch(context, assets, OUT_OF_DATE, keep))
+
+    @dg.job(executor_def=dg.in_process_executor, tags=_tags("refresh_everything"))
+    def refresh_everything() -> None:
+        """All that is out of date from the matrices to the exported database; no LLM, no pool.
+
+        What the schedule `nightly_refresh` launches.
+        """
+        submit_all()
+
+    return refresh_everything
+
+
+def _due(everything: bool) -> frozenset[State]:
+    up_to_date: frozenset[State] = frozenset({"materialised"})
+    return OUT_OF_DATE | up_to_date if everything else OUT_OF_DATE
+
+
+def nightly_schedule(
+    platform: Platform, assets: Sequence[dg.AssetsDefinition]
+) -> dg.ScheduleDefinition:
+    """The schedule `nightly_refresh`, off by default."""
+    names = {key.to_user_string() for asset in assets for key in asset.keys}
+
+    @dg.schedule(
+        name=SCHEDULE,
+        job_name="refresh_everything",
+        cron_schedule=platform.settings.automation.nightly,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="Each night, all that is out of date from the matrices to the exported "
+        "database. Leaves to automation what automation does, while that is on.",
+    )
+    def nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        if not automation_is_on(context.instance):
+            return dg.RunRequest()
+        if EXPORT not in names:
+            return dg.SkipReason("Automation is on and refreshes all that this would.")
+        context.log.info("Automation is on and does the rest; only the export is left to do.")
+        config = RefreshEverything(leave_to_automation=True)
+        return dg.RunRequest(run_config=dg.RunConfig(ops={"submit_all": config}))
+
+    return nightly
+
+
+def automation_is_on(instance: dg.DagsterInstance) -> bool:
+    """Whether the sensor of the automation was switched on, in the UI or by the API."""
+    from dagster._core.definitions.run_request import InstigatorType
+
+    return any(
+        state.instigator_name == SENSOR and state.is_running
+        for state in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
+    )
