@@ -8,6 +8,7 @@ imports that a command does not need: `pcorr --help` answers at once.
 from __future__ import annotations
 
 from pcorr_assets.defs.command.application import app
+from pcorr_assets.defs.command.files import clean, export
 from pcorr_assets.defs.command.llms import add_llm_command, register, remove_llm_command
 from pcorr_assets.defs.command.looking import check_config, sql, status
 from pcorr_assets.defs.command.serving import demo, ui
@@ -22,6 +23,8 @@ COMMANDS = (
     ("sql", sql, "Ask the warehouse in SQL."),
     ("add-llm", add_llm_command, "Check an LLM and put it on the list."),
     ("remove-llm", remove_llm_command, "Take an LLM off the list."),
+    ("clean", clean, "List the files of keys that are gone; move them away."),
+    ("export", export, "One DuckDB file with everything, or a wide matrix."),
     ("register", register, "Add what pcorr.yaml lists as partitions, now."),
 )
 

@@ -104,9 +104,7 @@ def add_llm_command(
         if no_load:
             typer.echo("warning: not loaded (--no-load), so it may still fail to load", err=True)
         else:
-            from pcorr_assets.lm.probe import try_out
-
-            typer.echo(f"It loads; loss of a few tokens: {try_out(finding):.3f} nats")
+            typer.echo(f"It loads; loss of a few tokens: {_loss(finding):.3f} nats")
     write_edit(edit)
     typer.echo(f"Added to {edit.path}")
     register()
@@ -151,6 +149,15 @@ def _look(edit: Edit, scratch: Path) -> Finding:
     samples = edit.settings.samples
     chunk_tokens = {key: samples[key].chunk_tokens for key in edit.settings.text_samples}
     return look_at(edit.spec, Warehouse(edit.settings.home), chunk_tokens, scratch)
+
+
+def _loss(finding: Finding) -> float:
+    from transformers.utils import logging as transformers_logging
+
+    from pcorr_assets.lm.probe import try_out
+
+    transformers_logging.disable_progress_bar()
+    return try_out(finding)
 
 
 def _report(finding: Finding, edit: Edit, settings: Settings) -> None:
@@ -265,7 +272,10 @@ def remove_llm_command(
         if edit:
             write_edit(edit)
         unregister_llm(instance, key)
-    typer.echo(f"Removed {key}. Its files stay until `pcorr clean --yes` moves them away.")
+    typer.echo(
+        f"Removed {key}. Its files stay until `pcorr clean --yes` moves them away. Matrices and "
+        "estimates are without it once bpb_matrix and what follows are materialised again."
+    )
 
 
 def register() -> None:

@@ -1,0 +1,161 @@
+"""Cleaning: what belongs to keys that are gone, listed and moved away.
+
+Belongs here: which keys are in use (the file and the instance together), the shard
+partitions of pools that are gone, and the job `clean`. Does not belong here: files
+(`warehouse.cleaning`).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import dagster as dg
+from pydantic import Field
+
+from pcorr_assets.config import Settings
+from pcorr_assets.defs.metadata import sentences
+from pcorr_assets.defs.partitions import LLM, SHARD
+from pcorr_assets.defs.platform import Platform
+from pcorr_assets.errors import PcorrError
+from pcorr_assets.filters.pools import list_shards
+from pcorr_assets.report.files import write_index
+from pcorr_assets.warehouse.cleaning import (
+    Cleaned,
+    KnownKeys,
+    Orphan,
+    find_orphans,
+    move_away,
+)
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """What cleaning is about.
+
+    `orphans` are files of keys that are gone, `shards` the registered shards of pools or
+    files that are gone, `unlisted` the LLMs that are registered but not in the file (they
+    stay: somebody may have added them in the UI), `notes` what could not be looked at.
+    """
+
+    orphans: list[Orphan]
+    shards: list[str]
+    unlisted: list[str]
+    notes: list[str]
+
+
+def find_leftovers(instance: dg.DagsterInstance, settings: Settings) -> Leftovers:
+    """Everything of samples, targets, pools, shards and LLMs that are gone.
+
+    An LLM is gone if neither the file lists it nor the instance has a partition for it.
+    """
+    shards: set[str] = set()
+    not_listed: dict[str, str] = {}
+    for name, pool in settings.pools.items():
+        try:
+            shards |= {shard.key for shard in list_shards(name, pool)}
+        except PcorrError as error:
+            not_listed[name] = f"the shards of pool {name} are left alone: {error}"
+    registered = list(instance.get_dynamic_partitions(LLM))
+    known = KnownKeys(
+        llms=frozenset([*settings.llm_specs, *registered]),
+        samples=frozenset(settings.samples),
+        text_samples=frozenset(settings.text_samples),
+        targets=frozenset(settings.targets),
+        pools=frozenset(settings.pools),
+        shards=frozenset(shards),
+        pools_not_listed=frozenset(not_listed),
+    )
+    return Leftovers(
+        orphans=find_orphans(settings.home, known),
+        shards=[
+            key
+            for key in instance.get_dynamic_partitions(SHARD)
+            if not known.is_known("shard", key)
+        ],
+        unlisted=[key for key in registered if key not in settings.llm_specs],
+        notes=list(not_listed.values()),
+    )
+
+
+def clean_up(instance: dg.DagsterInstance, settings: Settings, leftovers: Leftovers) -> Cleaned:
+    """Move the files away and take away the partitions of shards that are gone.
+
+    Raises:
+        PcorrError: a file could not be moved; see `move_away`.
+    """
+    for key in leftovers.shards:
+        instance.delete_dynamic_partition(SHARD, key)
+    cleaned = move_away(settings.home, leftovers.orphans)
+    if any(orphan.path.parts[0] == "reports" for orphan in cleaned.moved):
+        write_index(settings.home)
+    return cleaned
+
+
+class CleanOptions(dg.Config):
+    """What the job does beside listing."""
+
+    move: bool = Field(
+        default=False,
+        description="Move the files to removed/<time>/ under the home, from where moving them "
+        "back restores them. Off: only list them in the log and the metadata of the run.",
+    )
+
+
+def clean_job(platform: Platform) -> dg.JobDefinition:
+    """The job `clean`, which does what `pcorr clean` does."""
+
+    @dg.op(
+        name="clean",
+        description="Lists the files of samples, targets, pools, shards and LLMs that are gone, "
+        "and with `move: true` moves them away.",
+    )
+    def clean(context: dg.OpExecutionContext, config: CleanOptions) -> None:
+        settings = platform.settings_now()
+        leftovers = find_leftovers(context.instance, settings)
+        lines = describe(leftovers)
+        for line in lines:
+            context.log.info(line)
+        metadata = {
+            "files": len(leftovers.orphans),
+            "bytes": sum(orphan.byte_count for orphan in leftovers.orphans),
+            "what": sentences(lines),
+        }
+        if config.move:
+            cleaned = clean_up(context.instance, settings, leftovers)
+            metadata |= {
+                "moved": len(cleaned.moved),
+                "to": dg.MetadataValue.path(str(cleaned.folder)),
+                "left, because a run holds it": sentences([why for _, why in cleaned.held]),
+            }
+        context.add_output_metadata(metadata)
+
+    @dg.job(
+        name="clean",
+        description="Files of samples, targets, pools, shards and LLMs that are gone: listed, or "
+        "with `move: true` in the launch pad moved to `removed` under the home. Never deleted.",
+    )
+    def job() -> None:
+        clean()
+
+    return job
+
+
+def describe(leftovers: Leftovers) -> list[str]:
+    """A line for each file, with why it is one of them; then what stays, and why."""
+    orphans = [
+        f"{orphan.path}  ({orphan.why} is gone, {orphan.byte_count:,} bytes)"
+        for orphan in leftovers.orphans
+    ]
+    return [
+        *orphans,
+        *(f"partition {key} of `{SHARD}`  (its pool or file is gone)" for key in leftovers.shards),
+        *_staying(leftovers.unlisted),
+        *leftovers.notes,
+    ]
+
+
+def _staying(unlisted: Iterable[str]) -> list[str]:
+    return [
+        f"{key} stays: it has a partition, though pcorr.yaml does not list it; to remove it: "
+        f"pcorr remove-llm {key}"
+        for key in unlisted
+    ]

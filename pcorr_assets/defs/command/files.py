@@ -1,0 +1,104 @@
+"""`pcorr clean` and `pcorr export`.
+
+Belongs here: asking, and saying what was done with which files. Does not belong here:
+moving (`warehouse.cleaning`) and exporting (`steps.sharing`).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pcorr_assets.defs.command.application import configured
+from pcorr_assets.defs.instance import open_instance
+
+
+def clean(
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Move the files; otherwise they are only listed.")
+    ] = False,
+) -> None:
+    """List the files of samples, targets, pools and LLMs that are gone; with --yes move them away.
+
+    Gone is what pcorr.yaml does not list any more, and of LLMs what has no partition either: an LLM
+    that was added in the UI stays. Files go to removed/<time>/ under the home, with the paths they
+    had: nothing is deleted, and moving them back restores them. What a run is writing at
+    this moment is left for the next time.
+    """
+    settings = configured()
+    from pcorr_assets.defs.cleaning import clean_up, describe, find_leftovers
+
+    with open_instance(settings) as instance:
+        leftovers = find_leftovers(instance, settings)
+        for line in describe(leftovers):
+            typer.echo(line)
+        count = len(leftovers.orphans)
+        size = sum(orphan.byte_count for orphan in leftovers.orphans)
+        if not yes or not (leftovers.orphans or leftovers.shards):
+            end = "; `pcorr clean --yes` moves them away" if count else ""
+            typer.echo(f"{count} files or folders of keys that are gone, {size:,} bytes{end}")
+            return
+        cleaned = clean_up(instance, settings, leftovers)
+    for orphan, why in cleaned.held:
+        typer.echo(f"left: {orphan.path}: {why}", err=True)
+    if cleaned.moved:
+        typer.echo(f"Moved {len(cleaned.moved)} of {count} to {cleaned.folder}. To restore them:")
+        typer.echo(f"  cp -a {cleaned.folder}/. {settings.home}/")
+
+
+class WideForm(StrEnum):
+    """File formats of the published wide format."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+def export(
+    path: Annotated[
+        Path | None, typer.Argument(help="The file (or folder, of --sample) to write.")
+    ] = None,
+    include_text: Annotated[
+        bool, typer.Option("--include-text", help="The texts of the chunks as well.")
+    ] = False,
+    sample: Annotated[
+        str | None, typer.Option(help="Instead: the matrix of this sample as wide files.")
+    ] = None,
+    level: Annotated[
+        list[str] | None,
+        typer.Option(help="Of --sample: chunk, page, domain; default: those of the targets."),
+    ] = None,
+    form: Annotated[
+        WideForm, typer.Option("--format", help="Of --sample: the file format.")
+    ] = WideForm.CSV,
+) -> None:
+    """Write one DuckDB file with every table, or the matrix of a sample, to give to others.
+
+    The DuckDB file (exports/pcorr_export.duckdb under the home, or PATH) explains itself: its table
+    README says where everything comes from and holds queries to start with. It has no texts unless
+    --include-text. With --sample, BPB and errors are written in the published wide format (to
+    exports/published/<sample>, or PATH), which `matrix_csv` imports again with equal estimates.
+
+        pcorr export
+        pcorr export --sample rpjv2 --format parquet
+    """
+    settings = configured()
+    from pcorr_assets.steps.sharing import share_database, share_published
+
+    if sample is None:
+        if level:
+            raise typer.BadParameter("--level belongs to --sample")
+        done = share_database(settings, path, include_text=include_text, holder="pcorr export")
+        rows = sum(done.row_counts.values())
+        typer.echo(f"{done.path}: {rows:,} rows, {done.byte_count:,} bytes")
+        for partition in done.unsettled:
+            typer.echo(f"warning: {partition} was replaced again meanwhile", err=True)
+        return
+    if include_text:
+        raise typer.BadParameter("--include-text does not go with --sample: wide files have none")
+    for files in share_published(settings, sample, path, level or (), format=form.value):
+        typer.echo(f"{files.bpb}\n{files.errors}")
+        for sentence in files.report:
+            typer.echo(f"note: {sentence}", err=True)
