@@ -12,6 +12,7 @@ import dagster as dg
 from pcorr_assets.config import Settings
 from pcorr_assets.defs import correlation, exports, filters, llms, reports, selection, texts
 from pcorr_assets.defs.automation import automation_sensor
+from pcorr_assets.defs.cleaning import clean_job
 from pcorr_assets.defs.jobs import jobs, nightly_schedule
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.registration import llm_sensor, shard_sensor
@@ -33,7 +34,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         assets = [asset for stage in STAGES for asset in stage.assets(platform)]
         return dg.Definitions(
             assets=assets,
-            jobs=jobs(platform, assets),
+            jobs=[*jobs(platform, assets), clean_job(platform)],
             schedules=[nightly_schedule(platform, assets)],
             sensors=[llm_sensor(platform), shard_sensor(platform), automation_sensor()],
         )
