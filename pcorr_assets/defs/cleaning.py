@@ -104,11 +104,11 @@ def clean_job(platform: Platform) -> dg.JobDefinition:
     """The job `clean`, which does what `pcorr clean` does."""
 
     @dg.op(
-        name="clean",
+        name="list_or_move",
         description="Lists the files of samples, targets, pools, shards and LLMs that are gone, "
         "and with `move: true` moves them away.",
     )
-    def clean(context: dg.OpExecutionContext, config: CleanOptions) -> None:
+    def list_or_move(context: dg.OpExecutionContext, config: CleanOptions) -> None:
         settings = platform.settings_now()
         leftovers = find_leftovers(context.instance, settings)
         lines = describe(leftovers)
@@ -134,7 +134,7 @@ def clean_job(platform: Platform) -> dg.JobDefinition:
         "with `move: true` in the launch pad moved to `removed` under the home. Never deleted.",
     )
     def job() -> None:
-        clean()
+        list_or_move()
 
     return job
 
