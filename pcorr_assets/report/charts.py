@@ -14,12 +14,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from pcorr_assets.report.facts import EstimateFacts, FilterFacts, RankPanel, VerdictFacts
-from pcorr_assets.report.formats import count, number, percent, signed
+from pcorr_assets.report.facts import EstimateFacts, RankPanel
+from pcorr_assets.report.formats import count, number, percent
 from pcorr_assets.report.wording import shown
 
 COLOURS, SHAPES = 8, 5
 MAX_BARS = 100
+# Estimates within so small a part of the axis are drawn a second time, closer.
+CLOSE = 0.2
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Chart:
     lines: tuple[tuple[str, float], ...] = ()
 
 
-_WIDE = Frame(560, 300, 66, 552, 12, 252)
+_WIDE = Frame(460, 280, 60, 452, 12, 232)
 
 
 @dataclass(frozen=True)
@@ -119,33 +121,44 @@ def chance_of(estimates: EstimateFacts) -> Chance:
     )
 
 
-def estimate_chart(estimates: EstimateFacts, estimator: str) -> Chart:
-    """Histogram of all estimates and of the selected ones; the curve is what chance gives."""
+def estimate_charts(estimates: EstimateFacts, estimator: str) -> tuple[Chart, ...]:
+    """Histogram of all estimates and of the selected ones; the curve is what chance gives.
+
+    Where all estimates lie close together, far from chance, a second chart shows them alone.
+    """
     values, permuted = estimates.values, estimates.permuted
-    low = min(float(values.min()), float(permuted.min()))
-    high = max(float(values.max()), float(permuted.max()))
+    own = float(values.min()), float(values.max())
+    whole = min(own[0], float(permuted.min())), max(own[1], float(permuted.max()))
+    charts = [_histogram(estimates, estimator, *whole)]
+    if 0 < own[1] - own[0] < CLOSE * (whole[1] - whole[0]):
+        charts.append(_histogram(estimates, estimator, *own))
+    return tuple(charts)
+
+
+def _histogram(estimates: EstimateFacts, estimator: str, low: float, high: float) -> Chart:
+    values, permuted = estimates.values, estimates.permuted
     if low == high:
         low, high = low - 0.5, high + 0.5
     bins = min(48, max(12, int(2 * math.sqrt(len(values)))))
     edges = np.linspace(low, high, bins + 1)
     every = np.histogram(values, edges)[0]
-    chosen = None
+    chosen = np.zeros_like(every)
     if estimates.included is not None:
         chosen = np.histogram(values[estimates.included], edges)[0]
     by_chance = np.histogram(permuted, edges)[0] * (len(values) / permuted.size)
     frame = _WIDE
     x = Axis(low, high, frame.left, frame.right)
-    y = Axis(
-        0, 1.06 * max(1.0, float(every.max()), float(by_chance.max())), frame.bottom, frame.top
-    )
+    highest = max(1.0, float(every.max()), float(by_chance.max()))
+    y = Axis(0, 1.06 * highest, frame.bottom, frame.top)
+    digits = 2 if high - low > 0.3 else 3
     bars = []
     for index in range(bins):
-        span = f"{number(edges[index], 2)} to {number(edges[index + 1], 2)}"
+        span = f"{number(edges[index], digits)} to {number(edges[index + 1], digits)}"
         tip = f"{span}: {count(every[index])} units, {number(by_chance[index], 1)} by chance"
-        if chosen is not None and chosen[index]:
+        if chosen[index]:
             tip += f", {count(chosen[index])} selected"
         bars.append(_column(x, y, edges, index, every[index], "all", tip))
-        if chosen is not None and chosen[index]:
+        if chosen[index]:
             bars.append(_column(x, y, edges, index, chosen[index], "chosen", tip))
     return Chart(
         frame,
@@ -156,7 +169,7 @@ def estimate_chart(estimates: EstimateFacts, estimator: str) -> Chart:
         f"estimate ({estimator})",
         "units",
         tuple(bars),
-        _steps(x, y, edges, by_chance),
+        _steps(x, y, edges, by_chance) if by_chance.any() else "",
         (("zero", x.at(0)),) if low < 0 < high else (),
     )
 
@@ -298,100 +311,3 @@ def _rank_chart(
             for point in panel.points
         ),
     )
-
-
-@dataclass(frozen=True)
-class Gauge:
-    """A value on a line, with an interval around it and the limit it must pass."""
-
-    frame: Frame
-    alt: str
-    ticks: tuple[tuple[float, str], ...]
-    value: float
-    low: float | None
-    high: float | None
-    limit: float
-    passed: bool
-
-
-_GAUGE = Frame(300, 58, 14, 286, 8, 30)
-
-
-def delta_gauge(verdict: VerdictFacts) -> Gauge | None:
-    """delta and its interval, which must lie above 0."""
-    if verdict.delta is None or verdict.delta_low is None or verdict.delta_high is None:
-        return None
-    low, high = verdict.delta_low, verdict.delta_high
-    margin = 0.08 * max(high - low, 0.1)
-    axis = Axis(min(low, 0) - margin, max(high, 0) + margin, _GAUGE.left, _GAUGE.right)
-    return Gauge(
-        _GAUGE,
-        f"delta {signed(verdict.delta)}, 90 % interval {signed(low)} to {signed(high)}; "
-        "its lower end must be above 0",
-        axis.ticks(4),
-        axis.at(verdict.delta),
-        axis.at(low),
-        axis.at(high),
-        axis.at(0),
-        low > 0,
-    )
-
-
-def stability_gauge(verdict: VerdictFacts) -> Gauge | None:
-    """Stability and the threshold for a go."""
-    if verdict.stability is None:
-        return None
-    value, limit = verdict.stability, verdict.go_stability
-    axis = Axis(min(value, 0) - 0.05, max(value, 1) + 0.05, _GAUGE.left, _GAUGE.right)
-    return Gauge(
-        _GAUGE,
-        f"stability {number(value, 2)}; at least {number(limit, 2)} is needed",
-        axis.ticks(4),
-        axis.at(value),
-        None,
-        None,
-        axis.at(limit),
-        value >= limit,
-    )
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Test tokens at the budget; the four counts sum to `total`."""
-
-    kept_included: float
-    kept_excluded: float
-    lost_included: float
-    left_excluded: float
-    bars: tuple[Bar, ...]
-    alt: str
-
-    @property
-    def kept(self) -> float:
-        """All tokens that the filter takes at the budget."""
-        return self.kept_included + self.kept_excluded
-
-
-def budget_of(facts: FilterFacts) -> Budget | None:
-    """What the filter keeps and loses; None where its precision at the budget is undefined."""
-    included, excluded = facts.number("test_include_tokens"), facts.number("test_exclude_tokens")
-    precision, recall = facts.number("budget_precision"), facts.number("budget_recall")
-    if not included or excluded is None or recall is None or precision is None:
-        return None
-    kept = recall * included
-    wrong = kept * (1 / precision - 1) if precision else 0.0
-    parts = {
-        "kept-included": (kept, "kept, labelled include"),
-        "kept-excluded": (wrong, "kept, labelled exclude"),
-        "lost-included": (included - kept, "lost, labelled include"),
-        "left-excluded": (excluded - wrong, "left out, labelled exclude"),
-    }
-    total, x, bars = included + excluded, 0.0, []
-    for kind, (tokens, name) in parts.items():
-        width = 1000 * tokens / total
-        bars.append(
-            Bar(round(x, 1), 0, round(width, 1), 36, kind, f"{name}: {count(tokens)} tokens")
-        )
-        x += width
-    alt = "; ".join(bar.tip for bar in bars)
-    return Budget(kept, wrong, included - kept, excluded - wrong, tuple(bars), alt)

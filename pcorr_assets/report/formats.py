@@ -10,24 +10,35 @@ _MINUS = "\u2212"
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Fixed digits with a true minus sign; a dash for None."""
+    """Fixed digits with a true minus sign; a dash for None.
+
+    What is not 0 is not shown as 0: it gets one digit that is not.
+    """
     if value is None:
         return NOTHING
     text = f"{value:,.{digits}f}"
-    # Rounding must not leave a minus before zero.
-    return text.lstrip("-") if float(text.replace(",", "")) == 0 else text.replace("-", _MINUS)
+    if float(text.replace(",", "")) == 0:
+        text = f"{value:.1g}" if value else f"{0:.{digits}f}"
+    return text.replace("-", _MINUS)
 
 
 def signed(value: float | None, digits: int = 3) -> str:
     """As `number`, with a plus before positive values."""
     shown = number(value, digits)
-    positive = value is not None and value > 0 and shown != number(0, digits)
-    return f"+{shown}" if positive else shown
+    return f"+{shown}" if value is not None and value > 0 else shown
 
 
 def significant(value: float | None, digits: int = 3) -> str:
     """So many significant digits, for values of any size."""
-    return NOTHING if value is None else f"{value:.{digits}g}".replace("-", _MINUS)
+    if value is None:
+        return NOTHING
+    whole = abs(value) >= 10**digits
+    return (f"{value:,.0f}" if whole else f"{value:#.{digits}g}").rstrip(".").replace("-", _MINUS)
+
+
+def plain(value: float | None) -> str:
+    """As short as it goes: settings and ranks."""
+    return NOTHING if value is None else f"{value:g}".replace("-", _MINUS)
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -54,6 +65,7 @@ FILTERS = {
     "number": number,
     "signed": signed,
     "significant": significant,
+    "plain": plain,
     "percent": percent,
     "count": count,
     "compact": compact,

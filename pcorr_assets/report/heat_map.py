@@ -18,7 +18,8 @@ from pcorr_assets.report.plots import pixels
 from pcorr_assets.report.wording import shown
 
 MAX_LLMS = 120
-WIDTH, LEFT, RIGHT, TOP, ROW, TREE = 900.0, 118.0, 690.0, 26.0, 12.0, 92.0
+LEFT, RIGHT, TOP, ROW, TREE = 118.0, 678.0, 26.0, 12.0, 92.0
+MAX_LABEL = 38
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,10 @@ def heat_map(
     rows = []
     for place, row in enumerate(order):
         mark = marks[facts.families[row]]
-        name, family = shown(facts.llms[row], 40), shown(facts.families[row], 40)
+        name, family = shown(facts.llms[row]), shown(facts.families[row], 40)
         rows.append(
             Row(
-                name, family, mark.colour, mark.shape, TOP + ROW * place,
+                _label(name), family, mark.colour, mark.shape, TOP + ROW * place,
                 f"{name} ({family}): error {number(float(facts.errors[row]))}, "
                 f"number {ranks[row]} of {len(ranks)}",
             )
@@ -93,6 +94,12 @@ def heat_map(
         alt=f"Heat map of {len(order)} LLMs by {len(facts.columns)} units: bits per byte less the "
         "mean of the LLM and the mean of the unit; LLMs of like deviations stand together.",
     )
+
+
+def _label(name: str) -> str:
+    """Cut in the middle: the ends tell LLMs of one family apart."""
+    half = MAX_LABEL // 2
+    return name if len(name) <= MAX_LABEL else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def without_means(bpb: np.ndarray) -> np.ndarray:

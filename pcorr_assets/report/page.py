@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pcorr_assets.report import charts, heat_map
+from pcorr_assets.report import charts, gauges, heat_map
 from pcorr_assets.report.facts import CANNOT_BE_VALIDATED, NOT_VALIDATED, Facts
 from pcorr_assets.report.formats import FILTERS, signed
 from pcorr_assets.report.reading import LOWEST_IN_TABLE
@@ -124,7 +124,7 @@ def render_report(facts: Facts) -> str:
     rank_rows = [(panel, point) for panel in facts.ranks for point in panel.points]
     state = VERDICTS[facts.verdict.state]
     languages = facts.filter.languages if facts.filter else None
-    budget = charts.budget_of(facts.filter) if facts.filter else None
+    budget = gauges.budget_of(facts.filter) if facts.filter else None
     return _render(
         "report.html",
         title=f"{facts.target} on {facts.sample}: {state[1]}",
@@ -134,9 +134,9 @@ def render_report(facts: Facts) -> str:
         verdict_class=state[0],
         verdict_title=state[1],
         verdict_meaning=state[2],
-        delta_gauge=charts.delta_gauge(facts.verdict),
-        stability_gauge=charts.stability_gauge(facts.verdict),
-        estimate_chart=charts.estimate_chart(facts.estimates, facts.estimator),
+        delta_gauge=gauges.delta_gauge(facts.verdict),
+        stability_gauge=gauges.stability_gauge(facts.verdict),
+        estimate_charts=charts.estimate_charts(facts.estimates, facts.estimator),
         chance=charts.chance_of(facts.estimates),
         frequency_chart=charts.frequency_chart(facts.estimates),
         rank_charts=charts.rank_charts(facts.ranks, marks),
@@ -154,6 +154,12 @@ def render_report(facts: Facts) -> str:
         metrics=METRICS,
         languages=sorted(set().union(*languages.values())) if languages else [],
         llm_rows=facts.llms[:MAX_ROWS],
+        known={
+            "parameters": any(llm.parameter_count is not None for llm in facts.llms),
+            "dtypes": any(llm.dtype for llm in facts.llms),
+            "commits": any(llm.commit for llm in facts.llms),
+            "notes": any(llm.note for llm in facts.llms),
+        },
         used_count=sum(llm.used for llm in facts.llms),
         lowest_in_table=LOWEST_IN_TABLE,
     )

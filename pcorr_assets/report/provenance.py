@@ -59,7 +59,12 @@ def _file(wh: Warehouse, table: str, keys: tuple[str, ...]) -> TableFile:
     )
 
 
+# What says nothing of an imported matrix, which has a level of its own and no texts.
+_OF_TEXTS = ("level", "tokenizer", "language_model", "fasttext.")
+
+
 def _settings(settings: Settings, sample: str, target: str) -> dict[str, dict[str, str]]:
+    imported = not settings.samples[sample].is_text
     folder = settings.path.parent if settings.path is not None else settings.home
     stated = {
         f"samples.{sample}": settings.samples[sample],
@@ -76,10 +81,16 @@ def _settings(settings: Settings, sample: str, target: str) -> dict[str, dict[st
         heading: {
             name: _in_words(value, folder)
             for name, value in _flat(section.model_dump(mode="json"))
-            if value is not None
+            if value is not None and not (imported and _only_of_texts(heading, name))
         }
         for heading, section in stated.items()
     }
+
+
+def _only_of_texts(heading: str, name: str) -> bool:
+    if heading.startswith("samples."):
+        return not name.startswith(("matrix_csv.", "unit_tokens"))
+    return heading.startswith("selection") and name.startswith(_OF_TEXTS)
 
 
 def _flat(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
