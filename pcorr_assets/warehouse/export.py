@@ -36,9 +36,10 @@ if TYPE_CHECKING:
 
 # Written by any release, read by every DuckDB from this one on.
 STORAGE_VERSION = "v1.2.0"
-# Native tables of 90 LLMs x 1M chunks are written well below it.
+# Enough to write numbers, and texts of several kB a row in row groups of so many rows.
 MEMORY_LIMIT = "1GB"
-BATCH_ROWS = 65_536
+TEXT_ROW_GROUP = 20_480
+BATCH_ROWS = 16_384
 # How often partitions that were replaced during the copy are copied again.
 ROUNDS = 3
 
@@ -120,7 +121,7 @@ def export_database(
         _remove_leftovers(path)
         with atomic_path(path) as temporary:
             copy = _Copy(wh, include_text)
-            with closing(_create(temporary)) as connection:
+            with closing(_create(temporary, include_text)) as connection:
                 copy.tables(connection)
                 copy.partitions(connection)
                 _describe(connection, copy, provenance)
@@ -149,7 +150,7 @@ def _remove_leftovers(path: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def _create(temporary: Path) -> duckdb.DuckDBPyConnection:
+def _create(temporary: Path, include_text: bool) -> duckdb.DuckDBPyConnection:
     import duckdb
 
     options = {
@@ -159,11 +160,13 @@ def _create(temporary: Path) -> duckdb.DuckDBPyConnection:
         # Nothing here sorts or joins; a spill folder in the working directory would be a stray.
         "temp_directory": "",
     }
+    row_group = f", ROW_GROUP_SIZE {TEXT_ROW_GROUP}" if include_text else ""
     connection = duckdb.connect(":memory:", config=options)
     try:
         connection.execute(
             f"ATTACH {sql_literal(str(temporary))} AS export "
-            f"(STORAGE_VERSION '{STORAGE_VERSION}', RECOVERY_MODE NO_WAL_WRITES); USE export;"
+            f"(STORAGE_VERSION '{STORAGE_VERSION}', RECOVERY_MODE NO_WAL_WRITES{row_group}); "
+            "USE export;"
         )
     except BaseException:
         connection.close()

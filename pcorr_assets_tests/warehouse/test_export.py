@@ -127,6 +127,15 @@ def test_every_table_is_there_with_its_rows_and_what_each_column_means(
         ]
 
 
+def test_rows_keep_their_order(wh: Warehouse, tmp_path: Path) -> None:
+    """Those of chunk_bpb are in the order of the chunks, which their ids do not tell."""
+    losses = [float(n * 7919 % 50_021) for n in range(50_021)]
+    wh.write("chunk_bpb", ("a/b", "s"), scored("a/b", losses))
+    with opened(export(wh, tmp_path / "x.duckdb").path) as db:
+        found = db.execute("SELECT loss FROM chunk_bpb WHERE llm = 'a/b'").fetchall()
+    assert [loss for (loss,) in found] == losses
+
+
 @pytest.mark.parametrize("name", ["it's", 'a "b"', "a;--b", "x [y] *", "{a,b}", "ü%2F"])
 def test_any_home_and_any_path(tmp_path: Path, name: str) -> None:
     warehouse = Warehouse(tmp_path / name / "home")
