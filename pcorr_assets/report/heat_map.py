@@ -19,7 +19,7 @@ from pcorr_assets.report.wording import shown
 
 MAX_LLMS = 120
 LEFT, RIGHT, TOP, ROW, TREE = 118.0, 678.0, 26.0, 12.0, 92.0
-MAX_LABEL = 38
+MAX_LABEL = 34
 
 
 @dataclass(frozen=True)
