@@ -22,11 +22,20 @@ from pcorr_assets.defs.metadata import (
 )
 from pcorr_assets.defs.partitions import LLM
 from pcorr_assets.defs.platform import Platform
+from pcorr_assets.defs.plausibility_checks import (
+    built_matrix,
+    combined_errors,
+    compared_estimates,
+    estimates_before,
+    result,
+    specs,
+)
 from pcorr_assets.defs.table_asset import materialised, table_asset
 from pcorr_assets.defs.target_run import TargetRun
 from pcorr_assets.report.plots import estimate_histogram, rank_plot
 from pcorr_assets.steps.error_vectors import target_error_vector
 from pcorr_assets.steps.estimates import TargetEstimates, estimate_targets
+from pcorr_assets.steps.inputs import level_of
 from pcorr_assets.steps.matrices import build_matrix
 from pcorr_assets.steps.rank_predictions import TargetValidation, validate_targets
 
@@ -55,7 +64,8 @@ def _bpb_matrix(platform: Platform) -> dg.AssetsDefinition:
                 asset="bpb_matrix",
                 partitions_def=platform.partitions.sample,
                 description="Enough LLMs and families to correlate over, and none lost.",
-            )
+            ),
+            *specs("bpb_matrix", platform.partitions.sample),
         ],
         deps=[("chunk_bpb", platform.partitions.text_samples_to_samples)],
         group_name="correlation",
@@ -86,7 +96,8 @@ def _bpb_matrix(platform: Platform) -> dg.AssetsDefinition:
         own = ("bpb_matrix", "matrix_coverage")
         written = [(table, (sample,), matrix.written[table]) for table in own]
         imported = [found for table, found in matrix.written.items() if table not in own]
-        return materialised(platform, written, metadata, checks=[check], also=imported)
+        checks = built_matrix(platform.warehouse, platform.settings, sample, registered, matrix)
+        return materialised(platform, written, metadata, checks=[check, *checks], also=imported)
 
     return bpb_matrix
 
@@ -97,6 +108,7 @@ def _error_vector(platform: Platform) -> dg.AssetsDefinition:
         tables=("error_vectors",),
         rooms=("matrix/errors.py",),
         sections=("targets", "benchmarks"),
+        checks=specs("error_vector", platform.partitions.target),
         # Between different single dimensions Dagster would silently map like keys to like keys.
         deps=[
             ("benchmark_errors", dg.AllPartitionMapping()),
@@ -122,7 +134,9 @@ def _error_vector(platform: Platform) -> dg.AssetsDefinition:
                 ["llm", "family", "source", "error"],
             ),
         }
-        return materialised(platform, [("error_vectors", (target,), written)], metadata)
+        checks = combined_errors(platform.warehouse, platform.settings, target, vector.table)
+        parts = [("error_vectors", (target,), written)]
+        return materialised(platform, parts, metadata, checks=checks)
 
     return error_vector
 
@@ -133,6 +147,7 @@ def _estimate(platform: Platform) -> dg.AssetsDefinition:
         tables=("estimates",),
         rooms=("stats", "steps/estimates.py", "steps/inputs.py", "steps/caps.py"),
         sections=("selection", "targets", "validation"),
+        checks=specs("estimate", platform.partitions.sample_target),
         deps=[
             ("bpb_matrix", platform.partitions.to_sample_target),
             ("error_vector", platform.partitions.to_sample_target),
@@ -144,16 +159,19 @@ def _estimate(platform: Platform) -> dg.AssetsDefinition:
     )
     def estimate(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         """How well the loss on each unit goes with the error on the target, five ways."""
-        wh, run = platform.warehouse, TargetRun(platform, context)
+        wh, run, changes = platform.warehouse, TargetRun(platform, context), []
         with run.locked("estimates"):
             for sample, targets in run.targets_by_sample.items():
                 for found in estimate_targets(
                     wh, platform.settings, sample, targets, run.failures[sample]
                 ):
                     keys = (sample, found.target)
+                    last = estimates_before(wh, platform.settings, *keys)
                     part = wh.write("estimates", keys, found.table, found.notes)
                     run.finished(keys, [("estimates", keys, part)], _estimate_metadata(found))
-        return run.result()
+                    level = level_of(platform.settings, *keys)
+                    changes.append(compared_estimates(last, "|".join(keys), level, found))
+        return run.result(result("stable_since_last", changes))
 
     return estimate
 

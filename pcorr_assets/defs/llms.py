@@ -4,7 +4,7 @@ Belongs here: the assets `chunk_bpb` and `benchmark_errors`. Does not belong her
 work itself, which is a job that a cluster node can run as well (`jobs`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pcorr_assets.defs.compute import run_job
 from pcorr_assets.defs.metadata import numbers, sentences
 from pcorr_assets.defs.partitions import LLM, SAMPLE, keys_of
 from pcorr_assets.defs.platform import Platform
+from pcorr_assets.defs.plausibility_checks import evaluated_llm, scored_llm, specs
 from pcorr_assets.defs.table_asset import materialised, table_asset
 from pcorr_assets.jobs.description import evaluate_job, score_job
 from pcorr_assets.warehouse import WrittenPartition
@@ -39,6 +40,7 @@ def _chunk_bpb(platform: Platform) -> dg.AssetsDefinition:
             "lm/loading.py",
         ),
         sections=("compute.overlong",),
+        checks=specs("chunk_bpb", platform.partitions.llm_sample),
         deps=("chunked_dataset",),
         group_name="llms",
         partitions_def=platform.partitions.llm_sample,
@@ -54,7 +56,8 @@ def _chunk_bpb(platform: Platform) -> dg.AssetsDefinition:
             job = score_job(platform.settings, sample, llm)
             spec = platform.settings.llm_spec(llm)
             result = run_job(context, platform, "chunk_bpb", (llm, sample), job, spec)
-        return _materialised(platform, result)
+        checks = scored_llm(platform.warehouse, platform.settings, llm, sample)
+        return _materialised(platform, result, checks)
 
     return chunk_bpb
 
@@ -70,6 +73,7 @@ def _benchmark_errors(platform: Platform) -> dg.AssetsDefinition:
             "lm/loading.py",
         ),
         sections=("benchmarks",),
+        checks=specs("benchmark_errors", platform.partitions.llm),
         group_name="llms",
         partitions_def=platform.partitions.llm,
         backfill_policy=dg.BackfillPolicy.multi_run(1),
@@ -83,12 +87,14 @@ def _benchmark_errors(platform: Platform) -> dg.AssetsDefinition:
             job = evaluate_job(platform.settings, llm)
             spec = platform.settings.llm_spec(llm)
             result = run_job(context, platform, "benchmark_errors", (llm,), job, spec)
-        return _materialised(platform, result)
+        return _materialised(platform, result, evaluated_llm(platform.warehouse, llm))
 
     return benchmark_errors
 
 
-def _materialised(platform: Platform, result: Mapping[str, Any]) -> dg.MaterializeResult:
+def _materialised(
+    platform: Platform, result: Mapping[str, Any], checks: Sequence[dg.AssetCheckResult]
+) -> dg.MaterializeResult:
     written = WrittenPartition(
         Path(result["path"]), result["row_count"], result["byte_count"], result["sha256"]
     )
@@ -98,4 +104,5 @@ def _materialised(platform: Platform, result: Mapping[str, Any]) -> dg.Materiali
         platform,
         [(result["table"], tuple(result["partition"]), written)],
         {**numbers(metadata), "warnings": sentences(warnings)},
+        checks=checks,
     )

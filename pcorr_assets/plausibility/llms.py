@@ -78,7 +78,7 @@ def losses_make_sense(
     """
     defined = ~np.isnan(loss)
     # As the mask divides: 1 - 0.95 would be above 0.05.
-    nan_share = np.count_nonzero(~defined) / loss.size if loss.size else 1.0
+    nan_share = int(np.count_nonzero(~defined)) / loss.size if loss.size else 1.0
     problems, wrong = [], False
     if nan_share > max_nan_fraction:
         problems.append(

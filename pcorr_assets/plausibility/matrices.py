@@ -6,7 +6,6 @@ who is in the matrix (`matrix.candidates`, `matrix.mask`).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -111,16 +110,16 @@ def no_llm_is_unlike_the_others(X: np.ndarray, llms: Sequence[str], level: str) 
             note=f"{count(len(llms), 'LLM')} are too few to say that one is unlike the others."
         )
     found = deviations(X)
-    usual = np.median(X, axis=0)
+    logs = np.log(np.maximum(X, LEAST_BPB))
+    ratios = np.exp(np.median(logs - np.median(logs, axis=0), axis=1))
     order = np.argsort(-np.abs(found), kind="stable")
     problems = []
     for index in order:
         if abs(found[index]) <= MAX_DEVIATION:
             break
-        ratio = math.exp(float(np.median(np.log(np.maximum(X[index], LEAST_BPB) / usual))))
         worse = found[index] > 0
         problems.append(
-            f"{llms[index]}: on the median {level} its BPB is {ratio:.2f} times the usual one "
+            f"{llms[index]}: on the median {level} its BPB is {ratios[index]:.2f} times the usual "
             f"({found[index]:+.1f} robust standard deviations). "
             + (
                 "Its weights or tokenizer may be broken, or these texts are not in its languages; "

@@ -73,7 +73,31 @@ _ADVICE = (
 )
 
 
-def benchmarks_agree(errors: Mapping[str, tuple[Sequence[str], np.ndarray]]) -> Finding:
+def errors_by_benchmark(
+    vectors: pa.Table, errors: pa.Table, benchmarks: Sequence[str]
+) -> dict[str, tuple[list[str], np.ndarray]]:
+    """For each source the benchmarks and the errors (N, B) of the LLMs of an error vector.
+
+    `errors` are rows of `benchmark_errors` of at least these LLMs and benchmarks.
+    """
+    value = {
+        (row["source"], row["llm"], row["benchmark"]): row["error"] for row in errors.to_pylist()
+    }
+    return {
+        source: (
+            list(benchmarks),
+            np.array(
+                [
+                    [value[source, llm, benchmark] for benchmark in benchmarks]
+                    for llm in rows["llm"].to_pylist()
+                ]
+            ),
+        )
+        for source, rows in _by_source(vectors)
+    }
+
+
+def benchmarks_agree(errors: Mapping[str, tuple[list[str], np.ndarray]]) -> Finding:
     """Do the benchmarks of a target put the LLMs in the same order?
 
     `errors[source]` are the names of B benchmarks and their errors (N, B), of the LLMs

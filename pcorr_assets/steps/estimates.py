@@ -31,8 +31,8 @@ class TargetEstimates:
 
     `table` holds the rows by estimator, then unit in the order of the matrix. `estimate`
     (D,) and `included` (D,) are those of the selected estimator and its linear
-    projection; `left_out` names LLMs that have only BPB or only errors; `made_from` holds
-    the hashes of the matrix and the error vector.
+    projection under the caps `tau` (D,); `left_out` names LLMs that have only BPB or only
+    errors; `made_from` holds the hashes of the matrix and the error vector.
     """
 
     target: str
@@ -40,6 +40,7 @@ class TargetEstimates:
     units: pa.Array
     estimate: np.ndarray
     included: np.ndarray
+    tau: np.ndarray
     frequency: SelectionFrequency
     llm_count: int
     left_out: list[str]
@@ -111,6 +112,7 @@ def _of_target(
         units=inputs.units,
         estimate=estimate,
         included=linear(estimate, caps.tau) > 0,
+        tau=caps.tau,
         frequency=frequency,
         llm_count=len(inputs.llms),
         left_out=inputs.left_out[target],

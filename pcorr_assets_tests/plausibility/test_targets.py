@@ -14,6 +14,7 @@ from scipy.stats import spearmanr
 from pcorr_assets.plausibility.targets import (
     benchmarks_agree,
     enough_llms,
+    errors_by_benchmark,
     errors_differ,
     rank_correlations,
 )
@@ -98,6 +99,27 @@ def test_what_cannot_be_compared_passes_with_a_note() -> None:
     assert "4 LLMs are too few" in few.note
 
 
+def test_errors_are_found_by_source_llm_and_benchmark() -> None:
+    both = pa.concat_tables([vectors(np.zeros(2)), vectors(np.zeros(1), source="published")])
+    rows = [
+        {"source": source, "llm": llm, "benchmark": benchmark, "error": error}
+        for source, llm, benchmark, error in [
+            ("lm_eval", "llm-01", "b", 0.4),
+            ("lm_eval", "llm-00", "a", 0.1),
+            ("lm_eval", "llm-00", "b", 0.2),
+            ("lm_eval", "llm-01", "a", 0.3),
+            ("lm_eval", "llm-07", "a", 0.9),
+            ("published", "llm-00", "a", 0.5),
+            ("published", "llm-00", "b", 0.6),
+        ]
+    ]
+    found = errors_by_benchmark(both, pa.Table.from_pylist(rows), ["a", "b"])
+    assert {source: (names, values.tolist()) for source, (names, values) in found.items()} == {
+        "lm_eval": (["a", "b"], [[0.1, 0.2], [0.3, 0.4]]),
+        "published": (["a", "b"], [[0.5, 0.6]]),
+    }
+
+
 @given(st.integers(3, 30), st.integers(0, 1000), st.integers(2, 50))
 @settings(max_examples=50, deadline=None)
 def test_rank_correlations_are_those_of_scipy(llms: int, seed: int, distinct: int) -> None:
@@ -105,7 +127,7 @@ def test_rank_correlations_are_those_of_scipy(llms: int, seed: int, distinct: in
     for (first, second), value in rank_correlations(errors).items():
         a, b = errors[:, first], errors[:, second]
         constant = np.ptp(a) == 0 or np.ptp(b) == 0
-        theirs = 0.0 if constant else spearmanr(a, b)[0]
+        theirs = 0.0 if constant else float(np.asarray(spearmanr(a, b))[0])
         np.testing.assert_allclose(value, theirs, atol=1e-12)
 
 

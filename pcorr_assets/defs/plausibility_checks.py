@@ -1,0 +1,171 @@
+"""Checks whether what an asset made makes sense, from the asset's own run.
+
+Belongs here: which asset has which checks, what they read, and a finding as a check
+result. Does not belong here: the questions themselves (`plausibility`), and the checks that
+follow from the registry of tables (`checks`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pcorr_assets.config import Settings
+from pcorr_assets.errors import PcorrError
+from pcorr_assets.jobs.evaluate_llm import CHANCE
+from pcorr_assets.matrix.candidates import bpb_keys
+from pcorr_assets.matrix.layout import read_matrix
+from pcorr_assets.plausibility import Finding, estimates, llms, matrices, targets
+from pcorr_assets.steps.estimates import TargetEstimates
+from pcorr_assets.steps.inputs import level_of
+from pcorr_assets.steps.matrices import BuiltMatrix
+from pcorr_assets.warehouse import Warehouse
+
+# Fewer units than these do not say what an LLM does on most texts.
+UNITS_TO_COMPARE = 20
+
+DESCRIPTIONS = {
+    "chunk_bpb": {
+        "tokens_fit_text": "The tokenizer gives as many tokens as text has, and knows nearly all "
+        "of it.",
+        "losses_make_sense": "The LLM is better than guessing bytes, does not know the texts by "
+        "heart, and has a loss on nearly every chunk.",
+    },
+    "benchmark_errors": {
+        "better_than_chance": "The LLM does better on each benchmark than by guessing.",
+    },
+    "bpb_matrix": {
+        "coverage_is_high": "Nearly all registered LLMs and nearly all chunks are in the matrix.",
+        "no_llm_is_unlike_the_others": "No LLM's BPB is far off that of the others on most texts: "
+        "such an LLM is probably broken.",
+    },
+    "error_vector": {
+        "enough_llms": "Enough LLMs and families have an error to correlate over.",
+        "errors_differ": "The errors tell the LLMs apart.",
+        "benchmarks_agree": "The benchmarks of the target put the LLMs in similar orders.",
+    },
+    "estimate": {
+        "stable_since_last": "The estimates and the selection are nearly those of the last "
+        "materialisation; the first passes.",
+    },
+}
+
+
+def specs(asset: str, partitions: dg.PartitionsDefinition) -> list[dg.AssetCheckSpec]:
+    """The checks of an asset, with its partitions."""
+    return [
+        dg.AssetCheckSpec(name, asset=asset, partitions_def=partitions, description=description)
+        for name, description in DESCRIPTIONS[asset].items()
+    ]
+
+
+def result(name: str, findings: Iterable[Finding]) -> dg.AssetCheckResult:
+    """Findings (one for each partition of a run) as the result of one check."""
+    every = list(findings)
+    numbers = {key: value for found in every for key, value in found.numbers.items()}
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=all(found.passed for found in every),
+        severity=dg.AssetCheckSeverity.ERROR
+        if any(found.wrong for found in every)
+        else dg.AssetCheckSeverity.WARN,
+        description="\n".join(found.text for found in every if found.text) or None,
+        metadata=numbers,
+    )
+
+
+def scored_llm(wh: Warehouse, settings: Settings, llm: str, sample: str) -> list:
+    """Results of the checks of `chunk_bpb`, from the partition that was just written."""
+    columns = ["loss", "token_count", "byte_count", "unk_count"]
+    rows = wh.read("chunk_bpb", *bpb_keys(llm, sample), columns=columns)
+    loss, tokens, size, unknown = (rows[name].to_numpy() for name in columns)
+    limit = settings.selection.max_nan_fraction
+    return [
+        result("tokens_fit_text", [llms.tokens_fit_text(llm, tokens, size, unknown)]),
+        result("losses_make_sense", [llms.losses_make_sense(llm, loss, tokens, size, limit)]),
+    ]
+
+
+def evaluated_llm(wh: Warehouse, llm: str) -> list[dg.AssetCheckResult]:
+    """Results of the checks of `benchmark_errors`, from the partition just written."""
+    chance = json.loads(wh.metadata("benchmark_errors", llm).get(CHANCE, "{}"))
+    found = llms.better_than_chance(wh.read("benchmark_errors", llm), chance)
+    return [result("better_than_chance", [found])]
+
+
+def built_matrix(
+    wh: Warehouse, settings: Settings, sample: str, registered: Sequence[str], matrix: BuiltMatrix
+) -> list[dg.AssetCheckResult]:
+    """Results of the checks of `bpb_matrix`."""
+    is_text = settings.samples[sample].is_text
+    expected = registered if is_text else matrix.coverage["llm"].to_pylist()
+    finest = max(matrix.unit_counts, key=lambda level: matrix.unit_counts[level])
+    level = level_to_compare(matrix)
+    view = read_matrix(wh, sample, level)
+    coverage = matrices.coverage_is_high(
+        matrix.coverage, expected, matrix.unit_counts[finest], finest
+    )
+    unlike = matrices.no_llm_is_unlike_the_others(view.X, view.llms, level)
+    return [
+        result("coverage_is_high", [coverage]),
+        result("no_llm_is_unlike_the_others", [unlike]),
+    ]
+
+
+def level_to_compare(matrix: BuiltMatrix) -> str:
+    """The level with the fewest units that are enough to compare LLMs over."""
+    enough = {level: n for level, n in matrix.unit_counts.items() if n >= UNITS_TO_COMPARE}
+    choose: Callable = min if enough else max
+    among = enough or matrix.unit_counts
+    return choose(among, key=lambda level: among[level])
+
+
+def combined_errors(
+    wh: Warehouse, settings: Settings, target: str, vectors: pa.Table
+) -> list[dg.AssetCheckResult]:
+    """Results of the checks of `error_vector`; `vectors` are the rows just written."""
+    benchmarks = settings.targets[target].benchmarks
+    rows = wh.read_all("benchmark_errors", columns=["llm", "source", "benchmark", "error"])
+    by_benchmark = targets.errors_by_benchmark(vectors, rows, benchmarks)
+    return [
+        result("enough_llms", [targets.enough_llms(vectors)]),
+        result("errors_differ", [targets.errors_differ(vectors)]),
+        result("benchmarks_agree", [targets.benchmarks_agree(by_benchmark)]),
+    ]
+
+
+def estimates_before(
+    wh: Warehouse, settings: Settings, sample: str, target: str
+) -> estimates.Estimates | str | None:
+    """The estimates that the coming write replaces; None if there are none.
+
+    Of the estimator that is selected now. A text says why the old file cannot be read, which
+    must not keep the new one from being written.
+    """
+    if not wh.exists("estimates", sample, target):
+        return None
+    estimator = settings.selection_for(target).estimator
+    columns = ["level", "unit", "estimator", "estimate"]
+    try:
+        rows = wh.read("estimates", sample, target, columns=columns)
+    except PcorrError as error:
+        return str(error)
+    rows = rows.filter(pc.field("estimator") == estimator)
+    level = rows["level"][0].as_py() if rows.num_rows else level_of(settings, sample, target)
+    values = np.asarray(rows["estimate"].to_numpy())
+    return estimates.Estimates(level, rows["unit"].to_pylist(), values)
+
+
+def compared_estimates(
+    before: estimates.Estimates | str | None, where: str, level: str, found: TargetEstimates
+) -> Finding:
+    """Whether the estimates of a partition (`where`) are nearly those from before."""
+    if isinstance(before, str):
+        return Finding(note=f"{where}: the last estimates cannot be read ({before})")
+    now = estimates.Estimates(level, found.units.to_pylist(), found.estimate)
+    return estimates.stable_since_last(where, before, now, found.tau)
