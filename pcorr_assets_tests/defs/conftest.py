@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,3 +97,11 @@ def materialise(instance: dg.DagsterInstance) -> Materialise:
 
 def sample_target(sample: str, target: str) -> dg.MultiPartitionKey:
     return dg.MultiPartitionKey({"sample": sample, "target": target})
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
