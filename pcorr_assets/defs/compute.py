@@ -26,6 +26,7 @@ from pcorr_assets.errors import PcorrError
 from pcorr_assets.jobs import dispatch, node
 from pcorr_assets.warehouse import TABLES, Warehouse
 from pcorr_assets.warehouse.files import sha256_file
+from pcorr_assets.warehouse.views import ensure_layout
 
 JobAsset = Literal["chunk_bpb", "benchmark_errors", "pool_scores"]
 
@@ -50,6 +51,8 @@ def run_job(
     Raises:
         PcorrError: the job failed, or its output is not what was asked for.
     """
+    # Jobs write tables, but no DuckDB file: this side does.
+    ensure_layout(platform.warehouse.home)
     compute = platform.settings.compute
     if compute.mode == "local":
         return dispatch.run(job)

@@ -43,7 +43,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     benchmarks = {
         name: Benchmark.model_validate(fields) for name, fields in description.benchmarks.items()
     }
-    wh = Warehouse(description.home)
+    wh = Warehouse(description.home, with_database=False)
     key = description.llm.key
     llm = JobLLM(description, wh)
     kept = KeptResults(description.home / "evaluations" / to_slug(key))

@@ -40,7 +40,7 @@ def run(job: dict[str, Any], stop: Callable[[], bool] = lambda: False) -> dict[s
     from pcorr_assets.lm.scoring import Scoring, ScoringSettings
 
     description = read_job(job, ScoreJob)
-    wh = Warehouse(description.home)
+    wh = Warehouse(description.home, with_database=False)
     chunks = _read_chunks(wh, description.sample)
     llm = JobLLM(description, wh)
     model, tokenizer = llm.load()

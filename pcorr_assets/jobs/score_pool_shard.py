@@ -90,7 +90,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         raise PcorrError(
             f"This is no description of a {SCORE_POOL_SHARD} job: {problems}"
         ) from error
-    warehouse = Warehouse(description.home)
+    warehouse = Warehouse(description.home, with_database=False)
     started = time.monotonic()
     shard = find_shard(description.pool, pool, description.shard)
     model = load_filter(warehouse, pool.sample, description.target)

@@ -44,11 +44,15 @@ class Warehouse:
     A partition is named by its keys in the order of `Table.partition_keys`. Imported
     rows of `llms` and `benchmark_errors` stand in partitions `("imported", sample)`,
     which no LLM's own partition can collide with.
+
+    `with_database=False`: writing leaves `pcorr.duckdb` alone. Jobs do, because a cluster
+    node may see the home under another path, and needs no DuckDB.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, with_database: bool = True) -> None:
         self.home = Path(home).absolute()
         self.root = self.home / "warehouse"
+        self._with_database = with_database
 
     def path(self, table: str, *keys: str) -> Path:
         """`<home>/warehouse/<table>/<slug>[/<slug>].parquet`, whether it exists or not."""
@@ -140,7 +144,7 @@ class Warehouse:
     def writer(self, table: str, keys: tuple[str, ...]) -> PartitionWriter:
         """A writer that replaces one partition piece by piece; see `PartitionWriter`."""
         path = self.path(table, *keys)
-        ensure_layout(self.home)
+        ensure_layout(self.home, with_database=self._with_database)
         remove_stale(path.parent)
         return PartitionWriter(TABLES[table], keys, path)
 

@@ -95,7 +95,7 @@ def sql_type(kind: pa.DataType) -> str:
     return {**names, pa.float64(): "DOUBLE", pa.bool_(): "BOOLEAN"}[kind]
 
 
-def ensure_layout(home: Path) -> None:
+def ensure_layout(home: Path, *, with_database: bool = True) -> None:
     """Write the zero-row schema files and, if a view would change, `pcorr.duckdb`.
 
     Does nothing when all is there already, which is the usual case.
@@ -106,7 +106,8 @@ def ensure_layout(home: Path) -> None:
             continue
         with atomic_path(path) as temporary:
             pq.write_table(table.schema.empty_table(), temporary)
-    _refresh_database(home)
+    if with_database:
+        _refresh_database(home)
 
 
 def _refresh_database(home: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,9 @@ from pcorr_assets.defs import compute
 from pcorr_assets.defs.slurm import NodeReport, SlurmRequest, slurm_resource
 from pcorr_assets.defs.slurm_failures import explain
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.jobs.description import score_job
 from pcorr_assets.warehouse import TABLES, Warehouse
+from pcorr_assets_tests.dagster_ui import PROJECT
 from pcorr_assets_tests.lm import tiny
 
 KEYS = ("tiny-a", "web")
@@ -175,6 +180,33 @@ def test_a_key_that_is_not_there_is_named(tmp_path: Path) -> None:
     slurm = Slurm.model_validate({**CLUSTER, "ssh": ssh})
     with pytest.raises(PcorrError, match="leave it out to use the ssh agent"):
         slurm_resource(slurm, slurm.resources_for("chunk_bpb"))
+
+
+_ON_A_NODE = """
+import json, sys
+sys.modules.update(dict.fromkeys(("dagster", "dagster_slurm", "duckdb")))  # not to be imported
+import pcorr_assets.jobs.node, pcorr_assets.filters.scoring, pcorr_assets.lm.evaluation
+from pcorr_assets.jobs import dispatch
+print(dispatch.run(json.loads(sys.argv[1]))["row_count"])
+"""
+
+
+def test_a_node_needs_neither_dagster_nor_duckdb(wh: Warehouse, tmp_path: Path) -> None:
+    llm = {"key": KEYS[0], "path": str(tiny.save_llm(tmp_path / "llm"))}
+    sample = {"files": ["*.jsonl"], "text_column": "text", "reference_tokenizer": "org/any"}
+    settings = settings_from(
+        {
+            "home": str(wh.home),
+            "samples": {"web": {**sample, "id_column": "id"}},
+            "llms": [{"family": "tiny", "models": [llm]}],
+        },
+        folder=tmp_path,
+    )
+    job = json.dumps(score_job(settings, "web", KEYS[0], threads=1))
+    command = [sys.executable, "-c", _ON_A_NODE, job]
+    said = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.strip() == str(len(tiny.TEXTS))
 
 
 Report = Callable[..., str]

@@ -65,6 +65,10 @@ def test_shards_are_scored_as_in_local_mode(
                 jobs.append(str(found["slurm_job_id"]))
         assert hashes["slurm"] == hashes["local"]
     assert len(set(jobs)) == 2
+    home = load_settings(configs["slurm"]).home
+    assert "seen-by-the-cluster" not in (home / "warehouse" / "views.sql").read_text(), (
+        "pcorr.duckdb is this side's, with the paths of this side"
+    )
     asked = slurm("sacct", "-X", "-n", "-P", "-o", "ReqMem,Timelimit", "-j", ",".join(jobs))
     assert asked.splitlines() == ["700M|00:05:00"] * 2
 
