@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from pcorr_assets.defs.checks import trust_check_result, trust_check_spec
 from pcorr_assets.defs.metadata import (
     numbers,
+    overview,
     picture,
     rows_table,
     sentences,
@@ -27,12 +28,16 @@ from pcorr_assets.defs.plausibility_checks import (
     combined_errors,
     compared_estimates,
     estimates_before,
+    level_to_compare,
     result,
     specs,
 )
 from pcorr_assets.defs.table_asset import materialised, table_asset
 from pcorr_assets.defs.target_run import TargetRun
-from pcorr_assets.report.plots import estimate_histogram, rank_plot
+from pcorr_assets.matrix.layout import read_matrix
+from pcorr_assets.plausibility.matrices import deviations
+from pcorr_assets.report.overviews import matrix_overview
+from pcorr_assets.report.plots import estimate_histogram, histogram, rank_plot
 from pcorr_assets.steps.error_vectors import target_error_vector
 from pcorr_assets.steps.estimates import TargetEstimates, estimate_targets
 from pcorr_assets.steps.inputs import level_of
@@ -40,6 +45,7 @@ from pcorr_assets.steps.matrices import build_matrix
 from pcorr_assets.steps.rank_predictions import TargetValidation, validate_targets
 
 SHOWN_UNITS = 10
+SHOWN_LLMS = 100
 
 
 def assets(platform: Platform) -> list[dg.AssetsDefinition]:
@@ -96,7 +102,10 @@ def _bpb_matrix(platform: Platform) -> dg.AssetsDefinition:
         own = ("bpb_matrix", "matrix_coverage")
         written = [(table, (sample,), matrix.written[table]) for table in own]
         imported = [found for table, found in matrix.written.items() if table not in own]
-        checks = built_matrix(platform.warehouse, platform.settings, sample, registered, matrix)
+        level = level_to_compare(matrix)
+        view = read_matrix(platform.warehouse, sample, level)
+        checks = built_matrix(platform.settings, sample, registered, matrix, level, view)
+        metadata |= overview(matrix_overview(view.X, view.llms, deviations(view.X), level))
         return materialised(platform, written, metadata, checks=[check, *checks], also=imported)
 
     return bpb_matrix
@@ -129,9 +138,15 @@ def _error_vector(platform: Platform) -> dg.AssetsDefinition:
         metadata = {
             **{f"LLMs from {source}": count for source, count in sources.items()},
             "report": sentences(vector.report),
-            "lowest errors": rows_table(
-                vector.table.sort_by([("error", "ascending"), ("llm", "ascending")]).slice(0, 10),
+            "LLMs, lowest error first": rows_table(
+                vector.table.sort_by([("error", "ascending"), ("llm", "ascending")]).slice(
+                    0, SHOWN_LLMS
+                ),
                 ["llm", "family", "source", "error"],
+            ),
+            "errors": picture(
+                histogram(vector.table["error"].to_numpy(), target, "error", "LLMs"),
+                "Histogram of the errors",
             ),
         }
         checks = combined_errors(platform.warehouse, platform.settings, target, vector.table)

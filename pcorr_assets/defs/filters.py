@@ -11,7 +11,7 @@ import dagster as dg
 import pyarrow as pa
 
 from pcorr_assets.defs.compute import run_job
-from pcorr_assets.defs.metadata import numbers, rows_table, sentences
+from pcorr_assets.defs.metadata import numbers, overview, rows_table, sentences
 from pcorr_assets.defs.partitions import POOL, SAMPLE, SHARD, TARGET, keys_of
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.table_asset import materialised, table_asset
@@ -19,6 +19,7 @@ from pcorr_assets.filters.pools import list_shards
 from pcorr_assets.filters.training import BuiltFilter, build_filter
 from pcorr_assets.filters.writing import write_selected
 from pcorr_assets.jobs.score_pool_shard import score_pool_shard_job
+from pcorr_assets.report.overviews import scores_overview, shards_overview
 from pcorr_assets.steps.verdicts import estimates_of, verdict_of
 from pcorr_assets.warehouse import WrittenPartition
 
@@ -131,7 +132,9 @@ def _pool_scores(platform: Platform) -> dg.AssetsDefinition:
             Path(result["path"]), result["row_count"], result["byte_count"], result["sha256"]
         )
         partition = ("pool_scores", (shard, target), written)
-        return materialised(platform, [partition], numbers(result["metadata"]))
+        found = scores_overview(platform.warehouse, "pool_scores", (shard, target), shard)
+        shown = {**numbers(result["metadata"]), **overview(found)}
+        return materialised(platform, [partition], shown)
 
     return pool_scores
 
@@ -163,12 +166,15 @@ def _selected_data(platform: Platform) -> dg.AssetsDefinition:
                 run_id=context.run.run_id,
             )
         written = wh.written("selections", name, target)
-        boundary = _boundary(wh.read("selections", name, target))
+        rows = wh.read("selections", name, target)
+        boundary = _boundary(rows)
         metadata = {
             "folder": dg.MetadataValue.path(str(selected.folder)),
             "manifest": dg.MetadataValue.json(dict(selected.manifest)),
             "shards taken over from an interrupted run": selected.reused_shard_count,
             "boundary document": rows_table(boundary, boundary.schema.names),
+            **overview(shards_overview(rows)),
+            **overview(scores_overview(wh, "selections", (name, target), f"{name} for {target}")),
         }
         return materialised(platform, [("selections", (name, target), written)], metadata)
 

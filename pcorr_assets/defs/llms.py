@@ -12,15 +12,17 @@ import dagster as dg
 
 from pcorr_assets.config.keys import check_llm_key
 from pcorr_assets.defs.compute import run_job
-from pcorr_assets.defs.metadata import numbers, sentences
+from pcorr_assets.defs.metadata import numbers, overview, rows_table, sentences
 from pcorr_assets.defs.partitions import LLM, SAMPLE, keys_of
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.plausibility_checks import evaluated_llm, scored_llm, specs
 from pcorr_assets.defs.table_asset import materialised, table_asset
 from pcorr_assets.jobs.description import evaluate_job, score_job
+from pcorr_assets.report.overviews import bpb_overview
 from pcorr_assets.warehouse import WrittenPartition
 
 POOL_OF_LLMS = LLM
+SHOWN_OF_RESULTS = ("benchmark", "metric", "score", "stderr", "error", "sample_count")
 
 
 def assets(platform: Platform) -> list[dg.AssetsDefinition]:
@@ -57,7 +59,8 @@ def _chunk_bpb(platform: Platform) -> dg.AssetsDefinition:
             spec = platform.settings.llm_spec(llm)
             result = run_job(context, platform, "chunk_bpb", (llm, sample), job, spec)
         checks = scored_llm(platform.warehouse, platform.settings, llm, sample)
-        return _materialised(platform, result, checks)
+        shown = overview(bpb_overview(platform.warehouse, (llm, sample)))
+        return _materialised(platform, result, shown, checks)
 
     return chunk_bpb
 
@@ -87,13 +90,18 @@ def _benchmark_errors(platform: Platform) -> dg.AssetsDefinition:
             job = evaluate_job(platform.settings, llm)
             spec = platform.settings.llm_spec(llm)
             result = run_job(context, platform, "benchmark_errors", (llm,), job, spec)
-        return _materialised(platform, result, evaluated_llm(platform.warehouse, llm))
+        rows = platform.warehouse.read("benchmark_errors", llm)
+        shown = {"results": rows_table(rows, SHOWN_OF_RESULTS)}
+        return _materialised(platform, result, shown, evaluated_llm(platform.warehouse, llm))
 
     return benchmark_errors
 
 
 def _materialised(
-    platform: Platform, result: Mapping[str, Any], checks: Sequence[dg.AssetCheckResult]
+    platform: Platform,
+    result: Mapping[str, Any],
+    shown: Mapping[str, Any],
+    checks: Sequence[dg.AssetCheckResult],
 ) -> dg.MaterializeResult:
     written = WrittenPartition(
         Path(result["path"]), result["row_count"], result["byte_count"], result["sha256"]
@@ -103,6 +111,6 @@ def _materialised(
     return materialised(
         platform,
         [(result["table"], tuple(result["partition"]), written)],
-        {**numbers(metadata), "warnings": sentences(warnings)},
+        {**numbers(metadata), "warnings": sentences(warnings), **shown},
         checks=checks,
     )

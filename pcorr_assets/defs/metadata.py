@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from pcorr_assets.report.overviews import Overview
 from pcorr_assets.warehouse import TABLES, Table, WrittenPartition
 
 # A megabyte of metadata freezes the UI; this leaves room for several pictures.
@@ -91,6 +92,12 @@ def picture(png: bytes, alt: str) -> dg.MarkdownMetadataValue:
         return dg.MetadataValue.md(f"{alt}: the picture has {len(png):,} bytes, too many to show.")
     encoded = base64.b64encode(png).decode()
     return dg.MetadataValue.md(f"![{alt}](data:image/png;base64,{encoded})")
+
+
+def overview(found: Overview) -> dict[str, Any]:
+    """The small tables and pictures of a partition."""
+    tables = {title: rows_table(table, table.schema.names) for title, table in found.tables.items()}
+    return {**tables, **{title: picture(png, title) for title, png in found.pictures.items()}}
 
 
 def sentences(lines: Sequence[str]) -> dg.MarkdownMetadataValue:

@@ -19,7 +19,7 @@ from pcorr_assets.config import Settings
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.jobs.evaluate_llm import CHANCE
 from pcorr_assets.matrix.candidates import bpb_keys
-from pcorr_assets.matrix.layout import read_matrix
+from pcorr_assets.matrix.layout import MatrixView
 from pcorr_assets.plausibility import Finding, estimates, llms, matrices, targets
 from pcorr_assets.steps.estimates import TargetEstimates
 from pcorr_assets.steps.inputs import level_of
@@ -99,14 +99,17 @@ def evaluated_llm(wh: Warehouse, llm: str) -> list[dg.AssetCheckResult]:
 
 
 def built_matrix(
-    wh: Warehouse, settings: Settings, sample: str, registered: Sequence[str], matrix: BuiltMatrix
+    settings: Settings,
+    sample: str,
+    registered: Sequence[str],
+    matrix: BuiltMatrix,
+    level: str,
+    view: MatrixView,
 ) -> list[dg.AssetCheckResult]:
-    """Results of the checks of `bpb_matrix`."""
+    """Results of the checks of `bpb_matrix`; `view` is the matrix at a level."""
     is_text = settings.samples[sample].is_text
     expected = registered if is_text else matrix.coverage["llm"].to_pylist()
     finest = max(matrix.unit_counts, key=lambda level: matrix.unit_counts[level])
-    level = level_to_compare(matrix)
-    view = read_matrix(wh, sample, level)
     coverage = matrices.coverage_is_high(
         matrix.coverage, expected, matrix.unit_counts[finest], finest
     )

@@ -8,9 +8,10 @@ from dataclasses import asdict
 
 import dagster as dg
 
-from pcorr_assets.defs.metadata import sentences
+from pcorr_assets.defs.metadata import overview, sentences
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.table_asset import materialised, table_asset
+from pcorr_assets.report.overviews import chunks_overview
 from pcorr_assets.text.chunked_dataset import SHORT_CHUNK_TOKENS, ChunkingReport, chunk_sample
 
 
@@ -37,7 +38,8 @@ def _chunked_dataset(platform: Platform) -> dg.AssetsDefinition:
             platform.warehouse.writer("chunks", (key,)) as writer,
         ):
             report = chunk_sample(key, platform.settings.samples[key], writer)
-        return materialised(platform, [("chunks", (key,), writer.written)], _shown(report))
+        shown = {**_shown(report), **overview(chunks_overview(platform.warehouse, key))}
+        return materialised(platform, [("chunks", (key,), writer.written)], shown)
 
     return chunked_dataset
 

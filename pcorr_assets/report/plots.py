@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREY = "#2b5c8a", "#c8552b", "#8a8a8a"
 MAX_FAMILIES_IN_LEGEND = 12
+MAX_NAMED_DOTS = 60
 
 
 def estimate_histogram(estimate: np.ndarray, included: np.ndarray | None, title: str) -> bytes:
@@ -59,6 +60,41 @@ def rank_plot(
         title=title, aspect="equal",
     )  # fmt: skip
     axes.legend(frameon=False, fontsize=6, loc="center left", bbox_to_anchor=(1.02, 0.5))
+    return _png(figure)
+
+
+def histogram(
+    values: np.ndarray, title: str, xlabel: str, ylabel: str, *, counts: np.ndarray | None = None
+) -> bytes:
+    """Histogram of finite `values` (D,), each standing `counts` (D,) times; the tails are cut.
+
+    What lies beyond the 0.1 % and 99.9 % quantiles is drawn in the outermost bars, so that
+    one strange text does not squeeze all others into one bar.
+    """
+    figure = _figure()
+    axes = figure.subplots()
+    low, high = np.quantile(values, [0.001, 0.999])
+    edges = np.histogram_bin_edges(np.clip(values, low, high), bins=40)
+    axes.hist(np.clip(values, low, high), bins=list(edges), weights=counts, color=BLUE)
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    return _png(figure)
+
+
+def dots(names: Sequence[str], values: np.ndarray, title: str, xlabel: str) -> bytes:
+    """One dot for each of N names, largest value on top; names only up to `MAX_NAMED_DOTS`."""
+    figure = _figure()
+    axes = figure.subplots()
+    order = np.argsort(values, kind="stable")
+    axes.scatter(values[order], np.arange(len(order)), s=14, color=BLUE)
+    if len(order) <= MAX_NAMED_DOTS:
+        figure.set_figheight(max(2.0, 0.22 * len(order) + 1))
+        labels = [str(names[index]) for index in order]
+        axes.set_yticks(np.arange(len(order)), labels, fontsize=7)
+    else:
+        axes.set_yticks([])
+        axes.set_ylabel(f"{len(order):,} LLMs")
+    axes.grid(axis="x", color=GREY, linewidth=0.3)
+    axes.set(xlabel=xlabel, title=title)
     return _png(figure)
 
 
