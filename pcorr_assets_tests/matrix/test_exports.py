@@ -228,6 +228,28 @@ def test_any_number_and_any_name_comes_back(
     assert {row["llm"]: row["family"] for row in again.llms.to_pylist()} == families
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_names_of_units_that_look_like_something_else(one_home: Warehouse, format: str) -> None:
+    units = [
+        "a\r\nb",
+        "a\nb",
+        "a\rb",
+        "\0",
+        "\ufeffx",
+        ' "q"',
+        "NA",
+        "null",
+        "1.50",
+        "'",
+        " a",
+        "a",
+    ]
+    write_import(one_home, {"o/a": [1.0] * len(units)}, units, {"o/a": {"b": 0.5}})
+    files = export_published(one_home, "s", one_home.home / "out", "page", format)
+    found = imported(files).bpb_matrix["unit"].to_pylist()
+    assert found == sorted(units, key=str.encode)
+
+
 def test_a_name_under_two_families_and_a_checkpoint(tmp_path: Path) -> None:
     wh = Warehouse(tmp_path)
     families = {"o/a": "first", "o/a+second": "second", "o/a@step5": "first", "o/a@step5+x": "x"}
