@@ -60,9 +60,9 @@ class Axis:
 
 
 def nice_step(rough: float) -> float:
-    """The next of 1, 2, 5 times a power of ten."""
+    """The nearest of 1, 2, 5 times a power of ten, in ratio."""
     power = 10.0 ** math.floor(math.log10(rough))
-    return next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
+    return min((m * power for m in (1, 2, 5, 10)), key=lambda step: abs(math.log(step / rough)))
 
 
 @dataclass(frozen=True)

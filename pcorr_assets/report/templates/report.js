@@ -101,7 +101,6 @@
       show(marks[index]);
     });
   });
-  addEventListener("scroll", hide, { passive: true });
 
   // The legend of families: a pressed button dims all other families.
   all("[data-legend]").forEach((legend) => {

@@ -1,0 +1,180 @@
+"""The facts of a report against the tables, and against independent computation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+from scipy.stats import rankdata
+
+from pcorr_assets.errors import PcorrError
+from pcorr_assets.matrix.layout import read_matrix
+from pcorr_assets.report.facts import CANNOT_BE_VALIDATED, NOT_VALIDATED, Facts
+from pcorr_assets.report.reading import read_facts
+from pcorr_assets.warehouse.files import sha256_file
+from pcorr_assets_tests.report import worlds
+from pcorr_assets_tests.report.conftest import World
+
+
+def test_units_are_the_estimates_in_descending_order(text_world: World, text_facts: Facts) -> None:
+    wh, _ = text_world
+    matrix = read_matrix(wh, "texts", "domain")
+    errors = {row["llm"]: row["error"] for row in wh.read("error_vectors", "good").to_pylist()}
+    of_errors = rankdata([errors[llm] for llm in matrix.llms])
+    expected = {
+        unit: float(np.corrcoef(rankdata(matrix.X[:, place]), of_errors)[0, 1])
+        for place, unit in enumerate(matrix.units.to_pylist())
+    }
+    shown = text_facts.estimates.shown
+    assert {unit.unit: pytest.approx(unit.estimate, abs=1e-12) for unit in shown} == expected
+    assert [unit.estimate for unit in shown] == pytest.approx(
+        sorted(expected.values(), reverse=True), abs=1e-12
+    )
+    assert [unit.position for unit in shown] == list(range(1, 25))
+    included = [unit.unit for unit in shown if unit.included]
+    # A cap of 4/24 for each of 24 equal domains fills six of them.
+    assert included == [unit.unit for unit in shown[:6]]
+    assert sum(unit.weight or 0 for unit in shown) == pytest.approx(1)
+    assert text_facts.estimates.selected_count == 6
+
+
+def test_selection_frequency_stands_beside_chance(text_world: World, text_facts: Facts) -> None:
+    wh, _ = text_world
+    estimates = text_facts.estimates
+    assert estimates.frequency is not None
+    noted = json.loads(wh.metadata("estimates", "texts", "good")["selection_frequency"])
+    assert estimates.frequency_chance == noted["chance_mean"]
+    mean = float(estimates.frequency[:6].mean())
+    assert estimates.frequency_mean == pytest.approx(mean) == pytest.approx(noted["selected_mean"])
+
+
+def test_the_ends_come_with_beginnings_of_their_pages(text_facts: Facts) -> None:
+    units = (*text_facts.estimates.top, *text_facts.estimates.bottom)
+    assert len(text_facts.estimates.top) == len(text_facts.estimates.bottom) == 8
+    for unit in units:
+        assert len(unit.snippets) == 2
+        assert all(f"of {unit.unit} & more" in text for text in unit.snippets)
+        assert {text.split()[4] for text in unit.snippets} == {"0", "1"}
+        assert all(len(text) <= 200 for text in unit.snippets)
+
+
+def test_hostile_units_get_no_link(text_facts: Facts) -> None:
+    links = {unit.unit: unit.link for unit in text_facts.estimates.shown}
+    assert links.pop(worlds.HOSTILE_DOMAIN) is None
+    assert links == {unit: f"https://{unit}" for unit in links}
+
+
+def test_chunks_are_shown_with_their_pages(tmp_path: Path) -> None:
+    wh, settings = worlds.write_text_world(tmp_path, level="chunk")
+    facts = read_facts(wh, settings, "texts", "good")
+    pages = {row["chunk_id"]: row["page_id"] for row in wh.read("chunks", "texts").to_pylist()}
+    assert {unit.unit: unit.page for unit in facts.estimates.shown} == pages
+    scripts = [unit for unit in facts.estimates.shown if "javascript" in (unit.page or "")]
+    assert len(scripts) == 4
+    assert {unit.link for unit in scripts} == {None}
+    assert all(len(unit.snippets) == 1 for unit in facts.estimates.top)
+
+
+def test_ranks_verdict_and_coverage_are_the_tables(text_world: World, text_facts: Facts) -> None:
+    wh, _ = text_world
+    (verdict,) = wh.read("verdicts", "texts", "good").to_pylist()
+    assert text_facts.verdict.state == verdict["verdict"]
+    assert text_facts.verdict.delta == verdict["delta"]
+    panels = {(panel.scheme, panel.predictor): panel for panel in text_facts.ranks}
+    assert set(panels) == {(s, p) for s in ("family", "random") for p in ("estimate", "mean_bpb")}
+    assert panels["family", "estimate"].correlation == pytest.approx(verdict["rank_correlation"])
+    by_llm = {llm.llm: llm for llm in text_facts.llms}
+    assert len(by_llm) == 15
+    assert by_llm["lab9/gone"].note == "it failed"
+    assert not by_llm["lab9/gone"].used
+    assert by_llm["lab1/llm-a"].link == f"https://huggingface.co/lab1/llm-a/tree/{worlds.COMMIT}"
+    assert by_llm[worlds.HOSTILE_LLM].link is None
+
+
+def test_tables_are_named_with_their_hashes(text_world: World, text_facts: Facts) -> None:
+    wh, _ = text_world
+    tables = {table.table: table for table in text_facts.provenance.tables}
+    assert len(tables) == 9
+    estimates = tables["estimates"]
+    assert estimates.sha256 == sha256_file(wh.path("estimates", "texts", "good"))
+    assert estimates.rows == wh.row_count("estimates", "texts", "good") == 5 * 24
+    selection = text_facts.provenance.settings["selection of this target"]
+    assert selection["keep_ratio"] == "0.25"
+    assert text_facts.provenance.settings["samples.texts"]["files"] == "…/*.jsonl"
+
+
+def test_an_imported_matrix_has_no_texts_and_no_filter(matrix_facts: Facts) -> None:
+    assert matrix_facts.filter is None
+    assert "imported matrix" in (matrix_facts.filter_absence or "")
+    assert all(unit.snippets == () for unit in matrix_facts.estimates.top)
+    assert all(unit.token_count is None for unit in matrix_facts.estimates.shown)
+    settings = matrix_facts.provenance.settings
+    assert "level" not in settings["selection of this target"]
+    assert set(settings["samples.published"]) == {
+        "matrix_csv.bpb", "matrix_csv.errors", "matrix_csv.level",
+    }  # fmt: skip
+
+
+def test_too_few_groups_cannot_be_validated(tmp_path: Path) -> None:
+    wh, settings = worlds.write_matrix_world(tmp_path, families=2, per_family=4)
+    facts = read_facts(wh, settings, "published", "good")
+    assert facts.verdict.state == CANNOT_BE_VALIDATED
+    assert facts.verdict.delta is None
+    assert facts.estimates.frequency is None
+    assert "too few to resample" in (facts.estimates.frequency_reason or "")
+
+
+def test_what_is_not_there_yet_is_said(tmp_path: Path) -> None:
+    wh, settings = worlds.write_text_world(tmp_path)
+    for table in ("verdicts", "rank_predictions", "sampling_distributions", "fasttext_filters"):
+        wh.path(table, "texts", "good").unlink()
+    facts = read_facts(wh, settings, "texts", "good")
+    assert facts.verdict.state == NOT_VALIDATED
+    assert facts.ranks == ()
+    assert facts.ranks_absence == ("rank_prediction has not been materialised.",)
+    assert facts.distribution is None
+    assert facts.estimates.included is None
+    assert "materialise fasttext_filter" in (facts.filter_absence or "")
+
+
+def test_parts_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    wh, settings = worlds.write_matrix_world(tmp_path)
+    key = ("published", "good")
+    distribution = wh.read("sampling_distributions", *key)
+    flipped = pc.call_function("invert", [distribution["included"]])
+    place = distribution.schema.get_field_index("included")
+    wh.write("sampling_distributions", key, distribution.set_column(place, "included", flipped))
+    with pytest.raises(PcorrError, match="do not follow from its estimates"):
+        read_facts(wh, settings, *key)
+    wh.write("sampling_distributions", key, distribution)
+    verdicts = wh.read("verdicts", *key)
+    noted = wh.metadata("verdicts", *key)
+    wh.write("verdicts", key, verdicts, {**noted, "bpb_matrix_sha256": "0" * 64})
+    with pytest.raises(PcorrError, match=r"verdicts of published\|good were made from another"):
+        read_facts(wh, settings, *key)
+    wh.write("verdicts", key, verdicts, noted)
+    vector = wh.read("error_vectors", "good")
+    wh.write("error_vectors", ("good",), vector.take(list(reversed(range(len(vector))))))
+    with pytest.raises(PcorrError, match="another error vector"):
+        read_facts(wh, settings, *key)
+
+
+def test_without_estimates_there_is_no_report(tmp_path: Path) -> None:
+    wh, settings = worlds.write_matrix_world(tmp_path)
+    wh.path("estimates", "published", "good").unlink()
+    with pytest.raises(PcorrError, match="estimates: partition published"):
+        read_facts(wh, settings, "published", "good")
+
+
+def test_of_many_units_the_ends_are_shown(tmp_path: Path) -> None:
+    wh, settings = worlds.write_matrix_world(tmp_path, families=6, per_family=1, pages=1000)
+    facts = read_facts(wh, settings, "published", "good")
+    assert facts.estimates.count == 1000
+    assert [unit.position for unit in facts.estimates.shown] == [
+        *range(1, 601), *range(801, 1001),
+    ]  # fmt: skip
+    assert facts.matrix.bpb.shape == (6, 400)
+    assert facts.matrix.columns[[0, -1]].tolist() == [0, 999]
