@@ -66,8 +66,10 @@ class TextSource(Section):
 class MatrixCsv(Section):
     """A published matrix: BPB by unit and LLM, errors by benchmark and LLM, units of `level`."""
 
-    bpb: AbsolutePath = Field(description="the path of a CSV file of bits-per-byte")
-    errors: AbsolutePath = Field(description="the path of a CSV file of benchmark errors")
+    bpb: AbsolutePath = Field(description="the path of a CSV or Parquet file of bits-per-byte")
+    errors: AbsolutePath = Field(
+        description="the path of a CSV or Parquet file of benchmark errors"
+    )
     level: LevelField = "page"
 
 

@@ -143,15 +143,16 @@ def _published_export(platform: Platform) -> dg.AssetsDefinition:
                 levels=[config.level] if config.level else [],
                 format=config.format,
             )
-        paths = [path for files in found for path in (files.bpb, files.errors)]
-        report = dict.fromkeys(sentence for files in found for sentence in files.report)
+        paths = [*dict.fromkeys(path for shared in found for path in shared.paths)]
+        every = [shared.files for shared in found]
+        report = dict.fromkeys(sentence for files in every for sentence in files.report)
         return dg.MaterializeResult(
             metadata={
-                "LLMs": found[0].llm_count,
-                "benchmarks": found[0].benchmark_count,
-                **{f"{files.level}s": files.unit_count for files in found},
+                "LLMs": every[0].llm_count,
+                "benchmarks": every[0].benchmark_count,
+                **{f"{files.level}s": files.unit_count for files in every},
                 **{path.name: dg.MetadataValue.path(str(path)) for path in paths},
-                "bytes": sum(path.stat().st_size for path in dict.fromkeys(paths)),
+                "bytes": sum(path.stat().st_size for path in paths),
                 "what the files cannot say": sentences([*report]),
             },
             data_version=dg.DataVersion(content_hash(*(sha256_file(path) for path in paths))),

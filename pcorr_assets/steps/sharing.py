@@ -9,22 +9,27 @@ Dagster's assets and the command call the same two functions: `share_database` a
 
 from __future__ import annotations
 
+import csv
 import platform
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import yaml
 
 from pcorr_assets.config import Settings
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.benchmark_settings import benchmark_settings_sha256
 from pcorr_assets.matrix.exports import PublishedFiles, export_published
+from pcorr_assets.matrix.layout import read_units
 from pcorr_assets.steps.inputs import level_of
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.export import ExportedDatabase, export_database
 from pcorr_assets.warehouse.export_readme import ESTIMATOR_SECTION
+from pcorr_assets.warehouse.files import atomic_path
 
 DATABASE_NAME = "pcorr_export.duckdb"
 
@@ -42,6 +47,24 @@ _PACKAGES = (
     "fasttext-numpy2",
     "dagster",
 )
+
+
+@dataclass(frozen=True)
+class SharedMatrix:
+    """The files of one level: BPB, errors, and the tokens of each unit where they are known.
+
+    `unit_tokens` (for `unit_tokens` of the sample that imports them) makes the caps the same,
+    and with them sampling weights and verdicts; None: no distribution, or uniform caps.
+    """
+
+    files: PublishedFiles
+    unit_tokens: Path | None
+
+    @property
+    def paths(self) -> list[Path]:
+        """All files of the level."""
+        own = [self.files.bpb, self.files.errors]
+        return own if self.unit_tokens is None else [*own, self.unit_tokens]
 
 
 def exports_folder(settings: Settings) -> Path:
@@ -78,8 +101,8 @@ def share_published(
     levels: Sequence[str] = (),
     *,
     format: str = "csv",
-) -> list[PublishedFiles]:
-    """Export a sample's matrix in the published wide format, one pair of files for each level.
+) -> list[SharedMatrix]:
+    """Export a sample's matrix in the published wide format, some files for each level.
 
     `folder` defaults to `<home>/exports/published/<sample>`, `levels` to those that the
     targets are estimated at (all targets of an imported matrix: its own level).
@@ -100,10 +123,37 @@ def share_published(
         for name, benchmark in settings.benchmarks.items()
     }
     wh = Warehouse(settings.home)
-    return [
+    found = [
         export_published(wh, sample, target, level, format, expected_settings=current)
         for level in wanted
     ]
+    return [SharedMatrix(files, _share_unit_tokens(wh, sample, target, files)) for files in found]
+
+
+def _share_unit_tokens(
+    wh: Warehouse, sample: str, folder: Path, files: PublishedFiles
+) -> Path | None:
+    """Write the tokens of each unit, if the targets of the level agree on them."""
+    path = folder / f"unit_tokens_by_{files.level}.csv"
+    units = read_units(wh, sample, files.level).to_pylist()
+    counted: list[dict[str, int | None]] = []
+    for keys in wh.partitions("sampling_distributions"):
+        if keys[0] == sample:
+            rows = wh.read(
+                "sampling_distributions", *keys, columns=["level", "unit", "token_count"]
+            )
+            own = rows.filter(pc.field("level") == files.level)
+            tokens = dict(zip(own["unit"].to_pylist(), own["token_count"].to_pylist(), strict=True))
+            counted += [tokens] if tokens else []
+    agreed = counted and all(tokens == counted[0] for tokens in counted)
+    if not agreed or counted[0].keys() != set(units) or None in counted[0].values():
+        path.unlink(missing_ok=True)
+        return None
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["unit", "token_count"])
+        writer.writerows((unit, counted[0][unit]) for unit in units)
+    return path
 
 
 def provenance(settings: Settings) -> dict[str, dict[str, str]]:

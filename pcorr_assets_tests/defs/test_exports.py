@@ -160,6 +160,38 @@ def test_published_files_are_a_sample_again(
         assert (again.home / path).read_bytes() == (finished.home / path).read_bytes(), table
 
 
+def test_token_counts_travel_with_the_matrix(
+    matrix_settings: Settings, materialise: Any, tmp_path: Path
+) -> None:
+    counts = "".join(f"page-{d:02},{100 + 7 * d}\n" for d in range(40))
+    (tmp_path / "caps.csv").write_text(f"unit,token_count\n{counts}")
+    stated = matrix_settings.model_dump(mode="json", exclude_none=True, exclude={"compute"})
+    source = {**stated["samples"]["published"]["matrix_csv"]}
+    folder = tmp_path / "first" / "exports" / "published" / "published"
+    exported = {
+        "bpb": str(folder / "bpb_by_page.csv"),
+        "errors": str(folder / "benchmark_errors.csv"),
+    }
+    homes = {
+        "first": (source, "caps.csv"),
+        "again": (exported, str(folder / "unit_tokens_by_page.csv")),
+    }
+    for home, (files, tokens) in homes.items():
+        sample = {"matrix_csv": files, "unit_tokens": tokens}
+        settings = settings_from(
+            {**stated, "home": home, "samples": {"published": sample}}, folder=tmp_path
+        )
+        assert materialise(settings, ["bpb_matrix"], "published").success
+        assert materialise(settings, ["error_vector"], "good").success
+        assert materialise(settings, STATISTICS, KEY).success
+        assert materialise(settings, ["published_export"], "published").success
+    weights = [
+        (tmp_path / home / "warehouse/sampling_distributions/published/good.parquet").read_bytes()
+        for home in homes
+    ]
+    assert weights[0] == weights[1]
+
+
 def test_an_option_that_does_not_exist_is_named(finished: Settings, materialise: Any) -> None:
     for config, message in (
         ({"format": "xlsx"}, "choose csv or parquet"),

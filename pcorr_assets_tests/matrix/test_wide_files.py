@@ -42,7 +42,8 @@ def test_any_kind_of_number_is_a_number(tmp_path: Path) -> None:
         "o/4": pa.array(["1e-3", " NA"]),
     }
     wide = read_wide(written(tmp_path / "x.parquet", columns), "id")
-    expected = [[1, np.nan], np.float32([0.1, 0.2]), [np.nan, np.nan], [1e-3, np.nan]]
+    singles = np.array([0.1, 0.2], np.float32)
+    expected = [[1, np.nan], singles, [np.nan] * 2, [1e-3, np.nan]]
     np.testing.assert_array_equal(wide.values, expected)
     by_number = written(tmp_path / "y.parquet", {"id": pa.array([7, 8]), "o/1": [0.5, 0.25]})
     assert read_wide(by_number, "id").names.to_pylist() == ["7", "8"]
