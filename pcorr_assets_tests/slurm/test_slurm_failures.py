@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,10 +20,11 @@ import yaml
 
 from pcorr_assets.config import load_settings
 from pcorr_assets.defs import llms
+from pcorr_assets.progress import SECONDS_BETWEEN_LINES
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import sha256_file
 from pcorr_assets_tests.dagster_ui import wait_for
-from pcorr_assets_tests.slurm import worlds
+from pcorr_assets_tests.slurm import demo_world, worlds
 from pcorr_assets_tests.slurm.worlds import LLM, SAMPLE, failure, metadata, slurm
 
 pytestmark = pytest.mark.slurm
@@ -74,6 +76,12 @@ def assert_relaunch_goes_on(config: Path, instance: Any, undisturbed: str) -> No
     assert_equal_to_undisturbed(config, undisturbed)
 
 
+def messages(instance: dg.DagsterInstance) -> list[str]:
+    """What the log of the latest run says."""
+    (latest, *_) = instance.get_runs()
+    return [entry.user_message for entry in instance.all_logs(latest.run_id)]
+
+
 def test_scancel(config: Changed, instance: dg.DagsterInstance, long_work: str) -> None:
     path = config()
     with worlds.once_it_works(path, lambda job: slurm("scancel", job)) as jobs:
@@ -83,9 +91,7 @@ def test_scancel(config: Changed, instance: dg.DagsterInstance, long_work: str) 
     foreign = worlds.shards(path)[0].with_name("foreign.parquet")
     foreign.write_text("not a Parquet file")
     assert_relaunch_goes_on(path, instance, long_work)
-    (latest, *_) = instance.get_runs()
-    said = [entry.user_message for entry in instance.all_logs(latest.run_id)]
-    assert any(f"shard {foreign} is not used" in message for message in said), (
+    assert any(f"shard {foreign} is not used" in line for line in messages(instance)), (
         "warnings of the node stream back to the log of the run"
     )
 
@@ -96,23 +102,12 @@ def test_requeue_and_node_failure_go_unnoticed(
     path = config()
     node = socket.gethostname().partition(".")[0]
 
-    def pending(job: str) -> bool:
-        return slurm("squeue", "-h", "-j", job, "-o%T") == "PENDING"
-
-    def until_queued_again(job: str, *disturbance: str) -> None:
-        # A job that Slurm starts again within the second of its end is refused by its own
-        # node (22.05 keeps revocations to the second), so the partition closes meanwhile.
-        slurm("scontrol", "update", "partition=main", "state=down")
-        slurm("scontrol", *disturbance)
-        wait_for("the queue", lambda: pending(job))
-        time.sleep(1.5)
-        slurm("scontrol", "update", "partition=main", "state=up")
-
     def disturb(job: str) -> None:
-        until_queued_again(job, "requeue", job)
+        slurm("scontrol", "requeue", job)
+        wait_for("the queue", lambda: slurm("squeue", "-h", "-j", job, "-o%T") == "PENDING")
         finished = len(worlds.shards(path))
         wait_for("more shards", lambda: len(worlds.shards(path)) > finished)
-        until_queued_again(job, "update", f"nodename={node}", "state=down", "reason=test")
+        slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
         if "down" in slurm("sinfo", "-h", "-n", node, "-o", "%t"):
             slurm("scontrol", "update", f"nodename={node}", "state=resume")
 
@@ -165,6 +160,30 @@ def test_the_signal_before_the_time_limit_stops_a_job_cleanly(
     assert "time limit of 00:10:00" in said
     assert "`compute.slurm.overrides.chunk_bpb`" in said
     assert_relaunch_goes_on(path, instance, long_work)
+
+
+def test_a_stopped_evaluation_keeps_finished_benchmarks(
+    demo: Path, folder: Path, cluster: dict[str, Any], instance: dg.DagsterInstance
+) -> None:
+    path = demo_world.write_world(demo, folder, cluster)
+    llm, tasks = demo_world.LLMS[0], demo_world.BENCHMARKS
+
+    def finished() -> list[Path]:
+        return sorted((folder / "home" / "evaluations").rglob("*.json"))
+
+    def stop(job: str) -> None:
+        with _halted(job):
+            slurm("scancel", "--batch", "--signal=TERM", job)
+
+    with worlds.once(finished, stop):
+        result = worlds.materialise(path, "benchmark_errors", llm, instance)
+    assert not result.success
+    assert "stopped cleanly: The job was told to stop (SIGTERM)" in failure(result)
+    assert len(finished()) == 1
+    again = worlds.materialise(path, "benchmark_errors", llm, instance)
+    assert again.success, failure(again)
+    found = metadata(again, "benchmark_errors")
+    assert (found["reused"], found["evaluated"]) == ([tasks[0]], [tasks[1]])
 
 
 def test_a_job_without_warning_runs_into_its_time_limit(
@@ -246,13 +265,19 @@ def test_a_killed_run_worker(
     (orphan,) = worlds.live_jobs()
     with dg.DagsterInstance.get() as instance:
         with _halted(orphan):
+            silent_until = time.monotonic() + SECONDS_BETWEEN_LINES
             other = worlds.materialise(path, "chunk_bpb", f"tiny-gpt2|{SAMPLE}", instance)
+            time.sleep(max(0.0, silent_until - time.monotonic()))
         same = worlds.materialise(path, "chunk_bpb", KEY, instance)
+        said = messages(instance)
     assert other.success, failure(other)
     assert same.success, failure(same)
     assert str(metadata(other, "chunk_bpb")["slurm_job_id"]) != orphan
     assert metadata(other, "chunk_bpb")["llm"] == "tiny-gpt2"
     assert str(metadata(same, "chunk_bpb")["slurm_job_id"]) == orphan
+    assert any(re.search(r"tokens \(\d+%\), [\d,]+/s, [\d,]+ s left", line) for line in said), (
+        "progress of the node streams to the log of the run"
+    )
     assert_equal_to_undisturbed(path, long_work)
 
 

@@ -112,7 +112,7 @@ def test_backfills_of_six_llms(ui: DagsterUI, folder: Path, demo: Path, config: 
 
     runs = ui.runs(*backfills)
     assert {run["status"] for run in runs} == {"SUCCESS"}
-    jobs = []
+    jobs: dict[str, str] = {}
     with dg.DagsterInstance.from_config(str(ui.home)) as instance:
         for run in runs:
             (record,) = instance.get_records_for_run(
@@ -121,10 +121,14 @@ def test_backfills_of_six_llms(ui: DagsterUI, folder: Path, demo: Path, config: 
             assert record.asset_materialization is not None
             found = record.asset_materialization.metadata
             assert found["slurm_state"].value == "COMPLETED"
-            jobs.append(str(found["slurm_job_id"].value))
-    assert len(set(jobs)) == 2 * len(LLMS), "each partition has a job of its own"
-    allocated = slurm("sacct", "-X", "-n", "-P", "-o", "AllocTRES", "-j", ",".join(jobs))
-    assert all("gres/gpu=1" in line for line in allocated.splitlines())
+            jobs[str(found["slurm_job_id"].value)] = run["tags"]["dagster/partition"]
+    assert len(jobs) == 2 * len(LLMS), "each partition has a job of its own"
+    asked = slurm("sacct", "-X", "-n", "-P", "-o", "JobID,ReqMem,AllocTRES", "-j", ",".join(jobs))
+    for line in asked.splitlines():
+        job, memory, allocated = line.split("|")
+        assert "gres/gpu=1" in allocated
+        of_large = jobs[job].startswith(demo_world.LARGE)
+        assert memory == (demo_world.LARGE_MEMORY if of_large else "2G")
     assert hashes(load_settings(config).home) == expected
 
 

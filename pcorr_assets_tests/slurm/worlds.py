@@ -104,7 +104,7 @@ def write_world(
 def long_texts() -> list[str]:
     from pcorr_assets_tests.lm import tiny
 
-    return tiny.words(4000, 30)
+    return tiny.words(2000, 30)
 
 
 def materialise(
@@ -175,9 +175,16 @@ def shards(config: Path) -> list[Path]:
     return sorted((load_settings(config).home / "shards").rglob("*.parquet"))
 
 
+def once_it_works(
+    config: Path, action: Callable[[str], object]
+) -> contextlib.AbstractContextManager[list[str]]:
+    """`once` the job that is launched in the block has written a shard."""
+    return once(lambda: shards(config), action)
+
+
 @contextlib.contextmanager
-def once_it_works(config: Path, action: Callable[[str], object]) -> Iterator[list[str]]:
-    """Call `action(job id)` when the job that is launched in the block has written a shard.
+def once(condition: Callable[[], object], action: Callable[[str], object]) -> Iterator[list[str]]:
+    """Call `action(id of the only job)` when the condition first holds in the block.
 
     Yields a list that holds the job's id afterwards.
     """
@@ -186,8 +193,8 @@ def once_it_works(config: Path, action: Callable[[str], object]) -> Iterator[lis
 
     def watch() -> None:
         try:
-            wait_for("the first shard", lambda: shards(config))
-            seen.extend(live_jobs())
+            wait_for("the moment to break in", condition)
+            seen.extend(live_jobs(""))
             action(seen[0])
         except BaseException as problem:
             problems.append(problem)
