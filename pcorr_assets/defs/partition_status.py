@@ -113,7 +113,7 @@ class _History:
         self.graph = graph
         self._latest: dict[dg.AssetKey, dict[Partition, int]] = {}
         self._versions: dict[tuple[dg.AssetKey, int | None], Mapping[Partition, str | None]] = {}
-        self._failures: dict[str, list[tuple[str | None, str]]] = {}
+        self._first_failures: dict[str, _Failure] = {}
 
     def latest_ids(self, key: dg.AssetKey) -> dict[Partition, int]:
         """The place in the log of the latest materialisation of each partition."""
@@ -182,19 +182,46 @@ class _History:
             for run in self.instance.get_runs(filters=dg.RunsFilter(run_ids=some))
         }
 
-    def failures(self, run_id: str) -> list[tuple[str | None, str]]:
-        """What the steps of a run raised, as (step, message); at the end what ended the run."""
-        if run_id not in self._failures:
-            kinds = (DagsterEventType.STEP_FAILURE, DagsterEventType.RUN_FAILURE)
-            found = []
-            for kind in kinds:
-                for record in self.instance.get_records_for_run(run_id, of_type=kind).records:
-                    entry = record.event_log_entry
-                    event = entry.get_dagster_event()
-                    error = getattr(event.event_specific_data, "error", None)
-                    found.append((event.step_key, _raised(error) or entry.message))
-            self._failures[run_id] = found
-        return self._failures[run_id]
+    def failure(self, run_id: str, step: str) -> _Failure:
+        """What a step of a failed run raised, else what the run failed with first."""
+        first = self._first_failures.get(run_id)
+        if first is not None and first.step in (step, None):
+            return first
+        steps = DagsterEventType.STEP_FAILURE
+        records = self.instance.get_records_for_run(run_id, of_type=steps).records
+        found = [_Failure.of(record.event_log_entry.get_dagster_event()) for record in records]
+        own = [failure for failure in found if failure.step == step]
+        others = [first] if first is not None else found
+        return next(iter(own or others), _Failure(None, f"run {run_id[:8]} failed"))
+
+    def look_up_failures(self, run_ids: Iterable[str]) -> None:
+        """Read how these runs ended: together, for each run's own log costs a file of its own."""
+        wanted = set(run_ids) - set(self._first_failures)
+        cursor, more = None, bool(wanted)
+        while more:
+            page = self.instance.fetch_run_status_changes(
+                DagsterEventType.RUN_FAILURE, limit=RECORDS_AT_ONCE, cursor=cursor
+            )
+            for record in page.records:
+                if record.run_id in wanted:
+                    wanted.remove(record.run_id)
+                    event = record.event_log_entry.get_dagster_event()
+                    first = getattr(event.event_specific_data, "first_step_failure_event", None)
+                    self._first_failures[record.run_id] = _Failure.of(first or event)
+            cursor, more = page.cursor, page.has_more and bool(wanted)
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A step that failed (None: the run as a whole), and what it raised."""
+
+    step: str | None
+    message: str
+
+    @staticmethod
+    def of(event: dg.DagsterEvent) -> _Failure:
+        error = getattr(event.event_specific_data, "error", None)
+        return _Failure(event.step_key, _raised(error) or event.message or "no reason is known")
 
 
 class _AssetStates:
@@ -208,6 +235,8 @@ class _AssetStates:
         self._done = history.materialisations(key)
         self._attempts = history.attempts(key)
         self._runs = history.runs(self._attempts.values())
+        failed = dg.DagsterRunStatus.FAILURE
+        history.look_up_failures(key for key, run in self._runs.items() if run.status is failed)
 
     def states(self) -> Iterator[PartitionState]:
         """All of them, in the order of the partitions definition."""
@@ -247,15 +276,11 @@ class _AssetStates:
 
         Every asset of the platform is one step that bears its name.
         """
-        found = self._history.failures(run_id)
-        own = [text for step, text in found if step == self._name]
-        if own:
-            return _about(own[-1], partition)
-        others = [(step, text) for step, text in found if step is not None]
-        if others:
-            step, text = others[-1]
-            return f"not started, because {step} failed: {_about(text, partition)}"
-        return _about(found[-1][1], partition) if found else f"run {run_id[:8]} failed"
+        failure = self._history.failure(run_id, self._name)
+        reason = _about(failure.message, partition)
+        if failure.step in (None, self._name):
+            return reason
+        return f"not started, because {failure.step} failed: {reason}"
 
     def _stale_causes(self, partition: Partition, done: _Materialisation) -> Iterator[str]:
         noted = done.tags.get(_CODE_VERSION)
