@@ -1,0 +1,130 @@
+"""Cleaning and exporting, by the command and by the job: what is gone, and what stays."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pytest
+
+from pcorr_assets.defs.build import build_definitions
+from pcorr_assets.defs.instance import open_instance
+from pcorr_assets.defs.partitions import LLM, SHARD
+from pcorr_assets.warehouse import Warehouse
+from pcorr_assets_tests.defs.command_world import CommandWorld, make_world
+
+POOL = """\
+pools:
+  crawl: {sample: web, files: ["pool/*.jsonl"], token_budget: 10}
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_world(tmp_path_factory.mktemp("world")).folder
+
+
+@pytest.fixture
+def world(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandWorld:
+    """Two LLMs were evaluated that the file does not list, one has a partition; and a pool."""
+    shutil.copytree(whole, tmp_path / "w")
+    monkeypatch.chdir(tmp_path / "w")
+    world = CommandWorld(tmp_path / "w")
+    world.config.write_text(world.config.read_text().replace("pools: {}\n", POOL))
+    for name in ("a", "b"):
+        (world.folder / "pool").mkdir(exist_ok=True)
+        (world.folder / "pool" / f"{name}.jsonl").write_text('{"id": "1", "text": "x"}\n')
+    world.run("register")
+    for llm in ("tiny/a", "org/from-ui", "org/gone"):
+        folder = world.home / "evaluations" / llm.replace("/", "%2F")
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(llm)
+    with open_instance(world.settings()) as instance:
+        instance.add_dynamic_partitions(LLM, ["org/from-ui"])
+    return world
+
+
+def kept(world: CommandWorld) -> list[str]:
+    return sorted(path.name for path in (world.home / "evaluations").iterdir())
+
+
+def shards(world: CommandWorld) -> list[str]:
+    with open_instance(world.settings()) as instance:
+        return sorted(instance.get_dynamic_partitions(SHARD))
+
+
+def test_cleaning_lists_then_moves_and_spares_llms_of_the_ui(world: CommandWorld) -> None:
+    said = world.run("clean")
+    assert "evaluations/org%2Fgone  (llm org/gone is gone" in said
+    assert "org/from-ui stays" in said
+    assert len(kept(world)) == 3
+    said = world.run("clean", "--yes")
+    assert kept(world) == ["org%2Ffrom-ui", "tiny%2Fa"]
+    (folder,) = (world.home / "removed").iterdir()
+    assert f"cp -a {folder}/. {world.home}/" in said
+    assert (folder / "evaluations" / "org%2Fgone" / "result.json").read_text() == "org/gone"
+    assert "0 files or folders" in world.run("clean")
+    shutil.copytree(folder, world.home, dirs_exist_ok=True)
+    assert len(kept(world)) == 3
+
+
+def test_what_a_run_holds_is_left_and_said(world: CommandWorld) -> None:
+    with Warehouse(world.home).lock("benchmark_errors", "org/gone", holder="run 77"):
+        assert "run 77" in world.run("clean", "--yes")
+    assert len(kept(world)) == 3
+
+
+def test_shards_of_files_and_pools_that_are_gone_lose_their_partitions(
+    world: CommandWorld,
+) -> None:
+    assert shards(world) == ["crawl/a.jsonl", "crawl/b.jsonl"]
+    (world.folder / "pool" / "b.jsonl").unlink()
+    assert "partition crawl/b.jsonl" in world.run("clean")
+    world.run("clean", "--yes")
+    assert shards(world) == ["crawl/a.jsonl"]
+    (world.folder / "pool" / "a.jsonl").rename(world.folder / "a.jsonl")
+    said = world.run("clean", "--yes")
+    assert "the shards of pool crawl are left alone" in said
+    assert shards(world) == ["crawl/a.jsonl"]
+    world.config.write_text(world.config.read_text().replace(POOL, ""))
+    world.run("clean", "--yes")
+    assert shards(world) == []
+
+
+@pytest.mark.parametrize("move", [False, True])
+def test_the_job_does_what_the_command_does(world: CommandWorld, move: bool) -> None:
+    config: dict[str, Any] = {"ops": {"list_or_move": {"config": {"move": move}}}}
+    with open_instance(world.settings()) as instance:
+        job = build_definitions(world.settings()).resolve_job_def("clean")
+        run = job.execute_in_process(instance=instance, run_config=config if move else None)
+        (event,) = (e for e in run.all_events if e.event_type_value == "STEP_OUTPUT")
+        metadata = event.step_output_data.metadata
+    assert run.success
+    assert metadata["files"].value == 1
+    assert len(kept(world)) == (2 if move else 3)
+    if move:
+        assert isinstance(metadata["to"], dg.PathMetadataValue)
+        assert (Path(str(metadata["to"].path)) / "evaluations" / "org%2Fgone").is_dir()
+
+
+def test_exports_go_where_they_are_asked_for(world: CommandWorld, tmp_path: Path) -> None:
+    said = world.run("export")
+    default = world.home / "exports" / "pcorr_export.duckdb"
+    assert str(default) in said
+    path = tmp_path / "mine.duckdb"
+    world.run("export", str(path), "--include-text")
+    for file, texts in ((default, 0), (path, 3)):
+        with duckdb.connect(str(file), read_only=True) as connection:
+            columns = [row[0] for row in connection.execute("DESCRIBE chunks").fetchall()]
+            found = 0
+            if "text" in columns:
+                row = connection.execute("SELECT count(text) FROM chunks").fetchone()
+                assert row is not None
+                (found,) = row
+        assert found == texts
+    assert "not there" in world.run("export", "--sample", "web", status=1)
+    assert "not a sample" in world.run("export", "--sample", "webb", status=1)
+    assert "belongs to --sample" in world.run("export", "--level", "page", status=2)
