@@ -35,8 +35,9 @@ def runs_in_flight(instance: dg.DagsterInstance, llm: str) -> list[str]:
 def unregister_llm(instance: dg.DagsterInstance, llm: str) -> bool:
     """Take an LLM's partition away; False if there was none.
 
-    A run of it that goes on ends as it would have; its file stays out of every matrix built
-    from now on, with the reason `removed`, as do the files that are there.
+    A run of it that goes on still writes its file, and then ends as failed, because Dagster
+    has no partition to note it for. Its file stays out of every matrix built from now on,
+    with the reason `removed`, as do the files that are there.
     """
     if llm not in instance.get_dynamic_partitions(LLM):
         return False

@@ -260,8 +260,9 @@ def remove_llm_command(
         )
         for run in runs_in_flight(instance, key):
             typer.echo(
-                f"warning: run {run} of it goes on; what it writes stays out of the matrix. "
-                "Terminate it in the UI if nobody needs it.",
+                f"warning: run {run} of it goes on; what it writes stays out of the matrix, and it "
+                "ends as failed, for want of the partition. Terminate it in the UI if it is not "
+                "to finish.",
                 err=True,
             )
         if dry_run:
