@@ -10,14 +10,23 @@ import warnings
 import dagster as dg
 
 from pcorr_assets.config import Settings
-from pcorr_assets.defs import correlation, exports, filters, llms, reports, selection, texts
+from pcorr_assets.defs import (
+    correlation,
+    exports,
+    filters,
+    llms,
+    operations,
+    reports,
+    selection,
+    texts,
+)
 from pcorr_assets.defs.automation import automation_sensor
 from pcorr_assets.defs.cleaning import clean_job
 from pcorr_assets.defs.jobs import jobs, nightly_schedule
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.registration import llm_sensor, shard_sensor
 
-STAGES = (texts, llms, correlation, selection, filters, reports, exports)
+STAGES = (texts, llms, correlation, selection, filters, reports, exports, operations)
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:

@@ -1,0 +1,61 @@
+"""The overview of all partitions, and the standing check of those that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+
+from pcorr_assets.config import Settings
+from pcorr_assets.defs.operations import SHOWN, failed_check_result
+from pcorr_assets.defs.partition_status import PartitionState
+
+Materialise = Callable[..., dg.ExecuteInProcessResult]
+
+
+def look(
+    materialise: Materialise, settings: Settings
+) -> tuple[dict[str, Any], dg.AssetCheckEvaluation]:
+    result = materialise(settings, ["partition_overview"])
+    assert result.success
+    (event,) = result.asset_materializations_for_node("partition_overview")
+    (check,) = result.get_asset_check_evaluations()
+    return {name: value.value for name, value in event.metadata.items()}, check
+
+
+def test_what_failed_is_listed_with_its_reason_until_it_succeeds(
+    matrix_settings: Settings, materialise: Materialise
+) -> None:
+    shown, check = look(materialise, matrix_settings)
+    assert check.passed
+    assert shown["failed"] == "Nothing to report."
+    failed = materialise(matrix_settings, ["error_vector"], "good")
+    assert not failed.success
+    shown, check = look(materialise, matrix_settings)
+    assert not check.passed
+    assert check.severity == dg.AssetCheckSeverity.WARN
+    assert (check.description or "").startswith(
+        "error_vector good: Target 'good': no LLM has an error on signal;"
+    )
+    (row,) = [record.data for record in shown["failed"].records]
+    assert (row["asset"], row["partition"], row["run"]) == ("error_vector", "good", failed.run_id)
+    counts = {r.data["asset"]: r.data for r in shown["partitions by state"].records}
+    assert (counts["error_vector"]["failed"], counts["error_vector"]["missing"]) == (1, 1)
+    assert "partition_overview" not in counts
+    assert materialise(matrix_settings, ["bpb_matrix"], "published").success
+    assert materialise(matrix_settings, ["error_vector"], "good").success
+    _, check = look(materialise, matrix_settings)
+    assert check.passed
+
+
+def test_many_failures_are_cut_and_counted() -> None:
+    states = [
+        PartitionState("chunk_bpb", f"llm-{index}|web", "failed", "no space", "run", index < 5)
+        for index in range(SHOWN + 7)
+    ]
+    found = failed_check_result(states)
+    assert not found.passed
+    assert (found.description or "").endswith("... and 7 more")
+    assert found.metadata["failed partitions"].value == SHOWN + 7
+    assert found.metadata["of these with older data"].value == 5
