@@ -31,7 +31,8 @@ def test_a_wheel_loads_the_definitions_without_the_checkout(tmp_path: Path) -> N
         "import sys; sys.path.insert(0, sys.argv[1]); import pcorr_assets.definitions as d; "
         "from pcorr_assets.defs.instance import INSTANCE; "
         "assert d.__file__.startswith(sys.argv[1]), d.__file__; "
-        "assert 'granularity: op' in INSTANCE.read_text()"
+        "assert 'granularity: op' in INSTANCE.read_text(); "
+        "from pcorr_assets.report.page import render_index; assert '<style>' in render_index([])"
     )
     # -P: the folder that the interpreter starts in must not lend it the checkout.
     subprocess.run([sys.executable, "-P", "-c", code, str(installed)], cwd=elsewhere, check=True)

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import yaml
 
-from pcorr_assets.config import Settings
-from pcorr_assets.config.loading import settings_from
+from pcorr_assets.config import Settings, load_settings
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.matrix.layout import LevelLayout
 from pcorr_assets.steps.error_vectors import target_error_vector
@@ -38,6 +38,12 @@ def table(name: str, rows: Sequence[dict[str, Any]]) -> pa.Table:
     schema = TABLES[name].schema
     whole = [dict.fromkeys(schema.names) | row for row in rows]
     return pa.Table.from_pylist(whole, schema=schema)
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> Settings:
+    path = folder / "pcorr.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return load_settings(path)
 
 
 def run_steps(wh: Warehouse, settings: Settings, sample: str, target: str) -> None:
@@ -64,7 +70,8 @@ def write_text_world(
     folder: Path, *, family_count: int = 7, domain_count: int = 24, level: str = "domain"
 ) -> tuple[Warehouse, Settings]:
     """A text sample `texts` with two pages for each domain, target `good`, and a filter."""
-    settings = settings_from(
+    settings = write_config(
+        folder,
         {
             "home": "home",
             "samples": {
@@ -78,7 +85,6 @@ def write_text_world(
             "selection": {"keep_ratio": 0.25, "level": level},
             "validation": VALIDATION,
         },
-        folder=folder,
     )  # fmt: skip
     wh = Warehouse(settings.home)
     _write_matrix(wh, _write_chunks(wh, domains_of(domain_count)), _write_llms(wh, family_count))
@@ -201,7 +207,8 @@ def write_matrix_world(
     for name, rows in lines.items():
         with (folder / name).open("w", newline="") as file:
             csv.writer(file).writerows(rows)
-    settings = settings_from(
+    settings = write_config(
+        folder,
         {
             "home": "home",
             "samples": {
@@ -213,7 +220,6 @@ def write_matrix_world(
             "selection": {"keep_ratio": 0.25},
             "validation": VALIDATION,
         },
-        folder=folder,
     )
     wh = Warehouse(settings.home)
     if steps:
