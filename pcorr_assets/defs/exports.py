@@ -143,14 +143,13 @@ def _published_export(platform: Platform) -> dg.AssetsDefinition:
                 levels=[config.level] if config.level else [],
                 format=config.format,
             )
-        paths = [*dict.fromkeys(path for shared in found for path in shared.paths)]
-        every = [shared.files for shared in found]
-        report = dict.fromkeys(sentence for files in every for sentence in files.report)
+        paths = [*dict.fromkeys(path for files in found for path in files.paths)]
+        report = dict.fromkeys(sentence for files in found for sentence in files.report)
         return dg.MaterializeResult(
             metadata={
-                "LLMs": every[0].llm_count,
-                "benchmarks": every[0].benchmark_count,
-                **{f"{files.level}s": files.unit_count for files in every},
+                "LLMs": found[0].llm_count,
+                "benchmarks": found[0].benchmark_count,
+                **{f"{files.level}s": files.unit_count for files in found},
                 **{path.name: dg.MetadataValue.path(str(path)) for path in paths},
                 "bytes": sum(path.stat().st_size for path in paths),
                 "what the files cannot say": sentences([*report]),

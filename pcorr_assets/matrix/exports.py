@@ -41,6 +41,7 @@ class PublishedFiles:
     """The two files, and in `report` what they cannot say, in sentences.
 
     `llm_count` counts the LLMs of the matrix, `unit_count` its units at `level`.
+    `unit_tokens` is a third file, of the tokens of each unit, where somebody wrote one.
     """
 
     bpb: Path
@@ -50,6 +51,12 @@ class PublishedFiles:
     unit_count: int
     benchmark_count: int
     report: list[str]
+    unit_tokens: Path | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        """All files."""
+        return [path for path in (self.bpb, self.errors, self.unit_tokens) if path is not None]
 
 
 def export_published(
@@ -91,6 +98,12 @@ def export_published(
         raise PcorrError(
             f"No LLM in the matrix of sample {sample!r} has a benchmark error, and files without "
             "any cannot be imported; materialise benchmark_errors first"
+        )
+    unknown = [llm for llm in view.llms if llm not in errors.families]
+    if unknown:
+        raise PcorrError(
+            f"Table llms does not know {name_some(unknown)} of the matrix of sample {sample!r}, so "
+            "their families are unknown; materialise bpb_matrix again, or chunk_bpb before it"
         )
     llms = sorted({*view.llms, *errors.cells})
     columns, renamed = _columns(llms, errors)

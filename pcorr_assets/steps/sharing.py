@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -49,24 +49,6 @@ _PACKAGES = (
 )
 
 
-@dataclass(frozen=True)
-class SharedMatrix:
-    """The files of one level: BPB, errors, and the tokens of each unit where they are known.
-
-    `unit_tokens` (for `unit_tokens` of the sample that imports them) makes the caps the same,
-    and with them sampling weights and verdicts; None: no distribution, or uniform caps.
-    """
-
-    files: PublishedFiles
-    unit_tokens: Path | None
-
-    @property
-    def paths(self) -> list[Path]:
-        """All files of the level."""
-        own = [self.files.bpb, self.files.errors]
-        return own if self.unit_tokens is None else [*own, self.unit_tokens]
-
-
 def exports_folder(settings: Settings) -> Path:
     """Where exports lie unless another place is asked for: `<home>/exports`."""
     return settings.home / "exports"
@@ -101,11 +83,13 @@ def share_published(
     levels: Sequence[str] = (),
     *,
     format: str = "csv",
-) -> list[SharedMatrix]:
+) -> list[PublishedFiles]:
     """Export a sample's matrix in the published wide format, some files for each level.
 
     `folder` defaults to `<home>/exports/published/<sample>`, `levels` to those that the
-    targets are estimated at (all targets of an imported matrix: its own level).
+    targets are estimated at (all targets of an imported matrix: its own level). Where these
+    agree on the tokens of each unit, they are written too, for `unit_tokens` of the sample
+    that imports the files: then caps, sampling weights and verdicts are the same as well.
 
     Raises PcorrError for an unknown sample, level or format, or as `export_published` does.
     """
@@ -127,7 +111,9 @@ def share_published(
         export_published(wh, sample, target, level, format, expected_settings=current)
         for level in wanted
     ]
-    return [SharedMatrix(files, _share_unit_tokens(wh, sample, target, files)) for files in found]
+    return [
+        replace(files, unit_tokens=_share_unit_tokens(wh, sample, target, files)) for files in found
+    ]
 
 
 def _share_unit_tokens(

@@ -366,6 +366,12 @@ def test_what_cannot_be_exported_is_named(make_world: Callable, tmp_path: Path) 
         export_published(wh, "s", tmp_path, "page", "xlsx")
     with pytest.raises(PcorrError, match="partition other is not there"):
         export_published(wh, "other", tmp_path, "page")
+    lost = Warehouse(tmp_path / "without-llms")
+    write_import(lost, {"o/a": [1.0], "o/b": [2.0]}, ["u"], {"o/a": {"b": 0.5}})
+    known = lost.read("llms", "imported", "s")
+    lost.write("llms", ("imported", "s"), known.slice(0, 1))
+    with pytest.raises(PcorrError, match="llms does not know o/b"):
+        export_published(lost, "s", tmp_path, "page")
     world = make_world(["p0"], folder="without-errors")
     world.score("a-x", [1.0])
     assemble(world.wh, "web", ["a-x"], 0.5).write()
