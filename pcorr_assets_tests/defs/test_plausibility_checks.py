@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,14 @@ def test_every_check_is_partitioned_like_its_asset(matrix_settings: Settings) ->
         for name in names:
             spec = graph.get_check_spec(dg.AssetCheckKey(dg.AssetKey(asset), name))
             assert spec.partitions_def == node.partitions_def
+
+
+def test_the_page_of_checks_lists_them_all(matrix_settings: Settings) -> None:
+    graph = build_definitions(matrix_settings).resolve_asset_graph()
+    there = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys}
+    page = (Path(__file__).parents[2] / "docs" / "checks.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", page, flags=re.MULTILINE))
+    assert listed == {(asset, name) for asset, name in there if not name.endswith("_fits_registry")}
 
 
 def test_a_good_matrix_passes(matrix_settings: Settings, materialise: Materialise) -> None:
