@@ -82,9 +82,19 @@ class NodeReport:
     accounting: dict[str, Any] = field(default_factory=dict)
 
     def last(self, kind: str) -> Any:
-        """The last message of the kind `result`, `refused` or `stopped` of this job, or None."""
-        own = [m for m in self.messages if m.get("job_id") == str(self.job_id)]
-        return next((m[kind] for m in reversed(own) if kind in m), None)
+        """The last message of the kind `result`, `refused` or `stopped` of this job, or None.
+
+        Slurm starts a requeued job again under the same id: what was said before that is
+        passed over.
+        """
+        for message in reversed(self.messages):
+            if message.get("job_id") != str(self.job_id):
+                continue
+            if kind in message:
+                return message[kind]
+            if "started" in message:
+                break
+        return None
 
 
 def slurm_resource(slurm: Slurm, resources: SlurmResources) -> SlurmResource:

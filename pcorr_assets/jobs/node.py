@@ -93,6 +93,7 @@ def main() -> int:
         package_logger = logging.getLogger("pcorr_assets")
         package_logger.setLevel(logging.INFO)
         package_logger.addHandler(PipesHandler(pipes))
+        pipes.report_custom_message({"started": socket.gethostname(), "job_id": _job_id()})
         try:
             result = _run(pipes)
         except (StoppedError, InterruptedJob) as stop:

@@ -250,3 +250,15 @@ def test_only_messages_of_the_job_itself_count(said: Report) -> None:
     assert "of another job" not in said(state="FAILED", messages=messages)
     messages.append({"refused": "The LLM is broken.", "job_id": "7"})
     assert said(state="FAILED", messages=messages).endswith("The LLM is broken.")
+
+
+def test_what_a_job_said_before_it_was_requeued_is_passed_over(said: Report) -> None:
+    before = [
+        {"started": "node-1", "job_id": "7"},
+        {"stopped": "It was told to stop.", "job_id": "7"},
+    ]
+    assert "told to stop by a signal" in said(state="FAILED", messages=before)
+    again = [*before, {"started": "node-2", "job_id": "7"}]
+    now = said(state="FAILED", messages=again, log="ImportError: torch")
+    assert "told to stop" not in now
+    assert "ImportError: torch" in now
