@@ -1,0 +1,149 @@
+"""`dagster dev` with automation switched on: an LLM is added to the file, and that is all."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from pcorr_assets.defs.automation import SENSOR
+from pcorr_assets.warehouse import Warehouse
+from pcorr_assets_tests.dagster_ui import PROJECT, DagsterUI, wait_for
+from pcorr_assets_tests.operation.small_world import PAIR, SAMPLE, TARGET, SmallWorld
+
+ARCHITECTURES = ("gpt2", "llama", "gpt_neox", "opt", "qwen2")
+CHAIN = (
+    "bpb_matrix",
+    "error_vector",
+    "estimate",
+    "rank_prediction",
+    "sampling_distribution",
+    "fasttext_filter",
+    "report",
+)
+
+_START = """
+mutation Start($sensor: SensorSelector!) {
+  startSensor(sensorSelector: $sensor) { __typename ... on PythonError { message } }
+}
+"""
+_TICKS = """
+query Ticks($sensor: SensorSelector!) {
+  sensorOrError(sensorSelector: $sensor) {
+    ... on Sensor { sensorState { ticks(limit: 1) { tickId status timestamp endTimestamp } } }
+  }
+}
+"""
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> SmallWorld:
+    return SmallWorld(tmp_path, ARCHITECTURES, listed=4)
+
+
+@pytest.fixture
+def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    home = tmp_path / "dagster_home"
+    home.mkdir()
+    shutil.copy(PROJECT / "dagster.yaml", home / "dagster.yaml")
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    with dg.DagsterInstance.get() as instance:
+        yield instance
+
+
+@pytest.fixture
+def ui(world: SmallWorld, instance: dg.DagsterInstance, tmp_path: Path) -> Iterator[DagsterUI]:
+    world.materialise(instance, ["chunked_dataset", "chunk_bpb", "benchmark_errors", *CHAIN])
+    ui = DagsterUI(tmp_path / "dagster_home", world.config)
+    ui.start()
+    yield ui
+    ui.stop()
+
+
+def sensor() -> dict[str, str]:
+    return {
+        "repositoryLocationName": "pcorr_assets.definitions",
+        "repositoryName": "__repository__",
+        "sensorName": SENSOR,
+    }
+
+
+def last_tick(ui: DagsterUI, after: float = 0) -> dict[str, Any] | None:
+    """The last finished tick of the automation, if it began after a time."""
+    ticks = ui.ask(_TICKS, sensor=sensor())["sensorOrError"]["sensorState"]["ticks"]
+    done = [tick for tick in ticks if tick["endTimestamp"] and tick["timestamp"] > after]
+    return done[0] if done else None
+
+
+def attempts(instance: dg.DagsterInstance, after: int) -> Counter[tuple[str, str | None]]:
+    """How often each partition was launched since a place in the event log."""
+    found: Counter[tuple[str, str | None]] = Counter()
+    kind = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+    for key in instance.all_asset_keys():
+        wanted = dg.EventRecordsFilter(kind, asset_key=key, after_cursor=after)
+        for record in instance.event_log_storage.get_event_records(wanted):
+            found[key.to_user_string(), record.partition_key] += 1
+    return found
+
+
+def now_in_log(instance: dg.DagsterInstance) -> int:
+    found = instance.event_log_storage.get_maximum_record_id()
+    assert found is not None
+    return found
+
+
+def included(world: SmallWorld) -> dict[str, set[str]]:
+    """The LLMs in the matrix and in the error vector."""
+    wh = Warehouse(world.home)
+    coverage = wh.read("matrix_coverage", SAMPLE).to_pylist()
+    return {
+        "matrix": {row["llm"] for row in coverage if row["included"]},
+        "errors": set(wh.read("error_vectors", TARGET)["llm"].to_pylist()),
+    }
+
+
+def reported(instance: dg.DagsterInstance, after: int) -> bool:
+    wanted = dg.AssetRecordsFilter(dg.AssetKey("report"), after_storage_id=after)
+    return bool(instance.fetch_materializations(wanted, limit=1).records)
+
+
+@pytest.mark.timeout(1500)
+def test_an_llm_in_the_file_reaches_the_report_by_itself(
+    ui: DagsterUI, world: SmallWorld, instance: dg.DagsterInstance
+) -> None:
+    before = Warehouse(world.home).read("estimates", SAMPLE, TARGET)["llm_count"].unique()
+    assert before.to_pylist() == [4]
+    start = now_in_log(instance)
+    started = ui.ask(_START, sensor=sensor())["startSensor"]
+    assert started["__typename"] == "Sensor", started
+    wait_for("the first tick", lambda: last_tick(ui))
+    assert attempts(instance, start) == {}, "switching it on launches nothing"
+
+    new = world.add_llm()
+    wait_for("the report", lambda: reported(instance, start), seconds=900)
+
+    expected = {("chunk_bpb", f"{new}|{SAMPLE}"), ("benchmark_errors", new)}
+    expected |= {("bpb_matrix", SAMPLE), ("error_vector", TARGET)}
+    expected |= {(asset, PAIR) for asset in CHAIN[2:]}
+    # The next refresh finds nothing to do.
+    refresh = 60 * (time.time() // 60 + 1)
+    wait_for("the tick after the next refresh", lambda: last_tick(ui, refresh))
+    assert attempts(instance, start) == Counter(expected)
+    assert {run["status"] for run in ui.runs() if run["tags"].get("pcorr/launched_by")} == {
+        "SUCCESS"
+    }
+    assert included(world) == {"matrix": set(world.llms), "errors": set(world.llms)}
+    wh = Warehouse(world.home)
+    assert wh.read("estimates", SAMPLE, TARGET)["llm_count"].unique().to_pylist() == [5]
+    made = {
+        asset: instance.fetch_materializations(dg.AssetKey(asset), limit=1).records[0].storage_id
+        for asset in CHAIN
+    }
+    assert made["sampling_distribution"] > made["estimate"] > made["bpb_matrix"] > start
+    assert made["report"] > made["fasttext_filter"] > made["sampling_distribution"]
