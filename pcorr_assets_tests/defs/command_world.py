@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from pcorr_assets.config import Settings, load_settings
 from pcorr_assets.defs.command import app
+from pcorr_assets.defs.instance import open_instance
 from pcorr_assets_tests.lm import tiny
 
 CONFIG = """\
@@ -61,11 +62,19 @@ class CommandWorld:
         return result.output
 
 
-def make_world(folder: Path) -> CommandWorld:
-    """A world whose two LLMs are saved, of which one is listed."""
+def make_world(folder: Path, *, with_instance: bool = False) -> CommandWorld:
+    """A world whose two LLMs are saved, of which one is listed.
+
+    Its Dagster instance, which takes a second to make, is made with the first command
+    unless it is asked for here, so that copies of the world have it.
+    """
     for seed, name in enumerate(("a", "b")):
         tiny.save_llm(folder / "zoo" / name, "llama", seed=seed)
     (folder / "texts.jsonl").write_text('{"id": "1", "text": "a text"}\n')
     (folder / "pcorr.yaml").write_text(CONFIG)
     tiny.write_chunks(folder / "data", "web", TEXTS)
-    return CommandWorld(folder)
+    world = CommandWorld(folder)
+    if with_instance:
+        with open_instance(world.settings()):
+            pass
+    return world

@@ -24,7 +24,7 @@ pools:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_world(tmp_path_factory.mktemp("world")).folder
+    return make_world(tmp_path_factory.mktemp("world"), with_instance=True).folder
 
 
 @pytest.fixture

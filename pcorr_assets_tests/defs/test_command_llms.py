@@ -15,6 +15,7 @@ import dagster as dg
 import pytest
 
 from pcorr_assets.config import LLMSpec
+from pcorr_assets.config.editing import NewLLM, add_llm, write_edit
 from pcorr_assets.defs.build import build_definitions
 from pcorr_assets.defs.instance import open_instance
 from pcorr_assets.defs.membership import measured_llms, runs_in_flight, unregister_llm
@@ -35,7 +36,7 @@ TWO = CONFIG.replace(
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_world(tmp_path_factory.mktemp("world")).folder
+    return make_world(tmp_path_factory.mktemp("world"), with_instance=True).folder
 
 
 @pytest.fixture
@@ -131,6 +132,18 @@ def ends_as(world: CommandWorld, instance: dg.DagsterInstance) -> tuple[LLMSpec,
     return world.settings().llm_spec("org/llm"), sorted(instance.get_dynamic_partitions(LLM))
 
 
+def ends_as_command(world: CommandWorld) -> tuple[LLMSpec, list[str]]:
+    """The whole way, with a hub and the installed command."""
+    repositories = {"org/llm": Repository({COMMIT: world.folder / "zoo" / "b"}, {"main": COMMIT})}
+    with serve(repositories) as hub:
+        said = pcorr(world, hub.url, "add-llm", "org/llm@main", "--yes")
+    assert COMMIT in said
+    assert "It loads" in said
+    with open_instance(world.settings()) as instance:
+        assert "org/llm" in instance.get_dynamic_partitions(LLM)
+        return ends_as(world, instance)
+
+
 @pytest.mark.parametrize("entry", ["", FAMILY], ids=["no such family", "family in the file"])
 def test_three_ways_of_adding_an_llm_end_the_same(world: CommandWorld, entry: str) -> None:
     text = CONFIG.replace("benchmarks:\n", f"{entry}benchmarks:\n")
@@ -145,15 +158,12 @@ def test_three_ways_of_adding_an_llm_end_the_same(world: CommandWorld, entry: st
         world.config.write_text(text)
         instance.add_dynamic_partitions(LLM, ["org/llm"])
         in_the_ui = ends_as(world, instance)
-    repositories = {"org/llm": Repository({COMMIT: world.folder / "zoo" / "b"}, {"main": COMMIT})}
-    with serve(repositories) as hub:
-        options = () if entry else ("--no-load",)
-        said = pcorr(world, hub.url, "add-llm", "org/llm@main", "--yes", *options)
-    assert COMMIT in said
-    assert ("It loads" in said) == (not options)
-    with open_instance(world.settings()) as instance:
-        assert "org/llm" in instance.get_dynamic_partitions(LLM)
-        by_command = ends_as(world, instance)
+    if entry:
+        by_command = ends_as_command(world)
+    else:  # the same but for looking at the LLM
+        write_edit(add_llm(world.config, NewLLM("org/llm", "org")))
+        with dg.DagsterInstance.ephemeral() as instance:
+            by_command = ends_as(world, instance)
     assert by_hand == in_the_ui == by_command
     assert by_hand[0].dtype == ("float32" if entry else "auto")
     assert "org/llm" in by_hand[1]
@@ -226,7 +236,7 @@ def test_runs_that_wait_count_as_in_flight(world: CommandWorld) -> None:
             run = dg.DagsterRun(job_name="j", status=status, tags=tags)
             return instance.add_run(run).run_id
 
-        queued = queue(dg.DagsterRunStatus.QUEUED, **{"dagster/partition": "tiny/a"})
+        queued = queue(dg.DagsterRunStatus.NOT_STARTED, **{"dagster/partition": "tiny/a"})
         started = queue(dg.DagsterRunStatus.STARTED, **{"dagster/partition/llm": "tiny/a"})
         queue(dg.DagsterRunStatus.SUCCESS, **{"dagster/partition": "tiny/a"})
         queue(dg.DagsterRunStatus.STARTED, **{"dagster/partition": "tiny/aa"})
