@@ -36,6 +36,8 @@ from pcorr_assets.jobs import dispatch
 
 # Exit status of a job that was told to stop and kept what it had finished.
 STOPPED = 75
+# Where dagster-slurm notes, in a job's folder, that Slurm's signal came.
+SIGNAL_MARKER = ".dagster_slurm_pre_timeout_signal"
 # Rooms whose code decides what a job computes and writes.
 ROOMS = ("config", "jobs", "warehouse")
 ROOMS_OF_LLMS = (*ROOMS, "lm")
@@ -93,6 +95,7 @@ def main() -> int:
         package_logger = logging.getLogger("pcorr_assets")
         package_logger.setLevel(logging.INFO)
         package_logger.addHandler(PipesHandler(pipes))
+        _forget_earlier_attempt()
         pipes.report_custom_message({"started": socket.gethostname(), "job_id": _job_id()})
         try:
             result = _run(pipes)
@@ -132,6 +135,12 @@ def _run(pipes: PipesContext) -> dict[str, Any]:
     for number in signals:
         signal.signal(number, _interrupt)
     return dispatch.run(job)
+
+
+def _forget_earlier_attempt() -> None:
+    """A requeued job keeps its folder, where it stands that it was once told to stop."""
+    if os.environ.get("SLURM_RESTART_COUNT"):
+        (Path(__file__).parent / SIGNAL_MARKER).unlink(missing_ok=True)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from dagster_slurm.pipes_clients.slurm_pipes_client import SlurmPipesClient
 
 from pcorr_assets.config import settings_from
 from pcorr_assets.config.compute import Slurm, SlurmResources
@@ -19,6 +20,7 @@ from pcorr_assets.defs import compute
 from pcorr_assets.defs.slurm import NodeReport, SlurmRequest, slurm_resource
 from pcorr_assets.defs.slurm_failures import explain
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.jobs import node
 from pcorr_assets.jobs.description import score_job
 from pcorr_assets.warehouse import TABLES, Warehouse
 from pcorr_assets_tests.dagster_ui import PROJECT
@@ -258,6 +260,7 @@ def test_what_a_job_said_before_it_was_requeued_is_passed_over(said: Report) -> 
         {"stopped": "It was told to stop.", "job_id": "7"},
     ]
     assert "told to stop by a signal" in said(state="FAILED", messages=before)
+    assert node.SIGNAL_MARKER == SlurmPipesClient._PRE_TIMEOUT_MARKER, "the node removes it"
     again = [*before, {"started": "node-2", "job_id": "7"}]
     now = said(state="FAILED", messages=again, log="ImportError: torch")
     assert "told to stop" not in now

@@ -20,6 +20,7 @@ import yaml
 
 from pcorr_assets.config import load_settings
 from pcorr_assets.defs import llms
+from pcorr_assets.jobs import node as node_room
 from pcorr_assets.progress import SECONDS_BETWEEN_LINES
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import sha256_file
@@ -107,6 +108,7 @@ def test_requeue_and_node_failure_go_unnoticed(
         wait_for("the queue", lambda: slurm("squeue", "-h", "-j", job, "-o%T") == "PENDING")
         finished = len(worlds.shards(path))
         wait_for("more shards", lambda: len(worlds.shards(path)) > finished)
+        assert not (_folder(job) / node_room.SIGNAL_MARKER).exists(), "of its former self"
         slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
         if "down" in slurm("sinfo", "-h", "-n", node, "-o", "%t"):
             slurm("scontrol", "update", f"nodename={node}", "state=resume")
@@ -149,7 +151,7 @@ def test_the_signal_before_the_time_limit_stops_a_job_cleanly(
     def let_time_run_out(job: str) -> None:
         with _halted(job):
             slurm("scontrol", "update", f"job={job}", "EndTime=now+100")
-            marker = _folder(job) / ".dagster_slurm_pre_timeout_signal"
+            marker = _folder(job) / node_room.SIGNAL_MARKER
             wait_for("Slurm's signal", marker.is_file)
 
     with worlds.once_it_works(path, let_time_run_out):
