@@ -48,6 +48,9 @@ logger = logging.getLogger(__name__)
 
 BATCH_ROWS = 4096
 
+# What a filter was trained on, noted beside its row.
+DISTRIBUTION_HASH = "sampling_distribution_sha256"
+
 
 @dataclass(frozen=True)
 class BuiltFilter:
@@ -104,6 +107,7 @@ def build_filter(
             no trained word.
     """
     labels = label_units(warehouse.read("sampling_distributions", sample, target), estimates)
+    distribution_sha256 = sha256_file(warehouse.path("sampling_distributions", sample, target))
     pages = label_pages(_chunks(warehouse, sample, PAGE_COLUMNS), labels)
     split = split_pages(pages, selection.fasttext.test_fraction, selection.fasttext.seed)
     folder = _model_folder(warehouse, sample, target)
@@ -120,7 +124,8 @@ def build_filter(
     built = BuiltFilter(row, built.beats_random, built.terms, built.languages, split, labels, notes)
     for note in notes:
         logger.warning("fasttext_filter %s|%s: %s", sample, target, note)
-    warehouse.write("fasttext_filters", (sample, target), _table(row), filter_metadata(built))
+    noted = {**filter_metadata(built), DISTRIBUTION_HASH: distribution_sha256}
+    warehouse.write("fasttext_filters", (sample, target), _table(row), noted)
     _remove_other_models(folder, path)
     return built
 

@@ -276,7 +276,7 @@ def rank_charts(panels: Sequence[RankPanel], marks: dict[str, FamilyMark]) -> tu
             if baseline_seen:
                 continue
             baseline_seen = True
-            title = "mean BPB over all texts (the baseline)"
+            title = "mean BPB (the baseline)"
         else:
             scheme = SCHEMES.get(panel.scheme, panel.scheme)
             title = f"{PREDICTORS.get(panel.predictor, panel.predictor)}, {scheme}"

@@ -68,13 +68,14 @@ def histogram(
 ) -> bytes:
     """Histogram of finite `values` (D,), each standing `counts` (D,) times; the tails are cut.
 
-    What lies beyond the 0.1 % and 99.9 % quantiles is drawn in the outermost bars, so that
-    one strange text does not squeeze all others into one bar.
+    What lies beyond the 0.1 % and 99.9 % quantiles of `values` is drawn in the outermost bars,
+    so that one strange text does not squeeze all others into one bar.
     """
     figure = _figure()
     axes = figure.subplots()
     low, high = np.quantile(values, [0.001, 0.999])
-    edges = np.histogram_bin_edges(np.clip(values, low, high), bins=40)
+    number = len(values) if counts is None else int(counts.sum())
+    edges = np.histogram_bin_edges(np.clip(values, low, high), bins=min(40, max(8, number // 4)))
     axes.hist(np.clip(values, low, high), bins=list(edges), weights=counts, color=BLUE)
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     return _png(figure)

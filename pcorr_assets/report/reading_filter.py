@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 
 from pcorr_assets.config import Settings
+from pcorr_assets.filters.training import DISTRIBUTION_HASH
 from pcorr_assets.report.facts import FilterFacts, Term
 from pcorr_assets.warehouse import Warehouse
+from pcorr_assets.warehouse.files import sha256_file
 
 
 def read_filter(
@@ -24,6 +26,18 @@ def read_filter(
     (row,) = wh.read("fasttext_filters", sample, target).to_pylist()
     noted = wh.metadata("fasttext_filters", sample, target)
     terms = json.loads(noted.get("top_terms", "{}"))
+    notes = json.loads(noted.get("notes", "[]"))
+    distribution = wh.path("sampling_distributions", sample, target)
+    trained_on = noted.get(DISTRIBUTION_HASH)
+    if (
+        trained_on is not None
+        and distribution.is_file()
+        and trained_on != sha256_file(distribution)
+    ):
+        notes.append(
+            "This filter was trained on an earlier sampling distribution than the one above. "
+            "Materialise fasttext_filter again, then report."
+        )
     return (
         FilterFacts(
             row=row,
@@ -34,7 +48,7 @@ def read_filter(
                 for label, found in terms.items()
             },
             languages=json.loads(noted.get("languages", "null")),
-            notes=tuple(json.loads(noted.get("notes", "[]"))),
+            notes=tuple(notes),
         ),
         None,
     )

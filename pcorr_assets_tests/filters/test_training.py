@@ -17,7 +17,7 @@ from pcorr_assets.filters.corpus import write_lines, write_training_file
 from pcorr_assets.filters.fitting import train_model
 from pcorr_assets.filters.model import PIECE_BYTES, FilterModel
 from pcorr_assets.filters.normalise import normalise
-from pcorr_assets.filters.training import build_filter, load_filter
+from pcorr_assets.filters.training import DISTRIBUTION_HASH, build_filter, load_filter
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import sha256_file
 
@@ -59,6 +59,9 @@ def test_filter_finds_the_topic_on_unseen_domains(make_world: Callable[..., Any]
     stored = world.warehouse.metadata("fasttext_filters", SAMPLE, TARGET)
     assert {term["text"] for term in json.loads(stored["top_terms"])["include"][:10]} == SAILING
     assert json.loads(stored["beats_random"])
+    assert stored[DISTRIBUTION_HASH] == sha256_file(
+        world.warehouse.path("sampling_distributions", SAMPLE, TARGET)
+    )
     assert built.languages is None
 
 

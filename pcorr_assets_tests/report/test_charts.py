@@ -67,7 +67,7 @@ def test_points_on_the_diagonal_are_right(text_facts: Facts) -> None:
     assert [chart.title for chart in drawn] == [
         "selected texts, family held out",
         "selected texts, random fifth held out",
-        "mean BPB over all texts (the baseline)",
+        "mean BPB (the baseline)",
     ]
     frame = drawn[0].frame
     for panel, chart in zip(text_facts.ranks[::2], drawn, strict=False):

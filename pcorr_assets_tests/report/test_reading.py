@@ -162,6 +162,17 @@ def test_parts_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
         read_facts(wh, settings, *key)
 
 
+def test_a_filter_of_an_earlier_distribution_says_so(tmp_path: Path) -> None:
+    wh, settings = worlds.write_text_world(tmp_path)
+    found = read_facts(wh, settings, "texts", "good").filter
+    assert found is not None
+    assert found.notes == (f"Note {worlds.SCRIPT}",)
+    worlds.write_filter(wh, trained_on="0" * 64)
+    outdated = read_facts(wh, settings, "texts", "good").filter
+    assert outdated is not None
+    assert "trained on an earlier sampling distribution" in outdated.notes[1]
+
+
 def test_without_estimates_there_is_no_report(tmp_path: Path) -> None:
     wh, settings = worlds.write_matrix_world(tmp_path)
     wh.path("estimates", "published", "good").unlink()

@@ -18,6 +18,7 @@ import yaml
 
 from pcorr_assets.config import Settings, load_settings
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.filters.training import DISTRIBUTION_HASH
 from pcorr_assets.matrix.layout import LevelLayout
 from pcorr_assets.steps.error_vectors import target_error_vector
 from pcorr_assets.steps.estimates import estimate_targets
@@ -25,6 +26,7 @@ from pcorr_assets.steps.matrices import MATRIX_HASH, build_matrix
 from pcorr_assets.steps.rank_predictions import validate_targets
 from pcorr_assets.steps.sampling import sampling_distribution
 from pcorr_assets.warehouse import TABLES, Warehouse
+from pcorr_assets.warehouse.files import sha256_file
 
 SCRIPT = "<script>document.title = 'owned'</script>"
 HOSTILE_DOMAIN = "<img src=x onerror=alert(1)>.example"
@@ -166,8 +168,9 @@ def _write_matrix(wh: Warehouse, chunks: list[dict[str, Any]], llms: list[str]) 
     wh.write("error_vectors", ("good",), table("error_vectors", vector))
 
 
-def write_filter(wh: Warehouse, **changes: Any) -> None:
+def write_filter(wh: Warehouse, trained_on: str | None = None) -> None:
     """A filter that keeps 90 tokens of the 100 labelled include, and 10 others."""
+    distribution = sha256_file(wh.path("sampling_distributions", "texts", "good"))
     row = {
         "sample": "texts", "target": "good", "model_path": "/models/a.bin", "sha256": "f" * 64,
         "level": "domain", "boundary_unit": HOSTILE_DOMAIN,
@@ -178,12 +181,13 @@ def write_filter(wh: Warehouse, **changes: Any) -> None:
            for control in ("random_", "shuffled_")
            for name in ("recall", "f1", "roc_auc", "budget_precision", "budget_recall")},
         **dict.fromkeys(("precision", "recall", "f1", "roc_auc", "average_precision"), 0.75),
-        "budget_precision": 0.9, "budget_recall": 0.9, **changes,
+        "budget_precision": 0.9, "budget_recall": 0.9,
     }  # fmt: skip
     terms = {"include": [{"text": SCRIPT, "weight": 1.0, "page_count": 3}], "exclude": []}
     notes = {
         "beats_random": "true", "grouped_by": "domain", "notes": json.dumps([f"Note {SCRIPT}"]),
         "top_terms": json.dumps(terms),
+        DISTRIBUTION_HASH: trained_on or distribution,
         "languages": json.dumps({"before": {"en": 0.5, "de": 0.5}, "filter": {"en": 1.0}}),
     }  # fmt: skip
     wh.write("fasttext_filters", ("texts", "good"), table("fasttext_filters", [row]), notes)
