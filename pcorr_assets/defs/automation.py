@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
 from dagster import AutomationCondition as When
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.scheduler.instigation import InstigatorState, SensorInstigatorData
 
 from pcorr_assets.config import Settings
 
@@ -66,6 +68,33 @@ def automation_sensor() -> dg.AutomationConditionSensorDefinition:
         minimum_interval_seconds=SECONDS_BETWEEN_TICKS,
         run_tags=RUN_TAGS,
     )
+
+
+def _states(instance: dg.DagsterInstance) -> list[InstigatorState]:
+    if instance.schedule_storage is None:
+        return []
+    found = instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
+    return [state for state in found if state.instigator_name == SENSOR]
+
+
+def automation_is_on(instance: dg.DagsterInstance) -> bool:
+    """Whether the sensor was switched on, in the UI or by the API."""
+    return any(state.is_running for state in _states(instance))
+
+
+def forget_while_off(instance: dg.DagsterInstance) -> None:
+    """Switched on again, automation starts from what is there then, as at the first time.
+
+    Dagster keeps a stopped sensor's memory. With it, all LLMs that were registered while
+    automation was off would count as new, and be launched by the flip of a switch.
+    """
+    for state in _states(instance):
+        data = state.instigator_data
+        if not state.is_running and isinstance(data, SensorInstigatorData) and data.cursor:
+            forgotten = SensorInstigatorData(
+                min_interval=data.min_interval, sensor_type=data.sensor_type
+            )
+            instance.update_instigator_state(state.with_data(forgotten))
 
 
 # LLMs

@@ -16,7 +16,7 @@ import dagster as dg
 from pydantic import Field
 
 from pcorr_assets.config.section import did_you_mean
-from pcorr_assets.defs.automation import SENSOR, conditions
+from pcorr_assets.defs.automation import automation_is_on, conditions
 from pcorr_assets.defs.backfills import parts_in_progress, submit
 from pcorr_assets.defs.metadata import sentences
 from pcorr_assets.defs.partition_status import State
@@ -360,13 +360,3 @@ def nightly_schedule(
         return dg.RunRequest(run_config=dg.RunConfig(ops={"submit_all": config}))
 
     return nightly
-
-
-def automation_is_on(instance: dg.DagsterInstance) -> bool:
-    """Whether the sensor of the automation was switched on, in the UI or by the API."""
-    from dagster._core.definitions.run_request import InstigatorType
-
-    return any(
-        state.instigator_name == SENSOR and state.is_running
-        for state in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
-    )

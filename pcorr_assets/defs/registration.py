@@ -10,6 +10,7 @@ import dagster as dg
 
 from pcorr_assets.config import Settings
 from pcorr_assets.config.keys import check_llm_key
+from pcorr_assets.defs.automation import forget_while_off
 from pcorr_assets.defs.partitions import LLM, SHARD
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.filters.pools import list_shards
@@ -35,7 +36,11 @@ def register_llms(instance: dg.DagsterInstance, settings: Settings) -> list[str]
 
 
 def llm_sensor(platform: Platform) -> dg.SensorDefinition:
-    """The sensor `register_llms`, on by default."""
+    """The sensor `register_llms`, on by default.
+
+    It also lets automation forget while that is off, before LLMs are added that would then
+    count as new.
+    """
 
     @dg.sensor(
         name="register_llms",
@@ -44,6 +49,7 @@ def llm_sensor(platform: Platform) -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        forget_while_off(context.instance)
         new = register_llms(context.instance, platform.settings_now())
         if new:
             return dg.SkipReason(f"Registered {', '.join(new)}; no runs to launch.")

@@ -7,10 +7,26 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    SensorInstigatorData,
+)
 
 from pcorr_assets.config import Settings
 from pcorr_assets.config.loading import settings_from
-from pcorr_assets.defs.automation import SENSOR, conditions
+from pcorr_assets.defs.automation import (
+    SENSOR,
+    automation_is_on,
+    conditions,
+    forget_while_off,
+)
 from pcorr_assets.defs.build import build_definitions
 from pcorr_assets_tests.defs.automation_world import AutomationWorld
 
@@ -85,6 +101,31 @@ def test_the_sensor_is_off_and_targets_every_condition(tmp_path: Path) -> None:
     names = {key.to_user_string() for key in graph.get_all_asset_keys()}
     assert automated == set(conditions(settings(tmp_path))) & names
     assert not automated & {"chunked_dataset", "pool_scores", "selected_data", "exported_database"}
+
+
+def test_switched_off_it_forgets(tmp_path: Path) -> None:
+    """LLMs that are registered while it is off are no news when it is switched on again."""
+    origin = RemoteInstigatorOrigin(
+        RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("pcorr"), "__repository__"), SENSOR
+    )
+
+    def state(status: InstigatorStatus) -> InstigatorState:
+        data = SensorInstigatorData(min_interval=10, cursor="what it has seen")
+        return InstigatorState(origin, InstigatorType.SENSOR, status, data)
+
+    def seen(instance: dg.DagsterInstance) -> str | None:
+        (found,) = instance.all_instigator_state()
+        assert isinstance(found.instigator_data, SensorInstigatorData)
+        return found.instigator_data.cursor
+
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+        instance.add_instigator_state(state(InstigatorStatus.RUNNING))
+        forget_while_off(instance)
+        assert seen(instance) == "what it has seen"
+        instance.update_instigator_state(state(InstigatorStatus.STOPPED))
+        forget_while_off(instance)
+        assert seen(instance) is None
+        assert not automation_is_on(instance)
 
 
 def test_switching_on_launches_no_backlog(tmp_path: Path, instance: dg.DagsterInstance) -> None:
@@ -303,11 +344,10 @@ def test_a_report_does_without_a_filter_that_failed(world: AutomationWorld) -> N
     world.materialise("bpb_matrix", "web")
     carry_out(world, world.tick())
     assert world.tick() == FILTERS
-    for _ in range(2):
+    for expected in (FILTERS, REPORTS):
         for asset, pair in sorted(FILTERS):
             world.fail(world.begin(asset, pair))
-        requested = world.tick()
-    assert requested == REPORTS
+        assert world.tick() == expected
 
 
 def test_nothing_follows_from_what_is_not_there(

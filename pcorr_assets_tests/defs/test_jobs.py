@@ -18,8 +18,8 @@ from dagster._core.remote_origin import (
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus
 
 from pcorr_assets.config.loading import settings_from
+from pcorr_assets.defs.automation import automation_is_on
 from pcorr_assets.defs.build import build_definitions
-from pcorr_assets.defs.jobs import automation_is_on
 from pcorr_assets.warehouse import TABLES, Warehouse
 from pcorr_assets_tests.defs.automation_world import AutomationWorld
 
