@@ -34,6 +34,7 @@ from pcorr_assets.defs.plausibility_checks import (
 )
 from pcorr_assets.defs.table_asset import materialised, table_asset
 from pcorr_assets.defs.target_run import TargetRun
+from pcorr_assets.defs.versions import selection_sections
 from pcorr_assets.matrix.layout import read_matrix
 from pcorr_assets.plausibility.matrices import deviations
 from pcorr_assets.report.overviews import matrix_overview
@@ -44,6 +45,11 @@ from pcorr_assets.steps.inputs import level_of
 from pcorr_assets.steps.matrices import build_matrix
 from pcorr_assets.steps.rank_predictions import TargetValidation, validate_targets
 
+# What matrix, errors and caps of a target are chosen by; the data itself has its own hashes.
+OF_ESTIMATES = (
+    *selection_sections("level", "estimator", "keep_ratio", "tokenizer", "max_nan_fraction"),
+    "samples.*.unit_tokens",
+)
 SHOWN_UNITS = 10
 SHOWN_LLMS = 100
 
@@ -161,7 +167,7 @@ def _estimate(platform: Platform) -> dg.AssetsDefinition:
         platform,
         tables=("estimates",),
         rooms=("stats", "steps/estimates.py", "steps/inputs.py", "steps/caps.py"),
-        sections=("selection", "targets", "validation"),
+        sections=(*OF_ESTIMATES, "validation.bootstrap", "validation.seed"),
         checks=specs("estimate", platform.partitions.sample_target),
         deps=[
             ("bpb_matrix", platform.partitions.to_sample_target),
@@ -221,7 +227,7 @@ def _rank_prediction(platform: Platform) -> dg.AssetsDefinition:
         platform,
         tables=("rank_predictions", "verdicts"),
         rooms=("stats", "steps/rank_predictions.py", "steps/inputs.py", "steps/caps.py"),
-        sections=("selection", "targets", "validation"),
+        sections=(*OF_ESTIMATES, "validation"),
         checks=[trust_check_spec("rank_prediction", platform.partitions.sample_target)],
         deps=[
             ("bpb_matrix", platform.partitions.to_sample_target),

@@ -10,11 +10,13 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from pcorr_assets.config.texts import TextSource
 from pcorr_assets.defs.compute import run_job
 from pcorr_assets.defs.metadata import numbers, overview, rows_table, sentences
 from pcorr_assets.defs.partitions import POOL, SAMPLE, SHARD, TARGET, keys_of
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.table_asset import materialised, table_asset
+from pcorr_assets.defs.versions import selection_sections
 from pcorr_assets.filters.pools import list_shards
 from pcorr_assets.filters.training import BuiltFilter, build_filter
 from pcorr_assets.filters.writing import write_selected
@@ -24,6 +26,8 @@ from pcorr_assets.steps.verdicts import estimates_of, verdict_of
 from pcorr_assets.warehouse import WrittenPartition
 
 BUDGET_CHECK = "filter_beats_random"
+# Which documents a pool has, and which filter scores them.
+SOURCE = (*TextSource.model_fields, "files", "sample", "token_count_column")
 
 
 def assets(platform: Platform) -> list[dg.AssetsDefinition]:
@@ -38,7 +42,7 @@ def _fasttext_filter(platform: Platform) -> dg.AssetsDefinition:
         platform,
         tables=("fasttext_filters",),
         rooms=("filters",),
-        sections=("selection", "targets"),
+        sections=selection_sections("estimator", "fasttext", "keep_ratio", "language_model"),
         checks=[
             dg.AssetCheckSpec(
                 BUDGET_CHECK,
@@ -114,7 +118,8 @@ def _pool_scores(platform: Platform) -> dg.AssetsDefinition:
         platform,
         tables=("pool_scores",),
         rooms=("filters/scoring.py", "filters/normalise.py", "filters/pools.py"),
-        sections=("pools",),
+        # Not the budget: another one selects anew from the same scores.
+        sections=(*(f"pools.*.{name}" for name in SOURCE), *selection_sections("tokenizer")),
         deps=[("fasttext_filter", platform.partitions.same_target)],
         group_name="selection",
         partitions_def=platform.partitions.shard_target,

@@ -12,6 +12,7 @@ from pcorr_assets.defs.metadata import numbers, rows_table
 from pcorr_assets.defs.partitions import SAMPLE, TARGET, keys_of
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.table_asset import materialised, table_asset
+from pcorr_assets.defs.versions import selection_sections
 from pcorr_assets.filters.mixture import export_mixture
 from pcorr_assets.steps.sampling import sampling_distribution as project
 
@@ -28,7 +29,10 @@ def _sampling_distribution(platform: Platform) -> dg.AssetsDefinition:
         platform,
         tables=("sampling_distributions",),
         rooms=("stats/projection.py", "steps/sampling.py", "steps/caps.py", "text/token_counts.py"),
-        sections=("selection", "targets"),
+        sections=(
+            *selection_sections("level", "estimator", "projection", "keep_ratio", "tokenizer"),
+            "samples.*.unit_tokens",
+        ),
         deps=(
             "estimate",
             (

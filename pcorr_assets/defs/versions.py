@@ -9,9 +9,10 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Iterable
-from functools import cache, reduce
+from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pcorr_assets.config import Settings
 
@@ -22,16 +23,33 @@ def code_version(rooms: Iterable[str], settings: Settings, sections: Iterable[st
     """Hash of the code of some rooms (`stats`) or modules (`warehouse/store.py`) and settings.
 
     Comments, docstrings and formatting do not count. `sections` are the parts of the
-    configuration that the values depend on (`selection`, `compute.overlong`).
+    configuration that the values depend on (`selection`, `compute.overlong`); in
+    `targets.*.level` the star stands for every key, and keys without a value do not count,
+    so that a target more is no change for the others.
     """
     digest = hashlib.sha256()
     for room in sorted(rooms):
         digest.update(_room_hash(room).encode())
     stated = settings.model_dump(mode="json")
     for section in sorted(sections):
-        value = reduce(lambda inside, key: inside[key], section.split("."), stated)
+        value = _at(stated, section.split("."))
         digest.update(json.dumps([section, value], sort_keys=True).encode())
     return digest.hexdigest()[:16]
+
+
+def selection_sections(*fields: str) -> tuple[str, ...]:
+    """Sections for fields of `selection`, with the targets' overrides of them."""
+    return tuple(f"{where}.{name}" for name in fields for where in ("selection", "targets.*"))
+
+
+def _at(stated: Any, path: Sequence[str]) -> Any:
+    if not path:
+        return stated
+    key, *rest = path
+    if key != "*":
+        return _at(stated[key], rest)
+    values = {name: _at(inside, rest) for name, inside in stated.items()}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 @cache

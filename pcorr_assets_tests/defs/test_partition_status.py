@@ -191,7 +191,10 @@ def test_an_edit_of_the_config_makes_stale_what_it_changes_and_nothing_else(
         ({"llms": [{"family": "new", "models": ["new/one"]}]}, set()),
         ({"validation": {"bootstrap": 41}}, {"estimate", "rank_prediction"}),
         ({"selection": {"keep_ratio": 0.5}}, set(SELECTION)),
-        ({"selection": {"keep_ratio": 0.25, "max_nan_fraction": 0.5}}, {"bpb_matrix", *SELECTION}),
+        (
+            {"selection": {"keep_ratio": 0.25, "max_nan_fraction": 0.5}},
+            {"bpb_matrix", "estimate", "rank_prediction"},
+        ),
         ({"benchmarks": {"other": {"metric": "acc"}}}, {"error_vector"}),
     ]
     for changes, assets in edits:
@@ -200,6 +203,79 @@ def test_an_edit_of_the_config_makes_stale_what_it_changes_and_nothing_else(
         assert {asset for asset, _ in found} == assets, changes
         assert set(found.values()) <= {"the code or the settings it depends on changed"}
         assert set(found) == stale_by_dagster(instance, now)
+
+
+WORLD: dict[str, Any] = {
+    "samples": {
+        "web": {
+            "files": ["pages.jsonl"],
+            "reference_tokenizer": "org/tokenizer",
+            "domain_column": "site",
+        }
+    },
+    "llms": [{"family": "a", "models": ["a/one"]}],
+    "benchmarks": {"arc_easy": {"metric": "acc"}},
+    "targets": {"arc": {"benchmarks": ["arc_easy"]}},
+    "pools": {"crawl": {"sample": "web", "files": ["pool.jsonl"], "keep_ratio": 0.5}},
+}
+CRAWL: dict[str, Any] = WORLD["pools"]["crawl"]
+# What gives the configuration, or all tables, away with them.
+SHARING = {"report", "exported_database", "published_export"}
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "assets"),
+    [
+        ("llms", [{"family": "a", "models": ["a/one", "a/two"]}], set()),
+        ("compute", {"batch_tokens": 64, "max_parallel_llms": 2}, set()),
+        ("automation", {"nightly": "30 4 * * *"}, set()),
+        ("compute", {"overlong": "window"}, {"chunk_bpb"}),
+        (
+            "samples",
+            {"web": {**WORLD["samples"]["web"], "chunk_tokens": 64}},
+            {"chunked_dataset", "bpb_matrix"},
+        ),
+        (
+            "benchmarks",
+            {"arc_easy": {"metric": "acc", "limit": 50}},
+            {"benchmark_errors", "error_vector"},
+        ),
+        (
+            "samples",
+            {"web": {**WORLD["samples"]["web"], "unit_tokens": "caps.csv"}},
+            {"chunked_dataset", "bpb_matrix", *SELECTION},
+        ),
+        ("pools", {"crawl": {**CRAWL, "keep_ratio": 0.4}}, {"selected_data"}),
+        ("pools", {"crawl": {**CRAWL, "files": ["x.jsonl"]}}, {"pool_scores", "selected_data"}),
+        ("targets", {**WORLD["targets"], "more": {"benchmarks": ["arc_easy"]}}, {"error_vector"}),
+        (
+            "targets",
+            {"arc": {"benchmarks": ["arc_easy"], "keep_ratio": 0.2}},
+            {"error_vector", *SELECTION, "fasttext_filter"},
+        ),
+        ("selection", {"fasttext": {"dim": 8}}, {"fasttext_filter"}),
+        ("selection", {"projection": "l2"}, {"sampling_distribution"}),
+        ("selection", {"tokenizer": "org/other"}, {*SELECTION, "pool_scores"}),
+        ("validation", {"bootstrap": 50}, {"estimate", "rank_prediction"}),
+        ("validation", {"go_stability": 0.6}, {"rank_prediction"}),
+    ],
+)
+def test_code_versions_of_the_whole_graph(
+    section: str, value: Any, assets: set[str], tmp_path: Path
+) -> None:
+    """Without running anything: which assets an edit makes stale, of all there are."""
+
+    def versions(config: dict[str, Any]) -> dict[str, str | None]:
+        definitions = build_definitions(settings_from(config, folder=tmp_path))
+        graph = definitions.resolve_asset_graph()
+        return {
+            key.to_user_string(): graph.get(key).code_version
+            for key in graph.materializable_asset_keys
+        }
+
+    before, after = versions(WORLD), versions({**WORLD, section: value})
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed - SHARING == assets
 
 
 def test_an_unknown_asset_is_refused(
