@@ -51,6 +51,7 @@ def stages(settings: Settings, instance: dg.DagsterInstance) -> Iterator[tuple[s
         yield asset, pairs(SAMPLE, samples, TARGET, targets)
     yield "pool_scores", pairs(SHARD, shards, TARGET, targets)
     yield "selected_data", pairs(POOL, pools, TARGET, targets)
+    yield "report", pairs(SAMPLE, samples, TARGET, targets)
 
 
 class Demo:

@@ -1,0 +1,85 @@
+"""`dagster dev` on a materialised world of six demo LLMs, a hub, and Debian's chromium."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from pcorr_assets.config import load_settings
+from pcorr_assets.defs.registration import register_llms, register_shards
+from pcorr_assets.demo.runs import materialise_all
+from pcorr_assets_tests.conftest import Require
+from pcorr_assets_tests.dagster_ui import PROJECT, DagsterUI
+from pcorr_assets_tests.lm.hub_server import Hub, Repository, serve
+from pcorr_assets_tests.slurm import demo_world
+
+CHROMIUM = Path("/usr/bin/chromium")
+NEW_LLM = "someone/new-llm"
+
+
+@pytest.fixture(scope="session")
+def browser(require: Require) -> Iterator[Browser]:
+    require("browser", CHROMIUM.exists(), f"{CHROMIUM} is not there (apt-get install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page with patience: the machine runs Dagster at the same time."""
+    expect.set_options(timeout=60_000)
+    page = browser.new_page(viewport={"width": 1500, "height": 950}, accept_downloads=True)
+    page.set_default_timeout(60_000)
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def hub(tmp_path: Path, demo: Path) -> Iterator[Hub]:
+    """A hub that has one LLM that `pcorr.yaml` does not list."""
+    commit = "c" * 40
+    folder = demo / "zoo" / demo_world.ZOO[-1].folder_name
+    repository = Repository({commit: folder}, {"main": commit})
+    with serve({NEW_LLM: repository}) as hub:
+        yield hub
+
+
+@pytest.fixture
+def demo(tmp_path: Path, browser: Browser) -> Path:
+    """Six demo LLMs with the demo's sample, benchmarks and pool."""
+    del browser  # nothing is trained where the test is skipped
+    demo_world.write(tmp_path / "world")
+    return tmp_path / "world"
+
+
+@pytest.fixture
+def ui(
+    demo: Path, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[DagsterUI]:
+    """The UI on a world whose every asset is materialised for five of the six LLMs."""
+    home = tmp_path / "dagster_home"
+    home.mkdir()
+    shutil.copy(PROJECT / "dagster.yaml", home / "dagster.yaml")
+    config = demo_world.write_world(demo, tmp_path, {"threads": 1})
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    monkeypatch.setenv("PCORR_CONFIG", str(config))
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
+    settings = load_settings(config)
+    with dg.DagsterInstance.get() as instance:
+        register_llms(instance, settings)
+        register_shards(instance, settings)
+        for _ in materialise_all(settings, instance):
+            pass
+    ui = DagsterUI(home, config)
+    ui.start()
+    yield ui
+    ui.stop()
