@@ -41,6 +41,11 @@ class Leftovers:
     unlisted: list[str]
     notes: list[str]
 
+    @property
+    def of_llms(self) -> bool:
+        """Are there files of LLMs among them?"""
+        return any(orphan.why.startswith("llm ") for orphan in self.orphans)
+
 
 def find_leftovers(instance: dg.DagsterInstance, settings: Settings) -> Leftovers:
     """Everything of samples, targets, pools, shards and LLMs that are gone.
@@ -50,6 +55,12 @@ def find_leftovers(instance: dg.DagsterInstance, settings: Settings) -> Leftover
     shards: set[str] = set()
     not_listed: dict[str, str] = {}
     for name, pool in settings.pools.items():
+        if pool.dataset is not None:
+            not_listed[name] = (
+                f"the shards of pool {name} are left alone: it is a dataset, which cleaning does "
+                "not download to list them"
+            )
+            continue
         try:
             shards |= {shard.key for shard in list_shards(name, pool)}
         except PcorrError as error:
@@ -80,8 +91,15 @@ def clean_up(instance: dg.DagsterInstance, settings: Settings, leftovers: Leftov
     """Move the files away and take away the partitions of shards that are gone.
 
     Raises:
-        PcorrError: a file could not be moved; see `move_away`.
+        PcorrError: a file could not be moved (see `move_away`); or the instance has no LLM,
+            so that nothing tells those that were added in the UI from those that are gone.
     """
+    if leftovers.of_llms and not instance.get_dynamic_partitions(LLM):
+        raise PcorrError(
+            "This Dagster instance has no LLM at all, so files of LLMs that were added in the UI "
+            "of another would be taken for leftovers; nothing was moved. Is DAGSTER_HOME the "
+            "right one? If it is, run `pcorr register` first."
+        )
     for key in leftovers.shards:
         instance.delete_dynamic_partition(SHARD, key)
     cleaned = move_away(settings.home, leftovers.orphans)

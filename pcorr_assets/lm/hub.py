@@ -72,7 +72,7 @@ def describe_repository(name: str, commit: str, folder: Path, *, allow_pickle: b
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     with translated(name, commit):
-        sizes = _repository_files(name, commit)
+        sizes = _repository_files(name, commit, with_sizes=True)
         if sizes is None:
             return Repository(_cached_folder(name, commit), (), None, 0)
         small, head = _needed(name, commit, sizes, allow_pickle=allow_pickle)
@@ -169,14 +169,16 @@ def _weights_of_index(index: Path) -> list[str]:
     return sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
 
 
-def _repository_files(name: str, commit: str) -> dict[str, int | None] | None:
-    """A commit's files with their sizes in bytes; None if only the cache can be asked."""
+def _repository_files(
+    name: str, commit: str, *, with_sizes: bool = False
+) -> dict[str, int | None] | None:
+    """A commit's files, with sizes in bytes if wanted; None if only the cache can be asked."""
     import httpx2
     from huggingface_hub import HfApi
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     try:
-        info = HfApi().model_info(name, revision=commit, files_metadata=True)
+        info = HfApi().model_info(name, revision=commit, files_metadata=with_sizes)
     except (OfflineModeIsEnabled, httpx2.TransportError) as error:
         if isinstance(_cached_config(name, commit), str):
             logger.info("%s: the hub cannot be reached (%s); using the cache", name, error)

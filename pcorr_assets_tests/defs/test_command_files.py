@@ -71,6 +71,13 @@ def test_cleaning_lists_then_moves_and_spares_llms_of_the_ui(world: CommandWorld
     assert len(kept(world)) == 3
 
 
+def test_an_instance_without_llms_is_not_believed(world: CommandWorld) -> None:
+    shutil.rmtree(world.folder / "dagster_home")
+    assert "evaluations/org%2Ffrom-ui" in world.run("clean")
+    assert "Is DAGSTER_HOME the right one?" in world.run("clean", "--yes", status=1)
+    assert len(kept(world)) == 3
+
+
 def test_what_a_run_holds_is_left_and_said(world: CommandWorld) -> None:
     with Warehouse(world.home).lock("benchmark_errors", "org/gone", holder="run 77"):
         assert "run 77" in world.run("clean", "--yes")
