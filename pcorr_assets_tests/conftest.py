@@ -11,6 +11,18 @@ import pytest
 Require = Callable[[str, bool, str], None]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What workers share out (`-n 2 --dist loadgroup`): files, and all tests of the cluster.
+
+    Those of the cluster, which mostly wait for it, come first and stay on one worker: there
+    is one cluster.
+    """
+    for item in items:
+        group = "slurm" if item.get_closest_marker("slurm") else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
+
+
 @pytest.fixture(scope="session")
 def require() -> Require:
     """Skip a test that lacks something, or fail it where `PCORR_REQUIRE` lists that thing."""
