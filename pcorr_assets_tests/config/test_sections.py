@@ -65,7 +65,8 @@ def test_a_matrix_may_have_caps_and_needs_both_files() -> None:
     sample = read(samples={"s": {**MATRIX, "unit_tokens": "caps.csv"}}).samples["s"]
     assert sample.unit_tokens == Path("/conf/caps.csv")
     assert mistakes_of_sample(matrix_csv={"bpb": "a.csv", "level": "pages"}) == [
-        ".matrix_csv.errors: missing; expected the path of a CSV file of benchmark errors",
+        ".matrix_csv.errors: missing; expected the path of a CSV or Parquet file "
+        "of benchmark errors",
         ".matrix_csv.level: got 'pages' (text); expected one of chunk | page | domain",
     ]
 
