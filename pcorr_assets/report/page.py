@@ -120,8 +120,10 @@ def summary_of(facts: Facts) -> Summary:
 
 def render_report(facts: Facts) -> str:
     """The report as HTML. Equal facts give equal bytes; every string of theirs is escaped."""
-    marks = charts.family_marks(facts.matrix.families)
     rank_rows = [(panel, point) for panel in facts.ranks for point in panel.points]
+    # A family may have been renamed in the configuration since the ranks were predicted.
+    renamed = {point.family for _, point in rank_rows} - set(facts.matrix.families)
+    marks = charts.family_marks([*facts.matrix.families, *sorted(renamed)])
     state = VERDICTS[facts.verdict.state]
     languages = facts.filter.languages if facts.filter else None
     budget = gauges.budget_of(facts.filter) if facts.filter else None

@@ -40,6 +40,13 @@ UNITS_WITH_TEXT = 8
 HEAVIEST = 30
 COLUMNS_IN_PICTURE = 400
 
+# Tables that note which matrix and error vector they were made from, and who writes them.
+MADE_FROM_MATRIX = {
+    "estimates": "estimate",
+    "rank_predictions": "rank_prediction",
+    "verdicts": "rank_prediction",
+}
+
 NO_SNIPPETS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
@@ -56,7 +63,7 @@ def read_facts(wh: Warehouse, settings: Settings, sample: str, target: str) -> f
         raise failures[target]
     inputs = found[0]
     selection = settings.selection_for(target)
-    for table, asset in (("estimates", "estimate"), ("verdicts", "rank_prediction")):
+    for table, asset in MADE_FROM_MATRIX.items():
         _refuse_outdated(wh, inputs, target, table, asset)
     rows = wh.read("estimates", sample, target)
     rows = rows.filter(pc.field("estimator") == selection.estimator)

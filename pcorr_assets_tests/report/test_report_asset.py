@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import dagster as dg
 import pytest
 
 from pcorr_assets.config import Settings
+from pcorr_assets.defs import versions
 from pcorr_assets.defs.build import build_definitions
+from pcorr_assets.defs.versions import code_version
 from pcorr_assets.warehouse.files import sha256_file
 from pcorr_assets_tests.report import worlds
 from pcorr_assets_tests.report.conftest import World
@@ -124,7 +127,7 @@ def test_the_report_follows_all_that_it_shows(text_world: World, matrix_world: W
         }  # fmt: skip
 
 
-def test_a_change_of_the_template_or_a_setting_makes_reports_stale(text_world: World) -> None:
+def test_a_setting_makes_reports_stale_but_another_target_does_not(text_world: World) -> None:
     _, settings = text_world
     key = dg.AssetKey("report")
 
@@ -133,5 +136,23 @@ def test_a_change_of_the_template_or_a_setting_makes_reports_stale(text_world: W
 
     validation = settings.validation.model_copy(update={"go_stability": 0.6})
     changed = settings.model_copy(update={"validation": validation})
-    assert version(settings) == version(settings)
+    another = {**settings.targets, "other": settings.targets["good"]}
+    assert version(settings.model_copy(update={"targets": another})) == version(settings)
     assert version(changed) != version(settings)
+
+
+def test_the_templates_are_a_part_of_the_code(
+    text_world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _, settings = text_world
+    before = code_version(["report"], settings)
+    package = tmp_path / "package"
+    shutil.copytree(versions.PACKAGE / "report", package / "report")
+    monkeypatch.setattr(versions, "PACKAGE", package)
+    versions._room_hash.cache_clear()
+    same = code_version(["report"], settings)
+    versions._room_hash.cache_clear()
+    (package / "report" / "templates" / "report.css").write_text("")
+    other = code_version(["report"], settings)
+    versions._room_hash.cache_clear()
+    assert same == before != other
