@@ -9,9 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import dagster as dg
+from dagster._core.execution.backfill import BulkActionsFilter
 from pydantic import Field
 
 from pcorr_assets.config import Settings
+from pcorr_assets.defs.backfills import ACTIVE
 from pcorr_assets.defs.metadata import sentences
 from pcorr_assets.defs.partitions import LLM, SHARD
 from pcorr_assets.defs.platform import Platform
@@ -65,6 +67,7 @@ def find_leftovers(instance: dg.DagsterInstance, settings: Settings) -> Leftover
             shards |= {shard.key for shard in list_shards(name, pool)}
         except PcorrError as error:
             not_listed[name] = f"the shards of pool {name} are left alone: {error}"
+    notes = list(not_listed.values())
     registered = list(instance.get_dynamic_partitions(LLM))
     known = KnownKeys(
         llms=frozenset([*settings.llm_specs, *registered]),
@@ -75,15 +78,17 @@ def find_leftovers(instance: dg.DagsterInstance, settings: Settings) -> Leftover
         shards=frozenset(shards),
         pools_not_listed=frozenset(not_listed),
     )
+    registered_shards = instance.get_dynamic_partitions(SHARD)
+    gone = [key for key in registered_shards if not known.is_known("shard", key)]
+    if gone and instance.get_backfills(filters=BulkActionsFilter(statuses=list(ACTIVE)), limit=1):
+        # Dagster gives up a backfill as a whole when a partition of it is gone.
+        notes.append(f"{len(gone)} partitions of shards stay while a backfill is in progress")
+        gone = []
     return Leftovers(
         orphans=find_orphans(settings.home, known),
-        shards=[
-            key
-            for key in instance.get_dynamic_partitions(SHARD)
-            if not known.is_known("shard", key)
-        ],
+        shards=gone,
         unlisted=[key for key in registered if key not in settings.llm_specs],
-        notes=list(not_listed.values()),
+        notes=notes,
     )
 
 

@@ -6,8 +6,13 @@ here: adding partitions (`registration`), and files (`warehouse.cleaning`).
 
 from __future__ import annotations
 
-import dagster as dg
+from typing import Any
 
+import dagster as dg
+from dagster._core.errors import DagsterDefinitionChangedDeserializationError
+from dagster._core.execution.backfill import BulkActionsFilter
+
+from pcorr_assets.defs.backfills import ACTIVE
 from pcorr_assets.defs.partitions import LLM
 from pcorr_assets.lm.probe import MeasuredLLM
 from pcorr_assets.warehouse import Warehouse
@@ -20,6 +25,7 @@ IN_FLIGHT = [
     dg.DagsterRunStatus.CANCELING,
 ]
 MATERIALISATIONS_TO_LOOK_AT = 200
+ASSETS_OF_LLMS = ("chunk_bpb", "benchmark_errors")
 
 
 def runs_in_flight(instance: dg.DagsterInstance, llm: str) -> list[str]:
@@ -30,6 +36,31 @@ def runs_in_flight(instance: dg.DagsterInstance, llm: str) -> list[str]:
         wanted = dg.RunsFilter(statuses=IN_FLIGHT, tags={tag: llm})
         found |= dict.fromkeys(run.run_id for run in instance.get_runs(filters=wanted))
     return list(found)
+
+
+def backfills_in_progress(instance: dg.DagsterInstance, graph: Any, llm: str) -> list[str]:
+    """Ids of the backfills in progress that were asked for partitions of one LLM.
+
+    Dagster ends a backfill as failed, for all of its partitions, as soon as one that it was
+    asked for is gone, even one that it has made already.
+    """
+    found = []
+    with dg.partition_loading_context(dynamic_partitions_store=instance):
+        for backfill in instance.get_backfills(filters=BulkActionsFilter(statuses=list(ACTIVE))):
+            if not backfill.is_asset_backfill:
+                continue
+            try:
+                target = backfill.get_asset_backfill_data(graph).target_subset
+            except DagsterDefinitionChangedDeserializationError:
+                continue  # it fails in any case
+            if any(
+                # The dimension llm comes first, and no LLM's key has the mark between the two.
+                part.partition_key is not None and part.partition_key.partition("|")[0] == llm
+                for part in target.iterate_asset_partitions()
+                if part.asset_key.to_user_string() in ASSETS_OF_LLMS
+            ):
+                found.append(backfill.backfill_id)
+    return found
 
 
 def unregister_llm(instance: dg.DagsterInstance, llm: str) -> bool:

@@ -9,10 +9,13 @@ from typing import Any
 import dagster as dg
 import duckdb
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus
 
+from pcorr_assets.defs.backfills import submit
 from pcorr_assets.defs.build import build_definitions
 from pcorr_assets.defs.instance import open_instance
 from pcorr_assets.defs.partitions import LLM, SHARD
+from pcorr_assets.defs.plans import Plan
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets_tests.defs.command_world import CommandWorld, make_world
 
@@ -89,6 +92,14 @@ def test_shards_of_files_and_pools_that_are_gone_lose_their_partitions(
 ) -> None:
     assert shards(world) == ["crawl/a.jsonl", "crawl/b.jsonl"]
     (world.folder / "pool" / "b.jsonl").unlink()
+    with open_instance(world.settings()) as instance:
+        graph = build_definitions(world.settings()).resolve_asset_graph()
+        plan = Plan({"chunked_dataset": ["web"]})
+        backfill = submit(instance, graph, plan, title="t", description="", tags={})
+        assert "stay while a backfill is in progress" in world.run("clean")
+        done = instance.get_backfill(backfill)
+        assert done is not None
+        instance.update_backfill(done.with_status(BulkActionStatus.COMPLETED_SUCCESS))
     assert "partition crawl/b.jsonl" in world.run("clean")
     world.run("clean", "--yes")
     assert shards(world) == ["crawl/a.jsonl"]

@@ -16,10 +16,12 @@ import pytest
 
 from pcorr_assets.config import LLMSpec
 from pcorr_assets.config.editing import NewLLM, add_llm, write_edit
+from pcorr_assets.defs.backfills import submit
 from pcorr_assets.defs.build import build_definitions
 from pcorr_assets.defs.instance import open_instance
 from pcorr_assets.defs.membership import measured_llms, runs_in_flight, unregister_llm
 from pcorr_assets.defs.partitions import LLM
+from pcorr_assets.defs.plans import Plan
 from pcorr_assets.defs.registration import register_llms
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets_tests.dagster_ui import wait_for
@@ -245,4 +247,23 @@ def test_runs_that_wait_count_as_in_flight(world: CommandWorld) -> None:
     said = world.run("remove-llm", "tiny/a", "--yes")
     assert f"run {queued} of it goes on" in said
     assert f"run {started} of it goes on" in said
+    assert partitions(world) == []
+
+
+@pytest.mark.parametrize("asset", ["chunk_bpb", "benchmark_errors"])
+def test_a_backfill_in_progress_keeps_its_partitions(world: CommandWorld, asset: str) -> None:
+    world.config.write_text(TWO)
+    world.run("register")
+    key = llm_sample("tiny/b") if asset == "chunk_bpb" else "tiny/b"
+    with open_instance(world.settings()) as instance:
+        graph = build_definitions(world.settings()).resolve_asset_graph()
+        plan = Plan({asset: [key]})
+        backfill = submit(instance, graph, plan, title="t", description="", tags={})
+    assert f"Backfill {backfill} is in progress" in world.run(
+        "remove-llm", "tiny/b", "--yes", status=1
+    )
+    assert world.config.read_text() == TWO
+    assert partitions(world) == ["tiny/a", "tiny/b"]
+    assert "Removed tiny/a" in world.run("remove-llm", "tiny/a", "--yes")
+    assert f"warning: Backfill {backfill}" in world.run("remove-llm", "tiny/b", "--yes", "--force")
     assert partitions(world) == []

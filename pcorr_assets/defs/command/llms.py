@@ -22,6 +22,8 @@ from pcorr_assets.defs.instance import open_instance
 from pcorr_assets.errors import PcorrError
 
 if TYPE_CHECKING:
+    import dagster as dg
+
     from pcorr_assets.lm.probe import Finding
 
 
@@ -238,6 +240,9 @@ def remove_llm_command(
     key: Annotated[str, typer.Argument(help="The key, as in pcorr.yaml or the UI.")],
     yes: Yes = False,
     dry_run: DryRun = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if a backfill in progress fails by it.")
+    ] = False,
 ) -> None:
     """Take an LLM off the list in pcorr.yaml and take its partition away.
 
@@ -265,6 +270,7 @@ def remove_llm_command(
                 "to finish.",
                 err=True,
             )
+        _refuse_backfills(instance, settings, key, force)
         if dry_run:
             typer.echo("Nothing was changed (--dry-run).")
             return
@@ -277,6 +283,26 @@ def remove_llm_command(
         f"Removed {key}. Its files stay until `pcorr clean --yes` moves them away. Matrices and "
         "estimates are without it once bpb_matrix and what follows are materialised again."
     )
+
+
+def _refuse_backfills(
+    instance: dg.DagsterInstance, settings: Settings, key: str, force: bool
+) -> None:
+    from pcorr_assets.defs.build import build_definitions
+    from pcorr_assets.defs.membership import backfills_in_progress
+
+    graph = build_definitions(settings).resolve_asset_graph()
+    for backfill in backfills_in_progress(instance, graph, key):
+        said = (
+            f"Backfill {backfill} is in progress and was asked for {key}: without its partition "
+            "Dagster gives up the whole backfill, for the other LLMs too."
+        )
+        if not force:
+            raise PcorrError(
+                f"{said} Wait for it or cancel it in the UI (runs that were launched go on); or "
+                "give --force. Nothing was changed."
+            )
+        typer.echo(f"warning: {said}", err=True)
 
 
 def register() -> None:
