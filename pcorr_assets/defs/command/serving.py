@@ -46,7 +46,7 @@ def ui(
 
     Serves the assets of pcorr.yaml on the instance of DAGSTER_HOME; unset, that is the folder
     dagster_home beside pcorr.yaml, which is made with this project's dagster.yaml if it is not
-    there. Ends with Ctrl-C; what was running then can be launched again and goes on where it stopped.
+    there. Ends with Ctrl-C; launch again what was running then, it goes on where it stopped.
     """
     settings = configured()
     serve(dagster_home(settings), settings.path, host=host, port=port)
