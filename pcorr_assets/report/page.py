@@ -156,6 +156,7 @@ def render_report(facts: Facts) -> str:
         metrics=METRICS,
         languages=sorted(set().union(*languages.values())) if languages else [],
         llm_rows=facts.llms[:MAX_ROWS],
+        counted=any(unit.token_count is not None for unit in facts.estimates.shown),
         known={
             "parameters": any(llm.parameter_count is not None for llm in facts.llms),
             "dtypes": any(llm.dtype for llm in facts.llms),
