@@ -118,10 +118,10 @@ def test_backfills_of_six_llms(ui: DagsterUI, folder: Path, demo: Path, config: 
             (record,) = instance.get_records_for_run(
                 run["runId"], of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
             ).records
-            assert record.asset_materialization is not None
-            found = record.asset_materialization.metadata
-            assert found["slurm_state"].value == "COMPLETED"
-            jobs[str(found["slurm_job_id"].value)] = run["tags"]["dagster/partition"]
+            made = record.asset_materialization
+            assert made is not None
+            assert made.metadata["slurm_state"].value == "COMPLETED"
+            jobs[str(made.metadata["slurm_job_id"].value)] = str(made.partition)
     assert len(jobs) == 2 * len(LLMS), "each partition has a job of its own"
     asked = slurm("sacct", "-X", "-n", "-P", "-o", "JobID,ReqMem,AllocTRES", "-j", ",".join(jobs))
     for line in asked.splitlines():
