@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from pcorr_assets.config import Settings
+from pcorr_assets.defs.build import build_definitions
 from pcorr_assets.defs.operations import SHOWN, failed_check_result
 from pcorr_assets.defs.partition_status import PartitionState
 
@@ -47,6 +48,20 @@ def test_what_failed_is_listed_with_its_reason_until_it_succeeds(
     assert materialise(matrix_settings, ["error_vector"], "good").success
     _, check = look(materialise, matrix_settings)
     assert check.passed
+
+
+def test_the_check_can_be_executed_alone(
+    matrix_settings: Settings, materialise: Materialise, instance: dg.DagsterInstance
+) -> None:
+    assert not materialise(matrix_settings, ["error_vector"], "good").success
+    key = dg.AssetCheckKey(dg.AssetKey("partition_overview"), "no_failed_partitions")
+    job = dg.define_asset_job("look", selection=dg.AssetSelection.checks(key))
+    assets = build_definitions(matrix_settings).assets
+    run = dg.Definitions(assets=assets, jobs=[job]).resolve_job_def("look")
+    result = run.execute_in_process(instance=instance)
+    (check,) = result.get_asset_check_evaluations()
+    assert not check.passed
+    assert result.get_asset_materialization_events() == []
 
 
 def test_many_failures_are_cut_and_counted() -> None:
