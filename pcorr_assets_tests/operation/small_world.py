@@ -21,8 +21,9 @@ from pcorr_assets.defs.registration import register_llms
 from pcorr_assets_tests.lm import tiny
 from pcorr_assets_tests.slurm.worlds import COLOURS_TASK
 
-SAMPLE, TARGET = "web", "colour"
-PAIR = f"{SAMPLE}|{TARGET}"
+SAMPLE = "web"
+TARGETS = ("colour",)
+PAIRS = tuple(f"{SAMPLE}|{target}" for target in TARGETS)
 WORDS = (
     ["red", "wine", "apple", "rose", "fire", "brick"],
     ["blue", "sea", "sky", "whale", "ice", "moon"],
@@ -78,11 +79,11 @@ class SmallWorld:
             "chunk_bpb": [{"llm": llm, "sample": SAMPLE} for llm in self.llms],
             "benchmark_errors": self.llms,
             "bpb_matrix": [SAMPLE],
-            "error_vector": [TARGET],
+            "error_vector": list(TARGETS),
         }
-        pair = [{"sample": SAMPLE, "target": TARGET}]
+        pairs = [{"sample": SAMPLE, "target": target} for target in TARGETS]
         for asset in assets:
-            for key in partitions.get(asset, pair):
+            for key in partitions.get(asset, pairs):
                 result = job.execute_in_process(
                     partition_key=dg.MultiPartitionKey(key) if isinstance(key, dict) else key,
                     asset_selection=[dg.AssetKey(asset)],
@@ -134,7 +135,7 @@ class SmallWorld:
                 for number, key in enumerate(self.llms)
             ],
             "benchmarks": {"colours": {"metric": "acc", "task_path": str(self.folder / "tasks")}},
-            "targets": {TARGET: {"benchmarks": ["colours"]}},
+            "targets": {target: {"benchmarks": ["colours"]} for target in TARGETS},
             "selection": {
                 "tokenizer": str(self.folder / "zoo" / "tiny-0"),
                 "keep_ratio": 0.5,

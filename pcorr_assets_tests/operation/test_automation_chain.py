@@ -15,7 +15,7 @@ import pytest
 from pcorr_assets.defs.automation import SENSOR
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets_tests.dagster_ui import PROJECT, DagsterUI, wait_for
-from pcorr_assets_tests.operation.small_world import PAIR, SAMPLE, TARGET, SmallWorld
+from pcorr_assets_tests.operation.small_world import PAIRS, SAMPLE, TARGETS, SmallWorld
 
 ARCHITECTURES = ("gpt2", "llama", "gpt_neox", "opt", "qwen2")
 CHAIN = (
@@ -99,26 +99,32 @@ def now_in_log(instance: dg.DagsterInstance) -> int:
 
 
 def included(world: SmallWorld) -> dict[str, set[str]]:
-    """The LLMs in the matrix and in the error vector."""
+    """The LLMs in the matrix and in each error vector."""
     wh = Warehouse(world.home)
     coverage = wh.read("matrix_coverage", SAMPLE).to_pylist()
     return {
         "matrix": {row["llm"] for row in coverage if row["included"]},
-        "errors": set(wh.read("error_vectors", TARGET)["llm"].to_pylist()),
+        **{target: set(wh.read("error_vectors", target)["llm"].to_pylist()) for target in TARGETS},
     }
 
 
 def reported(instance: dg.DagsterInstance, after: int) -> bool:
     wanted = dg.AssetRecordsFilter(dg.AssetKey("report"), after_storage_id=after)
-    return bool(instance.fetch_materializations(wanted, limit=1).records)
+    records = instance.fetch_materializations(wanted, limit=10).records
+    return {record.partition_key for record in records} == set(PAIRS)
+
+
+def llm_counts(world: SmallWorld) -> set[int]:
+    wh = Warehouse(world.home)
+    tables = [wh.read("estimates", SAMPLE, target) for target in TARGETS]
+    return {count for table in tables for count in table["llm_count"].to_pylist()}
 
 
 @pytest.mark.timeout(1500)
 def test_an_llm_in_the_file_reaches_the_report_by_itself(
     ui: DagsterUI, world: SmallWorld, instance: dg.DagsterInstance
 ) -> None:
-    before = Warehouse(world.home).read("estimates", SAMPLE, TARGET)["llm_count"].unique()
-    assert before.to_pylist() == [4]
+    assert llm_counts(world) == {4}
     start = now_in_log(instance)
     started = ui.ask(_START, sensor=sensor())["startSensor"]
     assert started["__typename"] == "Sensor", started
@@ -129,8 +135,8 @@ def test_an_llm_in_the_file_reaches_the_report_by_itself(
     wait_for("the report", lambda: reported(instance, start), seconds=900)
 
     expected = {("chunk_bpb", f"{new}|{SAMPLE}"), ("benchmark_errors", new)}
-    expected |= {("bpb_matrix", SAMPLE), ("error_vector", TARGET)}
-    expected |= {(asset, PAIR) for asset in CHAIN[2:]}
+    expected |= {("bpb_matrix", SAMPLE), *(("error_vector", target) for target in TARGETS)}
+    expected |= {(asset, pair) for asset in CHAIN[2:] for pair in PAIRS}
     # The next refresh finds nothing to do.
     refresh = 60 * (time.time() // 60 + 1)
     wait_for("the tick after the next refresh", lambda: last_tick(ui, refresh))
@@ -138,9 +144,8 @@ def test_an_llm_in_the_file_reaches_the_report_by_itself(
     assert {run["status"] for run in ui.runs() if run["tags"].get("pcorr/launched_by")} == {
         "SUCCESS"
     }
-    assert included(world) == {"matrix": set(world.llms), "errors": set(world.llms)}
-    wh = Warehouse(world.home)
-    assert wh.read("estimates", SAMPLE, TARGET)["llm_count"].unique().to_pylist() == [5]
+    assert included(world) == {key: set(world.llms) for key in ("matrix", *TARGETS)}
+    assert llm_counts(world) == {5}
     made = {
         asset: instance.fetch_materializations(dg.AssetKey(asset), limit=1).records[0].storage_id
         for asset in CHAIN
