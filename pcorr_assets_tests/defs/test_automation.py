@@ -313,9 +313,9 @@ def test_an_llm_that_comes_while_the_matrix_is_made_is_not_forgotten(
     assert world.cron_tick() == REFRESH
     run = world.begin("bpb_matrix", "web")
     carry_out(world, REFRESH - {("bpb_matrix", "web")})
-    world.tick()
+    assert world.tick() == set(), "estimates wait for the matrix"
     arrive(world, NEXT)
-    world.tick()
+    assert world.tick() == set()
     world.finish(run, "bpb_matrix", "web")
     assert world.tick() == FIRST_WAVE
     carry_out(world, FIRST_WAVE)
