@@ -8,7 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from pcorr_assets.config import load_settings
 from pcorr_assets.defs.registration import register_llms, register_shards
@@ -22,23 +22,21 @@ CHROMIUM = Path("/usr/bin/chromium")
 NEW_LLM = "someone/new-llm"
 
 
-@pytest.fixture(scope="session")
-def browser(require: Require) -> Iterator[Browser]:
-    require("browser", CHROMIUM.exists(), f"{CHROMIUM} is not there (apt-get install chromium)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page with patience: the machine runs Dagster at the same time."""
-    expect.set_options(timeout=60_000)
-    page = browser.new_page(viewport={"width": 1500, "height": 950}, accept_downloads=True)
-    page.set_default_timeout(60_000)
-    yield page
-    page.close()
+def page(ui: DagsterUI) -> Iterator[Page]:
+    """A page with patience: the machine runs Dagster at the same time.
+
+    The browser starts when the world is made, since the event loop that playwright keeps
+    in this thread does not go with runs of Dagster in it.
+    """
+    del ui
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        page = chromium.new_page(viewport={"width": 1500, "height": 950}, accept_downloads=True)
+        page.set_default_timeout(60_000)
+        expect.set_options(timeout=60_000)
+        yield page
+        chromium.close()
 
 
 @pytest.fixture
@@ -52,9 +50,9 @@ def hub(tmp_path: Path, demo: Path) -> Iterator[Hub]:
 
 
 @pytest.fixture
-def demo(tmp_path: Path, browser: Browser) -> Path:
+def demo(tmp_path: Path, require: Require) -> Path:
     """Six demo LLMs with the demo's sample, benchmarks and pool."""
-    del browser  # nothing is trained where the test is skipped
+    require("browser", CHROMIUM.exists(), f"{CHROMIUM} is not there (apt-get install chromium)")
     demo_world.write(tmp_path / "world")
     return tmp_path / "world"
 
@@ -63,7 +61,7 @@ def demo(tmp_path: Path, browser: Browser) -> Path:
 def ui(
     demo: Path, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[DagsterUI]:
-    """The UI on a world whose every asset is materialised for five of the six LLMs."""
+    """The UI on a world whose every asset is materialised."""
     home = tmp_path / "dagster_home"
     home.mkdir()
     shutil.copy(PROJECT / "dagster.yaml", home / "dagster.yaml")
