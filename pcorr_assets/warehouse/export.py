@@ -102,8 +102,9 @@ def export_database(
 
     Raises:
         PcorrError: there is no warehouse under `home`; a partition is damaged; somebody
-            else is exporting to `path` or has it open for writing; `path` is a folder, or has
-            a question mark in it, after which DuckDB looks for options.
+            else is exporting to `path` or has it open for writing; `path` is a folder, another
+            file than an export, or has a question mark in it, after which DuckDB looks for
+            options; or it cannot be written.
     """
     wh, path = Warehouse(Path(home)), Path(path).absolute()
     if not wh.root.is_dir():
@@ -118,6 +119,7 @@ def export_database(
     lock = path.with_name(f".{path.name[:150]}.lock")
     with partition_lock(lock, f"The export {path}", holder):
         _refuse_open_for_writing(path)
+        _refuse_other_files(path)
         _remove_leftovers(path)
         with atomic_path(path) as temporary:
             copy = _Copy(wh, include_text)
@@ -142,6 +144,29 @@ def _refuse_open_for_writing(path: Path) -> None:
             "beside it). Close it there; if nobody has it open, open it once with duckdb and "
             "close it again, or remove both files."
         )
+
+
+def _refuse_other_files(path: Path) -> None:
+    """Nothing but an older export (or an empty file) is replaced: not a file named by mistake."""
+    import duckdb
+
+    if not path.exists() or not path.stat().st_size:
+        return
+    advice = "Nothing was changed: choose another path, or remove that file first."
+    with duckdb.connect(":memory:") as connection:
+        try:
+            connection.execute(f"ATTACH {sql_literal(str(path))} AS old (TYPE duckdb, READ_ONLY)")
+        except duckdb.Error as error:
+            reason = str(error).partition("\n")[0]
+            raise PcorrError(
+                f"{path} is there and cannot be read as an exported database ({reason}). {advice}"
+            ) from None
+        found = connection.execute(
+            "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'old' "
+            "AND table_name IN ('README', 'partition_files')"
+        ).fetchone()
+    if found != (2,):
+        raise PcorrError(f"{path} is a database, but not one that an export wrote. {advice}")
 
 
 def _remove_leftovers(path: Path) -> None:

@@ -338,6 +338,23 @@ def test_no_home_and_no_file_are_named(wh: Warehouse, tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_only_an_export_is_replaced(wh: Warehouse, tmp_path: Path) -> None:
+    config = tmp_path / "pcorr.yaml"
+    config.write_text("home: data\n")
+    with pytest.raises(PcorrError, match=r"pcorr\.yaml is there and cannot be read as an exported"):
+        export(wh, config)
+    assert config.read_text() == "home: data\n"
+    with duckdb.connect(str(tmp_path / "own.duckdb")) as own:
+        own.execute("CREATE TABLE mine AS SELECT 42 AS n")
+    for database in (tmp_path / "own.duckdb", wh.home / "pcorr.duckdb"):
+        content = database.read_bytes()
+        with pytest.raises(PcorrError, match="not one that an export wrote"):
+            export(wh, database)
+        assert database.read_bytes() == content
+    (tmp_path / "empty").touch()
+    assert export(wh, tmp_path / "empty").row_counts["chunk_bpb"] == 2
+
+
 def test_own_and_imported_llms_of_one_key_stay_apart(wh: Warehouse, tmp_path: Path) -> None:
     """The view llms_used follows the errors that a sample's estimates are made from."""
     wh.write("llms", ("imported", "pub"), llm("o/a", source="pub"))
