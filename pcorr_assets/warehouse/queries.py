@@ -14,6 +14,7 @@ import csv
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from decimal import Decimal
@@ -39,8 +40,8 @@ def print_query(home: Path, sql: str, form: str, out: TextIO, *, width: int | No
     JSON is a list of objects, in which NaN and infinity are null.
 
     Raises:
-        PcorrError: no warehouse under `home`, not exactly one query, or what DuckDB says
-            about it, on one line.
+        PcorrError: no warehouse under `home`, not exactly one query, two columns of one name
+            (in JSON), or what DuckDB says about it, on one line.
     """
     import duckdb
 
@@ -103,6 +104,12 @@ def _write_csv(cursor: DuckDBPyConnection, out: TextIO) -> None:
 
 def _write_json(cursor: DuckDBPyConnection, out: TextIO) -> None:
     names = _names(cursor)
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise PcorrError(
+            f"JSON has no place for two columns of one name ({', '.join(twice)}): rename them "
+            "with AS, or ask for csv"
+        )
     before = "["
     for row in _fetched(cursor):
         values = {name: _plain(value) for name, value in zip(names, row, strict=True)}

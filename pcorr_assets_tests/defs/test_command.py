@@ -68,6 +68,15 @@ def test_commands_say_that_there_is_no_configuration(
     assert sorted(os.listdir(tmp_path)) == ["w"]
 
 
+def test_paths_that_cannot_be_written_are_said_without_a_traceback(
+    world: CommandWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", "texts.jsonl/x.duckdb"]) == 1
+    captured = capsys.readouterr()
+    assert "texts.jsonl" in captured.err
+    assert "Traceback" not in captured.err
+
+
 def test_the_command_is_quick_where_it_can_be(world: CommandWorld) -> None:
     code = (
         "import sys; from pcorr_assets.defs.command import main; main(sys.argv[1:]); "

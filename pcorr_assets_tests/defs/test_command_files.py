@@ -145,4 +145,5 @@ def test_exports_go_where_they_are_asked_for(world: CommandWorld, tmp_path: Path
         assert found == texts
     assert "not there" in world.run("export", "--sample", "web", status=1)
     assert "not a sample" in world.run("export", "--sample", "webb", status=1)
-    assert "belongs to --sample" in world.run("export", "--level", "page", status=2)
+    assert "belong to --sample" in world.run("export", "--level", "page", status=2)
+    assert "belong to --sample" in world.run("export", "--format", "parquet", status=2)

@@ -51,6 +51,13 @@ def test_json_is_valid_whatever_the_values_are(home: Path) -> None:
     assert json.loads(ask(home, "SELECT 1 WHERE false", "json")) == []
 
 
+def test_json_drops_no_column_of_a_name_that_is_there_twice(home: Path) -> None:
+    sql = "SELECT 1 AS a, 2 AS a"
+    with pytest.raises(PcorrError, match=r"two columns of one name \(a\)"):
+        ask(home, sql, "json")
+    assert ask(home, sql) == "a,a\n1,2\n"
+
+
 @pytest.mark.parametrize(
     "sql",
     ["DESCRIBE chunks", "SHOW TABLES", "SUMMARIZE verdicts", "EXPLAIN SELECT 1", "FROM estimates",

@@ -6,6 +6,7 @@ they need. Does not belong here: any command.
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Any
 
@@ -24,6 +25,12 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except PcorrError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(1) from None
+        except OSError as error:
+            # A path that cannot be read or written, a full disk; a closed pipe is not an error.
+            if error.errno is None or error.errno == errno.EPIPE:
+                raise
             typer.echo(str(error), err=True)
             raise typer.Exit(1) from None
 

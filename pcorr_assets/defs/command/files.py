@@ -71,8 +71,8 @@ def export(
         typer.Option(help="Of --sample: chunk, page, domain; default: those of the targets."),
     ] = None,
     form: Annotated[
-        WideForm, typer.Option("--format", help="Of --sample: the file format.")
-    ] = WideForm.CSV,
+        WideForm | None, typer.Option("--format", help="Of --sample: the file format, or csv.")
+    ] = None,
 ) -> None:
     """Write one DuckDB file with every table, or the matrix of a sample, to give to others.
 
@@ -88,8 +88,8 @@ def export(
     from pcorr_assets.steps.sharing import share_database, share_published
 
     if sample is None:
-        if level:
-            raise typer.BadParameter("--level belongs to --sample")
+        if level or form:
+            raise typer.BadParameter("--level and --format belong to --sample")
         done = share_database(settings, path, include_text=include_text, holder="pcorr export")
         rows = sum(done.row_counts.values())
         typer.echo(f"{done.path}: {rows:,} rows, {done.byte_count:,} bytes")
@@ -98,7 +98,8 @@ def export(
         return
     if include_text:
         raise typer.BadParameter("--include-text does not go with --sample: wide files have none")
-    for files in share_published(settings, sample, path, level or (), format=form.value):
+    wanted = (form or WideForm.CSV).value
+    for files in share_published(settings, sample, path, level or (), format=wanted):
         typer.echo(f"{files.bpb}\n{files.errors}")
         for sentence in files.report:
             typer.echo(f"note: {sentence}", err=True)
