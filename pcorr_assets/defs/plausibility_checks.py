@@ -147,16 +147,16 @@ def estimates_before(
 ) -> estimates.Estimates | str | None:
     """The estimates that the coming write replaces; None if there are none.
 
-    Of the estimator that is selected now. A text says why the old file cannot be read, which
-    must not keep the new one from being written.
+    Of the estimator that is selected now. A text says why the old file cannot be read (it is
+    damaged, or of an older layout), which must not keep the new one from being written.
     """
     if not wh.exists("estimates", sample, target):
         return None
     estimator = settings.selection_for(target).estimator
     columns = ["level", "unit", "estimator", "estimate"]
     try:
-        rows = wh.read("estimates", sample, target, columns=columns)
-    except PcorrError as error:
+        rows = wh.read("estimates", sample, target, columns=columns).select(columns)
+    except (PcorrError, KeyError, OSError, pa.ArrowException) as error:
         return str(error)
     rows = rows.filter(pc.field("estimator") == estimator)
     level = rows["level"][0].as_py() if rows.num_rows else level_of(settings, sample, target)
@@ -171,4 +171,8 @@ def compared_estimates(
     if isinstance(before, str):
         return Finding(note=f"{where}: the last estimates cannot be read ({before})")
     now = estimates.Estimates(level, found.units.to_pylist(), found.estimate)
-    return estimates.stable_since_last(where, before, now, found.tau)
+    try:
+        return estimates.stable_since_last(where, before, now, found.tau)
+    except PcorrError as error:
+        # The new estimates are written: numbers that an old file should not hold cost nothing.
+        return Finding(note=f"{where}: the last estimates cannot be compared ({error})")

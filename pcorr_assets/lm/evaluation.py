@@ -183,7 +183,12 @@ class Evaluator:
                 bootstrap_iters=BOOTSTRAP_ITERATIONS,
                 log_samples=False,
             )
-        chance = chance_score(loaded["tasks"].values())
+        try:
+            chance = chance_score(loaded["tasks"].values())
+        except _task_failures():
+            # Hours of evaluation must not be lost for what only a check wants to know.
+            logger.exception("%s: what guessing scores on %s is unknown", self.resolved.label, name)
+            chance = None
         return self._result(name, benchmark, found, chance)
 
     def _load(self, name: str, benchmark: Benchmark) -> Any:

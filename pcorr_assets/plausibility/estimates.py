@@ -40,14 +40,14 @@ class Change:
 
 
 def change(before: Estimates, now: Estimates, tau: np.ndarray) -> Change | None:
-    """What became of the estimates; None if fewer than two units are in both.
+    """What became of the estimates; None if fewer than two units are in both, or none with tokens.
 
     `tau` (D,) are the caps of the units of `now`. Both selections are made under them, scaled
     to the common units, so that what differs comes from the estimates alone.
     """
     position = {unit: index for index, unit in enumerate(before.units)}
     shared = np.array([index for index, unit in enumerate(now.units) if unit in position], int)
-    if len(shared) < 2:
+    if len(shared) < 2 or not tau[shared].any():
         return None
     old = before.values[[position[now.units[index]] for index in shared]]
     new = now.values[shared]

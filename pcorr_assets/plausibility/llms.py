@@ -88,9 +88,10 @@ def losses_make_sense(
             "overflows."
         )
     numbers: dict[str, int | float | str] = {"share of undefined losses": nan_share}
-    if defined.any():
+    size = float(byte_count[defined].sum())
+    if size:
         nats = float((token_count[defined] * loss[defined]).sum())
-        bpb = nats / float(byte_count[defined].sum()) / math.log(2)
+        bpb = nats / size / math.log(2)
         numbers["BPB"] = bpb
         wrong = not MEMORISED_BPB <= bpb <= UNIFORM_BPB
         if bpb > UNIFORM_BPB:

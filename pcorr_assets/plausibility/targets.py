@@ -78,7 +78,8 @@ def errors_by_benchmark(
 ) -> dict[str, tuple[list[str], np.ndarray]]:
     """For each source the benchmarks and the errors (N, B) of the LLMs of an error vector.
 
-    `errors` are rows of `benchmark_errors` of at least these LLMs and benchmarks.
+    `errors` are rows of `benchmark_errors`. An LLM without all of the benchmarks is left out:
+    an evaluation may have replaced its rows since the error vector was made.
     """
     value = {
         (row["source"], row["llm"], row["benchmark"]): row["error"] for row in errors.to_pylist()
@@ -90,6 +91,7 @@ def errors_by_benchmark(
                 [
                     [value[source, llm, benchmark] for benchmark in benchmarks]
                     for llm in rows["llm"].to_pylist()
+                    if all((source, llm, benchmark) in value for benchmark in benchmarks)
                 ]
             ),
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pcorr_assets.config import Settings
@@ -192,6 +193,28 @@ def test_a_damaged_old_estimate_costs_the_new_one_nothing(
     found = checks(materialise(imported, ["estimate"], key("good")))["stable_since_last"]
     assert found.passed
     assert "cannot be read" in (found.description or "")
+
+
+def test_an_old_estimate_of_another_layout_costs_the_new_one_nothing(
+    imported: Settings, materialise: Materialise
+) -> None:
+    assert materialise(imported, ["error_vector"], "good").success
+    assert materialise(imported, ["estimate"], key("good")).success
+    path = Warehouse(imported.home).path("estimates", "published", "good")
+    rows = pq.read_table(path)
+    for old in (
+        rows.drop_columns(["level"]),
+        rows.set_column(
+            rows.schema.get_field_index("estimate"),
+            "estimate",
+            pa.array([float("nan")] * rows.num_rows),
+        ),
+    ):
+        pq.write_table(old, path)
+        found = checks(materialise(imported, ["estimate"], key("good")))["stable_since_last"]
+        assert found.passed
+        assert "cannot be" in (found.description or "")
+        assert pq.read_table(path) == rows
 
 
 def test_an_llm_that_guesses_is_noticed(tmp_path: Path) -> None:

@@ -261,6 +261,19 @@ def test_an_encoder_is_not_evaluated(tasks: Path, tmp_path: Path) -> None:
     assert "tiny/bert is not a causal language model" in outcome.failures["choice"]
 
 
+def test_a_task_that_guessing_cannot_be_counted_for_keeps_its_result(
+    tasks: Path, evaluator: Evaluator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unusual(tasks: object) -> float:
+        raise TypeError("unhashable type: 'list'")
+
+    monkeypatch.setattr("pcorr_assets.lm.evaluation.chance_score", unusual)
+    outcome = evaluator.run({"choice": benchmark(tasks, limit=2)}, KeptResults(tmp_path / "kept"))
+    assert outcome.failures == {}
+    assert outcome.chance == {}
+    assert list(by_name(outcome)) == ["choice"]
+
+
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"result": {"llm": 1}, "row": null}'])
 def test_a_damaged_result_is_evaluated_again(
     tasks: Path, evaluator: Evaluator, tmp_path: Path, damage: str

@@ -73,6 +73,15 @@ def test_what_cannot_be_compared_passes_with_a_note() -> None:
     assert "of other units" in stable_since_last("web|t", strangers, now, TAU).note
 
 
+def test_units_without_tokens_alone_are_not_compared() -> None:
+    """Caps of 0 cannot be scaled to anything; the run that asks must not fail for it."""
+    before = estimates(values(0)[:5], UNITS[:5])
+    tau = np.where(np.arange(40) < 5, 0, 1 / 35 / 0.25)
+    found = stable_since_last("web|t", before, estimates(values(1)), tau)
+    assert found.passed
+    assert "of other units" in found.note
+
+
 @given(st.integers(0, 1000), st.integers(2, 40), st.floats(0.05, 1))
 @settings(max_examples=60, deadline=None)
 def test_the_same_estimate_is_never_a_change(seed: int, size: int, keep: float) -> None:

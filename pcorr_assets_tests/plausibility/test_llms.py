@@ -150,3 +150,10 @@ def test_a_guesser_is_never_better_than_chance_by_much(
     )
     if abs(score - chance - 1.645 * stderr) > 1e-9:
         assert found.passed == (score > chance + 1.645 * stderr)
+
+
+def test_texts_without_a_byte_are_no_error_of_arithmetic() -> None:
+    nothing = np.zeros(2, np.int64)
+    found = losses_make_sense("a", np.array([1.0, np.nan]), nothing, nothing, 0.5)
+    assert found.passed
+    assert "BPB" not in found.numbers

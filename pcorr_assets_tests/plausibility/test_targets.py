@@ -120,6 +120,19 @@ def test_errors_are_found_by_source_llm_and_benchmark() -> None:
     }
 
 
+def test_llms_whose_rows_were_replaced_meanwhile_are_left_out() -> None:
+    rows = [
+        {"source": "lm_eval", "llm": llm, "benchmark": benchmark, "error": 0.5}
+        for llm, benchmark in [("llm-00", "a"), ("llm-00", "b"), ("llm-01", "a")]
+    ]
+    found = errors_by_benchmark(
+        vectors(np.array([0.1, 0.2])), pa.Table.from_pylist(rows), ["a", "b"]
+    )
+    assert found["lm_eval"][1].tolist() == [[0.5, 0.5]]
+    none = errors_by_benchmark(vectors(np.array([0.1])), pa.Table.from_pylist(rows), ["a", "c"])
+    assert benchmarks_agree(none).passed
+
+
 @given(st.integers(3, 30), st.integers(0, 1000), st.integers(2, 50))
 @settings(max_examples=50, deadline=None)
 def test_rank_correlations_are_those_of_scipy(llms: int, seed: int, distinct: int) -> None:
