@@ -24,9 +24,9 @@ from pcorr_assets.report.reading_llms import read_benchmarks, read_llms
 from pcorr_assets.report.snippets import pages_of_chunks, read_snippets
 from pcorr_assets.report.wording import domain_link, page_link
 from pcorr_assets.stats.permuted_errors import permuted_estimates
-from pcorr_assets.stats.projection import linear
+from pcorr_assets.stats.projection import PROJECTIONS, linear
 from pcorr_assets.stats.ranks import rank_correlation
-from pcorr_assets.stats.verdict import GROUPS_FOR_GO, LARGEST_P
+from pcorr_assets.stats.verdict import GROUPS_FOR_GO, LARGEST_P, decide
 from pcorr_assets.steps.estimates import FREQUENCY_NOTE
 from pcorr_assets.steps.inputs import VECTOR_HASH, AlignedInputs, level_of, read_inputs
 from pcorr_assets.steps.matrices import MATRIX_HASH
@@ -46,6 +46,9 @@ MADE_FROM_MATRIX = {
     "rank_predictions": "rank_prediction",
     "verdicts": "rank_prediction",
 }
+
+# What the verdict is decided on, beside the threshold that the configuration sets.
+_JUDGED = ("delta_low", "stability", "permutation_p", "group_count")
 
 NO_SNIPPETS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
@@ -139,6 +142,15 @@ def _verdict(
         del row[key]
     if row["delta"] is None and state == "no-go":
         state = f.CANNOT_BE_VALIDATED
+    else:
+        needed = settings.validation.go_stability
+        measured = {name: row[name] for name in _JUDGED}
+        if decide(**measured, go_stability=needed) != state:
+            raise PcorrError(
+                f"The verdict of {sample}|{target} is {state}, which does not follow with the "
+                f"go_stability of {needed:g} that the configuration now says. Materialise "
+                "rank_prediction again, then report."
+            )
     return f.VerdictFacts(state=state, **row, **thresholds)
 
 
@@ -221,9 +233,10 @@ class _Units:
         if not self._wh.exists("sampling_distributions", sample, self._target):
             return None
         rows = self._wh.read("sampling_distributions", sample, self._target)
+        tau = rows["tau"].to_numpy()
         fits = rows["unit"].combine_chunks().equals(self._names.combine_chunks()) and (
             np.array_equal(
-                linear(self._estimate, rows["tau"].to_numpy()) > 0,
+                linear(self._estimate, tau) > 0,
                 rows["included"].to_numpy(zero_copy_only=False),
             )
         )
@@ -231,6 +244,16 @@ class _Units:
             raise PcorrError(
                 f"sampling_distributions of {sample}|{self._target} do not follow from its "
                 "estimates. Materialise sampling_distribution again, then report."
+            )
+        # The shares of tokens sum to 1, so the caps to 1 / keep_ratio.
+        weight = PROJECTIONS[self._selection.projection](self._estimate, tau)
+        if not np.isclose(tau.sum() * self._selection.keep_ratio, 1, rtol=1e-6) or not (
+            np.allclose(weight, rows["weight"].to_numpy(), rtol=1e-6, atol=1e-9)
+        ):
+            raise PcorrError(
+                f"sampling_distributions of {sample}|{self._target} were made with another "
+                "keep_ratio or projection than the configuration now says. Materialise "
+                "sampling_distribution again, then report."
             )
         return rows
 

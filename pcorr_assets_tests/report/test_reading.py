@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 import pytest
+import yaml
 from scipy.stats import rankdata
 
 from pcorr_assets.errors import PcorrError
@@ -160,6 +161,25 @@ def test_parts_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     wh.write("error_vectors", ("good",), vector.take(list(reversed(range(len(vector))))))
     with pytest.raises(PcorrError, match="another error vector"):
         read_facts(wh, settings, *key)
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "again"),
+    [
+        ("selection", {"keep_ratio": 0.4}, "sampling_distribution again"),
+        ("selection", {"projection": "l2"}, "sampling_distribution again"),
+        ("validation", {"go_stability": 0.999}, "rank_prediction again"),
+    ],
+)
+def test_settings_of_today_are_not_shown_beside_numbers_of_others(
+    tmp_path: Path, section: str, change: dict[str, object], again: str
+) -> None:
+    wh, settings = worlds.write_text_world(tmp_path)
+    read_facts(wh, settings, "texts", "good")
+    config = yaml.safe_load((tmp_path / "pcorr.yaml").read_text())
+    config[section] = {**config[section], **change}
+    with pytest.raises(PcorrError, match=again):
+        read_facts(wh, worlds.write_config(tmp_path, config), "texts", "good")
 
 
 def test_a_filter_of_an_earlier_distribution_says_so(tmp_path: Path) -> None:
