@@ -50,6 +50,14 @@ OF_ESTIMATES = (
     *selection_sections("level", "estimator", "keep_ratio", "tokenizer", "max_nan_fraction"),
     "samples.*.unit_tokens",
 )
+# How their inputs are read and aligned, and their caps counted.
+INPUTS = (
+    "matrix/errors.py",
+    "matrix/layout.py",
+    "steps/caps.py",
+    "steps/inputs.py",
+    "text/token_counts.py",
+)
 SHOWN_UNITS = 10
 SHOWN_LLMS = 100
 
@@ -68,7 +76,7 @@ def _bpb_matrix(platform: Platform) -> dg.AssetsDefinition:
     @table_asset(
         platform,
         tables=("bpb_matrix", "matrix_coverage"),
-        rooms=("matrix",),
+        rooms=("matrix", "steps/matrices.py"),
         sections=("samples", "selection.max_nan_fraction"),
         checks=[
             dg.AssetCheckSpec(
@@ -121,7 +129,7 @@ def _error_vector(platform: Platform) -> dg.AssetsDefinition:
     @table_asset(
         platform,
         tables=("error_vectors",),
-        rooms=("matrix/errors.py",),
+        rooms=("matrix/errors.py", "steps/error_vectors.py", "lm/benchmark_settings.py"),
         sections=("targets", "benchmarks"),
         checks=specs("error_vector", platform.partitions.target),
         # Between different single dimensions Dagster would silently map like keys to like keys.
@@ -166,7 +174,7 @@ def _estimate(platform: Platform) -> dg.AssetsDefinition:
     @table_asset(
         platform,
         tables=("estimates",),
-        rooms=("stats", "steps/estimates.py", "steps/inputs.py", "steps/caps.py"),
+        rooms=("stats", "steps/estimates.py", *INPUTS),
         sections=(*OF_ESTIMATES, "validation.bootstrap", "validation.seed"),
         checks=specs("estimate", platform.partitions.sample_target),
         deps=[
@@ -226,7 +234,7 @@ def _rank_prediction(platform: Platform) -> dg.AssetsDefinition:
     @table_asset(
         platform,
         tables=("rank_predictions", "verdicts"),
-        rooms=("stats", "steps/rank_predictions.py", "steps/inputs.py", "steps/caps.py"),
+        rooms=("stats", "steps/rank_predictions.py", *INPUTS),
         sections=(*OF_ESTIMATES, "validation"),
         checks=[trust_check_spec("rank_prediction", platform.partitions.sample_target)],
         deps=[

@@ -28,6 +28,8 @@ from pcorr_assets.warehouse import WrittenPartition
 BUDGET_CHECK = "filter_beats_random"
 # Which documents a pool has, and which filter scores them.
 SOURCE = (*TextSource.model_fields, "files", "sample", "token_count_column")
+# How the documents of a pool are read.
+READING = ("filters/pools.py", "text/cleaning.py", "text/files.py")
 
 
 def assets(platform: Platform) -> list[dg.AssetsDefinition]:
@@ -117,7 +119,7 @@ def _pool_scores(platform: Platform) -> dg.AssetsDefinition:
     @table_asset(
         platform,
         tables=("pool_scores",),
-        rooms=("filters/scoring.py", "filters/normalise.py", "filters/pools.py"),
+        rooms=("filters/scoring.py", "filters/model.py", "filters/normalise.py", *READING),
         # Not the budget: another one selects anew from the same scores.
         sections=(*(f"pools.*.{name}" for name in SOURCE), *selection_sections("tokenizer")),
         deps=[("fasttext_filter", platform.partitions.same_target)],
@@ -148,7 +150,7 @@ def _selected_data(platform: Platform) -> dg.AssetsDefinition:
     @table_asset(
         platform,
         tables=("selections",),
-        rooms=("filters/selection.py", "filters/selected.py", "filters/writing.py"),
+        rooms=("filters/selection.py", "filters/selected.py", "filters/writing.py", *READING),
         sections=("pools",),
         deps=[("pool_scores", platform.partitions.same_target)],
         group_name="selection",

@@ -25,14 +25,17 @@ def code_version(rooms: Iterable[str], settings: Settings, sections: Iterable[st
     Comments, docstrings and formatting do not count. `sections` are the parts of the
     configuration that the values depend on (`selection`, `compute.overlong`); in
     `targets.*.level` the star stands for every key, and keys without a value do not count,
-    so that a target more is no change for the others.
+    so that a target more is no change for the others. Below a star only what was written
+    counts: an override that is written is another setting than one that is not, even where
+    its value is the default.
     """
     digest = hashlib.sha256()
     for room in sorted(rooms):
         digest.update(_room_hash(room).encode())
     stated = settings.model_dump(mode="json")
+    written = settings.model_dump(mode="json", exclude_unset=True)
     for section in sorted(sections):
-        value = _at(stated, section.split("."))
+        value = _at(written if "*" in section else stated, section.split("."))
         digest.update(json.dumps([section, value], sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
@@ -46,9 +49,10 @@ def _at(stated: Any, path: Sequence[str]) -> Any:
     if not path:
         return stated
     key, *rest = path
-    if key != "*":
+    if rest[:1] != ["*"]:
         return _at(stated[key], rest)
-    values = {name: _at(inside, rest) for name, inside in stated.items()}
+    _, field = rest
+    values = {name: inside.get(field) for name, inside in stated.get(key, {}).items()}
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -12,6 +12,7 @@ from dagster._core.storage.dagster_run import DagsterRun
 
 from pcorr_assets.config import Settings
 from pcorr_assets.config.loading import settings_from
+from pcorr_assets.defs import versions as code_versions
 from pcorr_assets.defs.build import build_definitions
 from pcorr_assets.defs.partition_status import PartitionState, partition_states
 from pcorr_assets.warehouse import Warehouse
@@ -254,6 +255,14 @@ SHARING = {"report", "exported_database", "published_export"}
             {"error_vector", *SELECTION, "fasttext_filter"},
         ),
         ("selection", {"fasttext": {"dim": 8}}, {"fasttext_filter"}),
+        (
+            # The default of dim, which the target then no longer takes from selection.
+            "targets",
+            {"arc": {"benchmarks": ["arc_easy"], "fasttext": {"dim": 100}}},
+            {"error_vector", "fasttext_filter"},
+        ),
+        # With an id column that is named, documents without one are refused.
+        ("pools", {"crawl": {**CRAWL, "id_column": "id"}}, {"pool_scores"}),
         ("selection", {"projection": "l2"}, {"sampling_distribution"}),
         ("selection", {"tokenizer": "org/other"}, {*SELECTION, "pool_scores"}),
         ("validation", {"bootstrap": 50}, {"estimate", "rank_prediction"}),
@@ -276,6 +285,40 @@ def test_code_versions_of_the_whole_graph(
     before, after = versions(WORLD), versions({**WORLD, section: value})
     changed = {name for name in before if before[name] != after[name]}
     assert changed - SHARING == assets
+
+
+@pytest.mark.parametrize(
+    ("module", "assets"),
+    [
+        ("steps/matrices.py", {"bpb_matrix"}),
+        ("steps/error_vectors.py", {"error_vector"}),
+        ("lm/benchmark_settings.py", {"benchmark_errors", "error_vector"}),
+        ("matrix/layout.py", {"bpb_matrix", "estimate", "rank_prediction"}),
+        ("text/token_counts.py", {"chunked_dataset", *SELECTION}),
+        ("filters/model.py", {"fasttext_filter", "pool_scores"}),
+        ("text/files.py", {"chunked_dataset", "pool_scores", "selected_data"}),
+        ("plausibility/llms.py", set()),
+    ],
+)
+def test_an_edit_of_a_module_makes_stale_what_it_computes(
+    module: str, assets: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def versions() -> dict[str, str | None]:
+        graph = build_definitions(settings_from(WORLD, folder=tmp_path)).resolve_asset_graph()
+        return {
+            key.to_user_string(): graph.get(key).code_version
+            for key in graph.materializable_asset_keys
+        }
+
+    monkeypatch.setattr(code_versions, "_room_hash", code_versions._room_hash.__wrapped__)
+    before = versions()
+    source, code_of = (code_versions.PACKAGE / module).read_text(), code_versions._code_of
+    edit = "\nEDITED = True\n"
+    monkeypatch.setattr(
+        code_versions, "_code_of", lambda text: code_of(text + edit if text == source else text)
+    )
+    after = versions()
+    assert {name for name in before if before[name] != after[name]} - SHARING == assets
 
 
 def test_an_unknown_asset_is_refused(
