@@ -91,7 +91,8 @@ def share_published(
     agree on the tokens of each unit, they are written too, for `unit_tokens` of the sample
     that imports the files: then caps, sampling weights and verdicts are the same as well.
 
-    Raises PcorrError for an unknown sample, level or format, or as `export_published` does.
+    Raises PcorrError for an unknown sample, level or format, where a file to write is one
+    that a sample of the configuration is read from, or as `export_published` does.
     """
     if sample not in settings.samples:
         known = ", ".join(settings.samples) or "none"
@@ -102,6 +103,7 @@ def share_published(
     if not wanted:
         raise PcorrError("The configuration has no targets; say which levels to export")
     target = Path(folder) if folder else exports_folder(settings) / "published" / sample
+    _refuse_inputs(settings, target, wanted, format)
     current = {
         name: benchmark_settings_sha256(name, benchmark)
         for name, benchmark in settings.benchmarks.items()
@@ -116,11 +118,35 @@ def share_published(
     ]
 
 
+def _refuse_inputs(settings: Settings, folder: Path, levels: Sequence[str], format: str) -> None:
+    """Exports have the names of published files, of which a folder may hold the originals."""
+    inputs: set[Path] = set()
+    for sample in settings.samples.values():
+        matrix = sample.matrix_csv
+        read = (sample.unit_tokens, *((matrix.bpb, matrix.errors) if matrix else ()))
+        inputs |= {path.resolve() for path in read if path is not None}
+    names = [
+        f"benchmark_errors.{format}",
+        *(f"bpb_by_{level}.{format}" for level in levels),
+        *(_unit_tokens_name(level) for level in levels),
+    ]
+    found = [str(folder / name) for name in names if (folder / name).resolve() in inputs]
+    if found:
+        raise PcorrError(
+            f"The export would replace {', '.join(found)}, which a sample of the configuration "
+            "is read from. Choose another folder."
+        )
+
+
+def _unit_tokens_name(level: str) -> str:
+    return f"unit_tokens_by_{level}.csv"
+
+
 def _share_unit_tokens(
     wh: Warehouse, sample: str, folder: Path, files: PublishedFiles
 ) -> Path | None:
     """Write the tokens of each unit, if the targets of the level agree on them."""
-    path = folder / f"unit_tokens_by_{files.level}.csv"
+    path = folder / _unit_tokens_name(files.level)
     units = read_units(wh, sample, files.level).to_pylist()
     counted: list[dict[str, int | None]] = []
     for keys in wh.partitions("sampling_distributions"):

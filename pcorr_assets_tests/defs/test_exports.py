@@ -13,6 +13,8 @@ import pytest
 from pcorr_assets.config import Settings, load_settings
 from pcorr_assets.config.loading import settings_from
 from pcorr_assets.defs.build import build_definitions
+from pcorr_assets.errors import PcorrError
+from pcorr_assets.steps.sharing import share_published
 from pcorr_assets.warehouse import TABLES
 
 KEY = dg.MultiPartitionKey({"sample": "published", "target": "good"})
@@ -54,6 +56,21 @@ def test_every_asset_that_writes_a_table_is_above_the_database() -> None:
     assert graph.get(key).parent_keys == writers
     assert not graph.get(key).is_partitioned
     assert graph.get(key).group_name == "sharing"
+
+
+def test_an_export_does_not_replace_what_the_sample_was_imported_from(
+    matrix_settings: Settings,
+) -> None:
+    published = matrix_settings.samples["published"].matrix_csv
+    assert published is not None
+    folder, content = published.bpb.parent, published.bpb.read_bytes()
+    errors = published.errors.rename(folder / "benchmark_errors.csv")
+    moved = published.model_copy(update={"errors": errors})
+    sample = matrix_settings.samples["published"].model_copy(update={"matrix_csv": moved})
+    settings = matrix_settings.model_copy(update={"samples": {"published": sample}})
+    with pytest.raises(PcorrError, match=r"would replace .*benchmark_errors\.csv, which a sample"):
+        share_published(settings, "published", folder)
+    assert published.bpb.read_bytes() == content
 
 
 def test_somebody_who_has_only_the_file_can_answer(
