@@ -6,6 +6,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,11 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
 
 @pytest.fixture
 def ui(world: SmallWorld, instance: dg.DagsterInstance, tmp_path: Path) -> Iterator[DagsterUI]:
-    world.materialise(instance, ["chunked_dataset", "chunk_bpb", "benchmark_errors", *CHAIN])
     ui = DagsterUI(tmp_path / "dagster_home", world.config)
-    ui.start()
+    with ThreadPoolExecutor(1) as beside:
+        started = beside.submit(ui.start)
+        world.materialise(instance, ["chunked_dataset", "chunk_bpb", "benchmark_errors", *CHAIN])
+        started.result()
     yield ui
     ui.stop()
 
