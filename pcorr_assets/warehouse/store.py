@@ -65,12 +65,16 @@ class Warehouse:
         return self.path(table, *keys).is_file()
 
     def partitions(self, table: str) -> list[tuple[str, ...]]:
-        """Keys of all partitions that are there, sorted."""
+        """Keys of all partitions that are there, sorted.
+
+        Raises:
+            PcorrError: a file among them that no partition is named by.
+        """
         folder = self.root / table
         # The folder of a shard may end in .parquet, as the pool's file that it stands for.
         found = (path for path in folder.rglob("*.parquet") if path.is_file())
         return sorted(
-            tuple(from_slug(part) for part in path.relative_to(folder).with_suffix("").parts)
+            _keys_of(TABLES[table], path, path.relative_to(folder).with_suffix("").parts)
             for path in found
             if not path.name.startswith((".", "_"))
         )
@@ -160,6 +164,18 @@ class Warehouse:
             path.with_name(f"{path.name}.lock"), f"{table} {'|'.join(keys)}", holder
         ):
             yield
+
+
+def _keys_of(table: Table, path: Path, slugs: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        keys = tuple(from_slug(slug) for slug in slugs)
+        _check_keys(table, keys)
+    except (PcorrError, TypeError) as error:
+        raise PcorrError(
+            f"{path} is not a partition that this platform wrote ({error}), but queries would "
+            "read its rows as well. Move it out of the warehouse."
+        ) from None
+    return keys
 
 
 def _check_keys(table: Table, keys: tuple[str, ...]) -> None:

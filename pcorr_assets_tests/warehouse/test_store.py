@@ -32,6 +32,16 @@ def errors(target: str, values: list[float] | None = None) -> pa.Table:
     )
 
 
+@pytest.mark.parametrize("stray", ["foo.parquet", "a/b/c.parquet", "a/b copy.parquet"])
+def test_a_stray_file_among_the_partitions_is_named(tmp_path: Path, stray: str) -> None:
+    path = tmp_path / "warehouse" / "chunk_bpb" / stray
+    path.parent.mkdir(parents=True)
+    path.touch()
+    with pytest.raises(PcorrError, match="Move it out of the warehouse") as refused:
+        Warehouse(tmp_path).partitions("chunk_bpb")
+    assert str(path) in str(refused.value)
+
+
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path)
     written = warehouse.write("error_vectors", ("t",), errors("t"), {"note": "ünï"})
