@@ -28,7 +28,7 @@ from pcorr_assets.matrix.layout import read_units
 from pcorr_assets.steps.inputs import level_of
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.export import ExportedDatabase, export_database
-from pcorr_assets.warehouse.export_readme import ESTIMATOR_SECTION
+from pcorr_assets.warehouse.export_readme import ESTIMATOR_SECTION, NAN_SECTION
 from pcorr_assets.warehouse.files import atomic_path
 
 DATABASE_NAME = "pcorr_export.duckdb"
@@ -175,7 +175,15 @@ def provenance(settings: Settings) -> dict[str, dict[str, str]]:
     without `slurm`: no login, key file or host leaves the house. (A password cannot
     stand in a configuration at all.) Paths below the file's folder are relative to it.
     """
+    limits = {
+        target: settings.selection_for(target).max_nan_fraction for target in settings.targets
+    }
     return {
+        NAN_SECTION: {
+            target: repr(limit)
+            for target, limit in limits.items()
+            if limit < settings.selection.max_nan_fraction
+        },
         ESTIMATOR_SECTION: {
             target: settings.selection_for(target).estimator for target in settings.targets
         },

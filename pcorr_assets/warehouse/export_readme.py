@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Section of README that names the selected estimator of each target, for `best_units`.
 ESTIMATOR_SECTION = "estimator"
+# Section of README that names, for `llms_used`, targets that allow less NaN than the matrix does.
+NAN_SECTION = "max_nan_fraction"
 
 ReadmeRow = tuple[str, str, str]
 
@@ -51,14 +53,15 @@ LEFT JOIN verdicts AS v ON v.sample = e.sample AND v.target = e.target""",
     "llms_used": (
         "LLMs behind the estimates of each sample and target: in the matrix of the sample and "
         "with an error on the target, with the commit and dtype of their weights.",
-        """
+        f"""
 SELECT c.sample, v.target, c.llm, v.family, l.name, l.revision, l.commit_sha, l.dtype,
     l.parameter_count, v.error, c.nan_count
 FROM matrix_coverage AS c
 JOIN error_vectors AS v ON v.llm = c.llm AND v.source = CASE
     WHEN c.sample IN (SELECT source FROM llms) THEN c.sample ELSE 'lm_eval' END
 LEFT JOIN llms AS l ON l.llm = c.llm AND l.source = v.source
-WHERE c.included""",
+LEFT JOIN README AS r ON r.section = '{NAN_SECTION}' AND r.name = v.target
+WHERE c.included AND NOT coalesce(c.nan_count > r.value::DOUBLE * c.chunk_count, false)""",
     ),
 }
 

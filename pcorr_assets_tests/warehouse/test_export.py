@@ -370,6 +370,24 @@ def test_own_and_imported_llms_of_one_key_stay_apart(wh: Warehouse, tmp_path: Pa
         ).fetchall() == [("pub", "o/a", 0.5, None), ("s", "o/a", 0.25, "own")]
 
 
+def test_llms_that_a_target_leaves_out_for_their_nan_were_not_used(
+    wh: Warehouse, tmp_path: Path
+) -> None:
+    covered = [
+        {"sample": "s", "llm": key, "included": True, "chunk_count": 100, "nan_count": count}
+        for key, count in (("o/a", 1), ("o/b", 4))
+    ]
+    wh.write("matrix_coverage", ("s",), rows("matrix_coverage", *covered))
+    for target in ("strict", "other"):
+        own = errors(target, "lm_eval", **{"o/a": 0.25, "o/b": 0.5})
+        wh.write("error_vectors", (target,), own)
+    noted = {"max_nan_fraction": {"strict": "0.02"}}
+    with opened(export(wh, tmp_path / "x.duckdb", provenance=noted).path) as db:
+        assert db.execute(
+            "SELECT target, llm FROM llms_used WHERE sample = 's' ORDER BY ALL"
+        ).fetchall() == [("other", "o/a"), ("other", "o/b"), ("strict", "o/a")]
+
+
 @pytest.mark.parametrize("frequency", [None, 0.5])
 def test_the_best_units_are_those_of_the_selected_estimator(
     wh: Warehouse, tmp_path: Path, frequency: float | None
