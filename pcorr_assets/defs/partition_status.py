@@ -19,6 +19,7 @@ from typing import Any, Literal
 import dagster as dg
 from dagster import DagsterEventType
 
+from pcorr_assets.defs.versions import CODE_VERSION_TAG
 from pcorr_assets.matrix.wording import count, name_some
 
 State = Literal["materialised", "missing", "failed", "in progress", "stale"]
@@ -283,7 +284,7 @@ class _AssetStates:
         return f"not started, because {failure.step} failed: {reason}"
 
     def _stale_causes(self, partition: Partition, done: _Materialisation) -> Iterator[str]:
-        noted = done.tags.get(_CODE_VERSION)
+        noted = done.tags.get(_CODE_VERSION, done.tags.get(CODE_VERSION_TAG))
         if noted is not None and self._node.code_version not in (None, noted):
             yield "the code or the settings it depends on changed"
         for upstream in sorted(self._upstream):

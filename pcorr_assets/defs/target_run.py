@@ -18,6 +18,7 @@ from pcorr_assets.defs.metadata import written_metadata
 from pcorr_assets.defs.partitions import SAMPLE, TARGET, keys_of
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.table_asset import materialised
+from pcorr_assets.defs.versions import CODE_VERSION_TAG
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.warehouse import WrittenPartition
 
@@ -69,13 +70,15 @@ class TargetRun:
             for target, error in failed.items()
         ]
         if failures:
+            asset = self._context.asset_key
+            version = self._context.assets_def.get_asset_spec(asset).code_version or ""
             for key, metadata, sha256 in self._finished:
                 self._context.log_event(
                     dg.AssetMaterialization(
-                        self._context.asset_key,
+                        asset,
                         partition=key,
                         metadata=metadata,
-                        tags={"dagster/data_version": sha256},
+                        tags={"dagster/data_version": sha256, CODE_VERSION_TAG: version},
                     )
                 )
             raise PcorrError(

@@ -17,6 +17,8 @@ from typing import Any
 from pcorr_assets.config import Settings
 
 PACKAGE = Path(__file__).parent.parent
+# Tag of materialisations that are recorded by hand, on which Dagster notes no code version.
+CODE_VERSION_TAG = "pcorr/code_version"
 
 
 def code_version(rooms: Iterable[str], settings: Settings, sections: Iterable[str] = ()) -> str:

@@ -88,6 +88,12 @@ def test_a_failed_range_says_of_each_target_what_is_wrong_with_it(
     assert states["published|bad"].state == "materialised"
     assert states["published|good"].state == "failed"
     assert states["published|good"].reason.startswith("error_vectors: partition good is not there")
+    now = edited(matrix_settings, validation={"bootstrap": 41})
+    changed = by_partition(instance, now, "estimate")["published|bad"]
+    assert (changed.state, changed.reason) == (
+        "stale",
+        "the code or the settings it depends on changed",
+    )
 
 
 @pytest.mark.filterwarnings("ignore:Asset job run materializes assets with varying")
