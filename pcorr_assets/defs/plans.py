@@ -92,11 +92,13 @@ class Planner:
         in_progress: list[str] = []
         without_inputs: list[str] = []
         known = {key.to_user_string() for key in self.graph.get_all_asset_keys()}
-        for found in partition_states(self.instance, self.graph, set(assets) & known):
+        asked_for = set(assets) & known
+        looked_at = asked_for | self._above(asked_for)
+        for found in partition_states(self.instance, self.graph, looked_at):
             part, keys = (found.asset, found.partition), self._dimensions(found)
             if found.state == "in progress":
                 making.add(part)
-            if not selected(keys):
+            if found.asset not in asked_for or not selected(keys):
                 continue
             name = " ".join(text for text in part if text is not None)
             needs = self._needs(found.asset, keys, chosen)
@@ -107,6 +109,7 @@ class Planner:
                 continue
             elif not making.isdisjoint(needs.every):
                 in_progress.append(f"{name} (what it is made from)")
+                making.add(part)
             elif reason := self._lacks(needs, chosen) or self._lacks_errors(part[0], keys, chosen):
                 without_inputs.append(f"{name}: {reason}")
             else:
@@ -115,6 +118,12 @@ class Planner:
         for asset, partition in chosen:
             partitions.setdefault(asset, []).append(partition)
         return Plan(partitions, in_progress, without_inputs)
+
+    def _above(self, assets: Iterable[str]) -> set[str]:
+        """What these are made from: who is in progress there is waited for as well."""
+        parents = {key for name in assets for key in self.graph.get(dg.AssetKey(name)).parent_keys}
+        there = parents & self.graph.materializable_asset_keys
+        return {key.to_user_string() for key in there}
 
     def _dimensions(self, found: PartitionState) -> dict[str, str]:
         definition = self.graph.get(dg.AssetKey(found.asset)).partitions_def

@@ -163,6 +163,23 @@ def test_nothing_is_asked_for_twice(world: AutomationWorld) -> None:
     assert len(backfills(world)) == 1
 
 
+def test_what_is_made_from_something_in_progress_waits(world: AutomationWorld) -> None:
+    """Also where the job does not make it itself: these are the chunks that LLMs would score."""
+    through_estimates(world)
+    run = world.begin("chunked_dataset", "web")
+    world.add_llms("a/three")
+    said = shown(score(world))
+    assert asked_for(world) == {("benchmark_errors", "a/three")}
+    assert "chunk_bpb a/three|web (what it is made from)" in said["in progress already"]
+    world.finish(run, "chunked_dataset", "web")
+    end(world)
+    world.begin("estimate", "web|arc")
+    said = shown(filters(world, samples=["web"], score_pools=False, everything=True))
+    assert {part for part in asked_for(world) if part[1] == "web|arc"} == set()
+    assert "sampling_distribution web|arc (what it is made from)" in said["in progress already"]
+    assert ("sampling_distribution", "web|piqa") in asked_for(world)
+
+
 def test_what_is_up_to_date_is_left_alone_and_said_to_be(world: AutomationWorld) -> None:
     through_estimates(world)
     assert shown(estimates(world, samples=["web"])) == {
