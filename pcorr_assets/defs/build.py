@@ -44,6 +44,6 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         return dg.Definitions(
             assets=assets,
             jobs=[*jobs(platform, assets), clean_job(platform)],
-            schedules=[nightly_schedule(platform, assets)],
+            schedules=[nightly_schedule(platform, assets), operations.overview_schedule()],
             sensors=[llm_sensor(platform), shard_sensor(platform), automation_sensor()],
         )

@@ -1,7 +1,8 @@
 """Stage `operations`: what is there, what is missing, what failed and why.
 
-Belongs here: the asset `partition_overview` and its standing check. Does not belong here:
-finding it out (`partition_status`), and the command that prints it (`command`).
+Belongs here: the asset `partition_overview`, its standing check, and the schedule that
+looks each hour. Does not belong here: finding it out (`partition_status`), and the command
+that prints it (`command`).
 
 The check stands on an asset of its own, without partitions: a check on `chunk_bpb` would
 run as one more step after every LLM, and never after one that failed.
@@ -23,6 +24,7 @@ from pcorr_assets.warehouse.store import content_hash
 NAME = "partition_overview"
 FAILED_CHECK = "no_failed_partitions"
 SHOWN = 200
+SCHEDULE = "hourly_overview"
 
 
 def assets(platform: Platform) -> list[dg.AssetsDefinition]:
@@ -67,6 +69,31 @@ def _no_failed_partitions(platform: Platform) -> dg.AssetChecksDefinition:
         return failed_check_result(_states(platform, context.instance))
 
     return no_failed_partitions
+
+
+def overview_schedule() -> dg.ScheduleDefinition:
+    """The schedule `hourly_overview`, off by default.
+
+    Not a part of the nightly refresh: at its start it would show the night before, and at
+    its end, as the last of a backfill, it would be left out whenever something failed.
+    """
+    job = dg.define_asset_job(
+        "look_at_partitions",
+        selection=[NAME],
+        description="What is materialised, missing, failed, in progress or stale; the check "
+        f"{FAILED_CHECK} lists what failed.",
+        executor_def=dg.in_process_executor,
+        tags={"pcorr/job": "look_at_partitions", "dagster/priority": "10"},
+    )
+    return dg.ScheduleDefinition(
+        name=SCHEDULE,
+        job=job,
+        cron_schedule="30 * * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="Each hour, looks at all partitions and lists those that failed. Takes "
+        "some seconds, and launches nothing.",
+    )
 
 
 def _states(platform: Platform, instance: dg.DagsterInstance) -> list[PartitionState]:

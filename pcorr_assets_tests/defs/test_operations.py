@@ -64,6 +64,22 @@ def test_the_check_can_be_executed_alone(
     assert result.get_asset_materialization_events() == []
 
 
+def test_the_schedule_looks_each_hour_and_runs_the_check(
+    matrix_settings: Settings, materialise: Materialise, instance: dg.DagsterInstance
+) -> None:
+    assert not materialise(matrix_settings, ["error_vector"], "good").success
+    definitions = build_definitions(matrix_settings)
+    schedule = definitions.resolve_schedule_def("hourly_overview")
+    assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+    assert schedule.cron_schedule == "30 * * * *"
+    job = definitions.resolve_job_def(schedule.job_name)
+    result = job.execute_in_process(instance=instance)
+    (event,) = result.get_asset_materialization_events()
+    assert event.asset_key == dg.AssetKey("partition_overview")
+    (check,) = result.get_asset_check_evaluations()
+    assert (check.check_name, check.passed) == ("no_failed_partitions", False)
+
+
 def test_many_failures_are_cut_and_counted() -> None:
     states = [
         PartitionState("chunk_bpb", f"llm-{index}|web", "failed", "no space", "run", index < 5)
