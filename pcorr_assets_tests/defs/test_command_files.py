@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,16 @@ def test_cleaning_lists_then_moves_and_spares_llms_of_the_ui(world: CommandWorld
     assert len(kept(world)) == 3
 
 
+def test_the_command_that_restores_survives_spaces(world: CommandWorld) -> None:
+    world.home.rename(world.folder / "my data")
+    world.config.write_text(world.config.read_text().replace("home: data", "home: my data"))
+    said = world.run("clean", "--yes")
+    gone = world.folder / "my data" / "evaluations" / "org%2Fgone"
+    assert not gone.exists()
+    subprocess.run(shlex.split(said.splitlines()[-1]), check=True)
+    assert (gone / "result.json").read_text() == "org/gone"
+
+
 def test_an_instance_without_llms_is_not_believed(world: CommandWorld) -> None:
     shutil.rmtree(world.folder / "dagster_home")
     assert "evaluations/org%2Ffrom-ui" in world.run("clean")
@@ -100,7 +112,9 @@ def test_shards_of_files_and_pools_that_are_gone_lose_their_partitions(
         done = instance.get_backfill(backfill)
         assert done is not None
         instance.update_backfill(done.with_status(BulkActionStatus.COMPLETED_SUCCESS))
-    assert "partition crawl/b.jsonl" in world.run("clean")
+    said = world.run("clean")
+    assert "partition crawl/b.jsonl" in said
+    assert "1 partitions; `pcorr clean --yes` takes them away" in said
     world.run("clean", "--yes")
     assert shards(world) == ["crawl/a.jsonl"]
     (world.folder / "pool" / "a.jsonl").rename(world.folder / "a.jsonl")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -39,6 +40,8 @@ def clean(
         size = sum(orphan.byte_count for orphan in leftovers.orphans)
         if not yes or not (leftovers.orphans or leftovers.shards):
             end = "; `pcorr clean --yes` moves them away" if count else ""
+            if leftovers.shards:
+                end = f", {len(leftovers.shards)} partitions; `pcorr clean --yes` takes them away"
             typer.echo(f"{count} files or folders of keys that are gone, {size:,} bytes{end}")
             return
         cleaned = clean_up(instance, settings, leftovers)
@@ -46,7 +49,7 @@ def clean(
         typer.echo(f"left: {orphan.path}: {why}", err=True)
     if cleaned.moved:
         typer.echo(f"Moved {len(cleaned.moved)} of {count} to {cleaned.folder}. To restore them:")
-        typer.echo(f"  cp -a {cleaned.folder}/. {settings.home}/")
+        typer.echo(f"  cp -a {quote(f'{cleaned.folder}/.')} {quote(f'{settings.home}/')}")
 
 
 class WideForm(StrEnum):
