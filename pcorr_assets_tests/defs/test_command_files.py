@@ -18,6 +18,7 @@ from pcorr_assets.defs.build import build_definitions
 from pcorr_assets.defs.instance import open_instance
 from pcorr_assets.defs.partitions import LLM, SHARD
 from pcorr_assets.defs.plans import Plan
+from pcorr_assets.matrix.exports import PublishedFiles
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets_tests.defs.command_world import CommandWorld, make_world
 
@@ -161,3 +162,12 @@ def test_exports_go_where_they_are_asked_for(world: CommandWorld, tmp_path: Path
     assert "not a sample" in world.run("export", "--sample", "webb", status=1)
     assert "belong to --sample" in world.run("export", "--level", "page", status=2)
     assert "belong to --sample" in world.run("export", "--format", "parquet", status=2)
+
+
+def test_all_files_of_a_published_export_are_named(
+    world: CommandWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three = PublishedFiles(Path("b.csv"), Path("e.csv"), "page", 2, 1, 1, [], Path("t.csv"))
+    monkeypatch.setattr("pcorr_assets.steps.sharing.share_published", lambda *_, **__: [three])
+    said = world.run("export", "--sample", "web")
+    assert said.split() == ["b.csv", "e.csv", "t.csv"]

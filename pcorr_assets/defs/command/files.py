@@ -103,6 +103,7 @@ def export(
         raise typer.BadParameter("--include-text does not go with --sample: wide files have none")
     wanted = (form or WideForm.CSV).value
     for files in share_published(settings, sample, path, level or (), format=wanted):
-        typer.echo(f"{files.bpb}\n{files.errors}")
+        for written in files.paths:
+            typer.echo(str(written))
         for sentence in files.report:
             typer.echo(f"note: {sentence}", err=True)
