@@ -32,7 +32,7 @@ ui: setup  ## the Dagster UI on what the demo materialised (http://127.0.0.1:300
 	$(BIN)/python -m pcorr_assets.demo --folder $(DEMO) --ui
 
 test: lint types  ## formatting, linting, types and all tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slurm: setup  ## the tests that need a Slurm cluster, on one brought up for them (root)
 	scripts/slurm-cluster up

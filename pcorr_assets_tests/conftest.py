@@ -5,22 +5,29 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 Require = Callable[[str, bool, str], None]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What workers share out (`-n 2 --dist loadgroup`): files, and all tests of the cluster.
-
-    Those of the cluster, which mostly wait for it, come first and stay on one worker: there
-    is one cluster.
-    """
-    for item in items:
-        group = "slurm" if item.get_closest_marker("slurm") else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+    """The tests of the cluster first: they take the longest, and mostly wait for it."""
     items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """What two workers share out: whole files, and all files of the cluster to one worker."""
+    return _OneClusterScheduling(config, log)
+
+
+class _OneClusterScheduling(LoadFileScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "slurm" if "/slurm/" in file else file
 
 
 @pytest.fixture(scope="session")
