@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,5 +88,8 @@ def serve(home: Path, config: Path | None, *, host: str = "127.0.0.1", port: int
     use_home(home, config)
     sys.stderr.write(f"http://{host}:{port}   (Ctrl-C ends it; DAGSTER_HOME is {home})\n")
     sys.stderr.flush()
+    # A shell has the background processes of its scripts ignore SIGINT, and their children
+    # inherit that; Dagster does on SIGTERM what SIGINT does, so nothing could end it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     command = ["dagster", "dev", "-m", "pcorr_assets.definitions", "-h", host, "-p", str(port)]
     os.execv(sys.executable, [sys.executable, "-m", *command])
