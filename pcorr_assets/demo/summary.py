@@ -58,8 +58,8 @@ def summarise(
     yield "What next?"
     yield "  make ui                               the assets in the Dagster UI"
     yield f"  {world.config_path} is the file to edit"
-    yield '  .venv/bin/python -c "from pcorr_assets.warehouse import connect;'
-    yield f"    connect('{settings.home}').sql('SELECT * FROM verdicts').show()\""
+    yield f"  {settings.home}/reports/index.html has the reports, to open in a browser"
+    yield f"  cd {world.folder} && pcorr sql 'SELECT * FROM verdicts'   (with .venv/bin on the PATH)"
 
 
 def _target(
