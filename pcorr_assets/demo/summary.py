@@ -59,7 +59,7 @@ def summarise(
     yield "  make ui                               the assets in the Dagster UI"
     yield f"  {world.config_path} is the file to edit"
     yield f"  {settings.home}/reports/index.html has the reports, to open in a browser"
-    yield f"  cd {world.folder} && pcorr sql 'SELECT * FROM verdicts'   (with .venv/bin on the PATH)"
+    yield f"  cd {world.folder} && pcorr sql 'SELECT * FROM verdicts'   (.venv/bin on the PATH)"
 
 
 def _target(
