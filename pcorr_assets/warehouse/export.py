@@ -29,13 +29,11 @@ from pcorr_assets.warehouse.files import TEMPORARY_SUFFIX, atomic_path, sha256_f
 from pcorr_assets.warehouse.locks import partition_lock
 from pcorr_assets.warehouse.registry import TABLES, Table
 from pcorr_assets.warehouse.store import IMPORTED, Warehouse, content_hash
-from pcorr_assets.warehouse.views import sql_literal, sql_type
+from pcorr_assets.warehouse.views import STORAGE_VERSION, sql_literal, sql_type
 
 if TYPE_CHECKING:
     import duckdb
 
-# Written by any release, read by every DuckDB from this one on.
-STORAGE_VERSION = "v1.2.0"
 # Enough to write numbers, and texts of several kB a row in row groups of so many rows.
 MEMORY_LIMIT = "1GB"
 TEXT_ROW_GROUP = 20_480

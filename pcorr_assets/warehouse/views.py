@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 SCHEMA_FILE = "_schema.parquet"
 DATABASE = "pcorr.duckdb"
 
+# Every DuckDB from this one on opens a file of it; else only the release that wrote it and
+# later ones would.
+STORAGE_VERSION = "v1.2.0"
+
 # Whether another process holds the file is asked from a process of its own: closing a
 # file lets go of every lock that the closing process has on it, DuckDB's included.
 _IS_HELD_OPEN = (
@@ -116,7 +120,7 @@ def _refresh_database(home: Path) -> None:
 
     database = home / DATABASE
     note = home / "warehouse" / "views.sql"
-    statements = "\n".join(view_statements(home))
+    statements = "\n".join([f"-- storage {STORAGE_VERSION}", *view_statements(home)])
     if database.is_file() and note.is_file() and note.read_text(encoding="utf-8") == statements:
         return
     if database.is_file() and _in_use(database):
@@ -130,7 +134,11 @@ def _refresh_database(home: Path) -> None:
     # DuckDB wants to make the file itself, so the temporary one is not opened before it.
     temporary = home / f".{DATABASE}.{secrets.token_hex(8)}"
     try:
-        with duckdb.connect(str(temporary)) as connection:
+        with duckdb.connect() as connection:
+            attached = (
+                f"{sql_literal(str(temporary))} AS pcorr (STORAGE_VERSION '{STORAGE_VERSION}')"
+            )
+            connection.execute(f"ATTACH {attached}; USE pcorr")
             for statement in view_statements(home):
                 connection.execute(statement)
         temporary.replace(database)

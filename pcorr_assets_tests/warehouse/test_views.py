@@ -15,7 +15,7 @@ import pytest
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.warehouse import TABLES, Warehouse, connect
-from pcorr_assets.warehouse.views import view_statements
+from pcorr_assets.warehouse.views import STORAGE_VERSION, view_statements
 
 VECTOR = pa.table(
     {"target": ["t"], "source": ["s"], "llm": ["a/b"], "family": ["a"], "error": [0.5]}
@@ -129,7 +129,7 @@ def test_the_refresh_waits_until_nobody_holds_the_database(tmp_path: Path, mode:
     warehouse.write("error_vectors", ("t",), VECTOR)
     assert database.stat().st_ino != inode
     written = (tmp_path / "warehouse" / "views.sql").read_text()
-    assert written == "\n".join(view_statements(tmp_path))
+    assert written == "\n".join([f"-- storage {STORAGE_VERSION}", *view_statements(tmp_path)])
 
 
 def test_a_live_write_ahead_log_defers_the_refresh(tmp_path: Path) -> None:
@@ -140,3 +140,14 @@ def test_a_live_write_ahead_log_defers_the_refresh(tmp_path: Path) -> None:
     inode = (tmp_path / "pcorr.duckdb").stat().st_ino
     warehouse.write("error_vectors", ("t",), VECTOR)
     assert (tmp_path / "pcorr.duckdb").stat().st_ino == inode
+
+
+def test_older_releases_of_duckdb_can_open_the_database(tmp_path: Path) -> None:
+    Warehouse(tmp_path).write("error_vectors", ("t",), VECTOR)
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{tmp_path / 'pcorr.duckdb'}' AS x (READ_ONLY)")
+        ((tags,),) = connection.execute(
+            "SELECT tags FROM duckdb_databases() WHERE database_name = 'x'"
+        ).fetchall()
+        assert connection.execute("SELECT count(*) FROM x.error_vectors").fetchall() == [(1,)]
+    assert tags["storage_version"].startswith("v1.2.0")
