@@ -72,6 +72,11 @@ def _refuse_other_statements(connection: DuckDBPyConnection, sql: str) -> None:
         # EXPLAIN ANALYZE runs what it explains.
         explained = connection.extract_statements(_EXPLAIN.sub("", sql, count=1))
         kind = explained[0].type if len(explained) == 1 else kind
+    if kind == StatementType.MULTI:
+        raise PcorrError(
+            "This PIVOT would first make a type of the values it finds: name them, as in "
+            "PIVOT t ON column IN ('a', 'b') USING first(value)."
+        )
     if kind != StatementType.SELECT:
         raise PcorrError(
             f"This is no query but {kind.name}: only SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW, "

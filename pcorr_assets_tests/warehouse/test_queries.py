@@ -91,6 +91,13 @@ def test_nothing_else_is_run(home: Path, tmp_path: Path, sql: str) -> None:
     assert not written.exists()
 
 
+def test_a_pivot_names_its_columns(home: Path) -> None:
+    pivot = "PIVOT (SELECT 'x' AS k, 1 AS v) ON k {} USING first(v)"
+    assert "1" in ask(home, pivot.format("IN ('x')"))
+    with pytest.raises(PcorrError, match="name them"):
+        ask(home, pivot.format(""))
+
+
 def test_mistakes_are_told_on_one_line(home: Path) -> None:
     for sql, words in (
         ("SELEC 1", "syntax error"),
