@@ -16,9 +16,10 @@ from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.table_asset import OWNER
 from pcorr_assets.defs.versions import code_version
 from pcorr_assets.steps.sharing import share_database, share_published
-from pcorr_assets.warehouse.export import STORAGE_VERSION, ExportedDatabase
+from pcorr_assets.warehouse.export import ExportedDatabase
 from pcorr_assets.warehouse.files import sha256_file
 from pcorr_assets.warehouse.store import content_hash
+from pcorr_assets.warehouse.views import STORAGE_VERSION
 
 GROUP = "sharing"
 ROOMS = ("warehouse/registry.py", "steps/sharing.py")
@@ -122,9 +123,22 @@ def _published_export(platform: Platform) -> dg.AssetsDefinition:
     @dg.asset(
         group_name=GROUP,
         partitions_def=platform.partitions.sample,
-        deps=[dg.AssetDep("bpb_matrix"), dg.AssetDep("benchmark_errors", partition_mapping=_all())],
+        deps=[
+            dg.AssetDep("bpb_matrix"),
+            dg.AssetDep("benchmark_errors", partition_mapping=_all()),
+            # Its token counts travel with the matrix.
+            dg.AssetDep(
+                "sampling_distribution", partition_mapping=platform.partitions.to_sample_target
+            ),
+        ],
         code_version=code_version(
-            (*ROOMS, "matrix/exports.py", "matrix/identity.py"),
+            (
+                *ROOMS,
+                "matrix/exports.py",
+                "matrix/identity.py",
+                "matrix/layout.py",
+                "matrix/wide_files.py",
+            ),
             platform.settings,
             ("targets", "benchmarks", "selection.level"),
         ),
