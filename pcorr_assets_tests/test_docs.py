@@ -131,11 +131,19 @@ def models_in(field: FieldInfo) -> Iterator[type[BaseModel]]:
             yield found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
-def test_whole_configurations_in_the_pages_load(page: Path, tmp_path: Path) -> None:
-    for block in blocks_of(page.read_text(encoding="utf-8"), "yaml whole-config"):
-        document = read_yaml(block, page.name)
-        settings_from(document.data, folder=tmp_path, source=page.name, document=document)
+WHOLE_CONFIGURATIONS = [
+    pytest.param(page.name, block, id=page.name)
+    for page in PAGES
+    for block in blocks_of(page.read_text(encoding="utf-8"), "yaml whole-config")
+]
+
+
+@pytest.mark.parametrize(("page", "block"), WHOLE_CONFIGURATIONS)
+def test_whole_configurations_in_the_pages_load(page: str, block: str, tmp_path: Path) -> None:
+    document = read_yaml(block, page)
+    settings = settings_from(document.data, folder=tmp_path, source=page, document=document)
+    assert settings.targets
+    assert settings.llm_specs
 
 
 def test_the_example_of_a_report_is_the_report(tmp_path: Path) -> None:
