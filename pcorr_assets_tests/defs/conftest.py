@@ -15,6 +15,7 @@ import pytest
 from pcorr_assets.config import Settings
 from pcorr_assets.config.loading import settings_from
 from pcorr_assets.defs.build import build_definitions
+from pcorr_assets_tests.defs.command_world import make_world
 
 FAMILIES, PER_FAMILY, PAGES = 8, 2, 40
 
@@ -105,3 +106,9 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small world with an instance, for the tests of commands to copy."""
+    return make_world(tmp_path_factory.mktemp("world"), with_instance=True).folder

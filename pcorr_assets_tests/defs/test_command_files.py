@@ -20,17 +20,12 @@ from pcorr_assets.defs.partitions import LLM, SHARD
 from pcorr_assets.defs.plans import Plan
 from pcorr_assets.matrix.exports import PublishedFiles
 from pcorr_assets.warehouse import Warehouse
-from pcorr_assets_tests.defs.command_world import CommandWorld, make_world
+from pcorr_assets_tests.defs.command_world import CommandWorld
 
 POOL = """\
 pools:
   crawl: {sample: web, files: ["pool/*.jsonl"], token_budget: 10}
 """
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_world(tmp_path_factory.mktemp("world"), with_instance=True).folder
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 
 from pcorr_assets.config import LLMSpec
 from pcorr_assets.config.editing import NewLLM, add_llm, write_edit
+from pcorr_assets.defs import compute, llms
 from pcorr_assets.defs.backfills import submit
 from pcorr_assets.defs.build import build_definitions
 from pcorr_assets.defs.instance import open_instance
@@ -24,8 +25,7 @@ from pcorr_assets.defs.partitions import LLM
 from pcorr_assets.defs.plans import Plan
 from pcorr_assets.defs.registration import register_llms
 from pcorr_assets.warehouse import Warehouse
-from pcorr_assets_tests.dagster_ui import wait_for
-from pcorr_assets_tests.defs.command_world import CONFIG, CommandWorld, make_world
+from pcorr_assets_tests.defs.command_world import CONFIG, CommandWorld
 from pcorr_assets_tests.lm.hub_server import Repository, serve
 
 PCORR = Path(sys.executable).with_name("pcorr")
@@ -34,11 +34,6 @@ TWO = CONFIG.replace(
     "      - {key: tiny/a, path: zoo/a}\n",
     "      - {key: tiny/a, path: zoo/a}\n      - {key: tiny/b, path: zoo/b}\n",
 )
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_world(tmp_path_factory.mktemp("world"), with_instance=True).folder
 
 
 @pytest.fixture
@@ -188,28 +183,32 @@ def test_an_llm_is_removed_from_file_and_instance(world: CommandWorld) -> None:
 
 
 def test_what_a_run_writes_of_an_llm_that_was_removed_meanwhile_stays_out(
-    world: CommandWorld,
+    world: CommandWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.config.write_text(TWO)
     world.run("register")
     assert run_job(world, "chunk_bpb", llm_sample("tiny/a"))
     wh = Warehouse(world.home)
-    lock = world.home / "locks" / "chunk_bpb" / "tiny%2Fb" / "web.lock"
-    outcome: list[bool] = []
-    run = threading.Thread(
-        target=lambda: outcome.append(run_job(world, "chunk_bpb", llm_sample("tiny/b")))
-    )
-    with open_instance(world.settings()) as instance:
-        run.start()
-        wait_for("the run to start", lock.is_file)
+    scored = wh.path("chunk_bpb", "tiny/b", "web")
+    at_work, removed = threading.Event(), threading.Event()
+
+    def score_after_the_removal(*arguments: Any) -> dict[str, Any]:
+        at_work.set()
+        assert removed.wait(60)
+        return compute.run_job(*arguments)
+
+    monkeypatch.setattr(llms, "run_job", score_after_the_removal)
+    with ThreadPoolExecutor() as pool, open_instance(world.settings()) as instance:
+        run = pool.submit(run_job, world, "chunk_bpb", llm_sample("tiny/b"))
+        assert at_work.wait(60)
         in_flight = runs_in_flight(instance, "tiny/b")
         assert unregister_llm(instance, "tiny/b")
-        removed_at = time.time()
-        run.join()
+        assert not scored.exists()
+        removed.set()
     assert len(in_flight) == 1
     # Dagster has no partition left to note a materialisation of; the work is done all the same.
-    assert outcome == [False]
-    assert wh.path("chunk_bpb", "tiny/b", "web").stat().st_mtime > removed_at
+    assert not run.result()
+    assert scored.is_file()
     world.config.write_text(CONFIG)
     assert partitions(world) == ["tiny/a"]
     with open_instance(world.settings()) as instance:
