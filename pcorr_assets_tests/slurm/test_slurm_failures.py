@@ -61,6 +61,7 @@ def no_jobs_left(cluster: dict[str, Any]) -> Iterator[None]:
     yield
     for job in worlds.live_jobs():
         slurm("scancel", job)
+    wait_for("the end of all jobs", lambda: not worlds.live_jobs(""))
 
 
 def assert_equal_to_undisturbed(config: Path, undisturbed: str) -> None:
@@ -103,6 +104,12 @@ def test_requeue_and_node_failure_go_unnoticed(
     path = config()
     node = socket.gethostname().partition(".")[0]
 
+    def in_service() -> bool:
+        # It may come back by itself at any moment, and then refuses to be resumed.
+        with contextlib.suppress(subprocess.CalledProcessError):
+            slurm("scontrol", "update", f"nodename={node}", "state=resume")
+        return "down" not in slurm("sinfo", "-h", "-n", node, "-o", "%t")
+
     def disturb(job: str) -> None:
         slurm("scontrol", "requeue", job)
         wait_for("the queue", lambda: slurm("squeue", "-h", "-j", job, "-o%T") == "PENDING")
@@ -110,8 +117,7 @@ def test_requeue_and_node_failure_go_unnoticed(
         wait_for("more shards", lambda: len(worlds.shards(path)) > finished)
         assert not (_folder(job) / node_room.SIGNAL_MARKER).exists(), "of its former self"
         slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
-        if "down" in slurm("sinfo", "-h", "-n", node, "-o", "%t"):
-            slurm("scontrol", "update", f"nodename={node}", "state=resume")
+        wait_for("the node", in_service)
 
     with worlds.once_it_works(path, disturb) as jobs:
         result = worlds.materialise(path, "chunk_bpb", KEY, instance)
@@ -130,8 +136,9 @@ def test_terminating_a_run_cancels_its_job(
 
     def terminate(job: str) -> None:
         (run,) = instance.get_runs()
-        instance.report_run_canceling(run)
-        wait_for("the end", lambda: job not in worlds.live_jobs(), seconds=30)
+        with _halted(job):
+            instance.report_run_canceling(run)
+            wait_for("the end", lambda: job not in worlds.live_jobs(), seconds=30)
         ended.append(time.monotonic())
 
     with worlds.once_it_works(path, terminate) as jobs:

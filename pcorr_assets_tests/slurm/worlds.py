@@ -12,8 +12,8 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -186,25 +186,20 @@ def once_it_works(
 def once(condition: Callable[[], object], action: Callable[[str], object]) -> Iterator[list[str]]:
     """Call `action(id of the only job)` when the condition first holds in the block.
 
-    Yields a list that holds the job's id afterwards.
+    Yields a list that holds the job's id afterwards. What goes wrong in `action` is raised
+    at the end of the block.
     """
     seen: list[str] = []
-    problems: list[BaseException] = []
 
     def watch() -> None:
-        try:
-            wait_for("the moment to break in", condition)
-            seen.extend(live_jobs(""))
-            action(seen[0])
-        except BaseException as problem:
-            problems.append(problem)
-            raise
+        wait_for("the moment to break in", condition)
+        seen.extend(live_jobs(""))
+        action(seen[0])
 
-    thread = threading.Thread(target=watch)
-    thread.start()
-    yield seen
-    thread.join()
-    assert not problems
+    with ThreadPoolExecutor() as pool:
+        watching = pool.submit(watch)
+        yield seen
+        watching.result()
 
 
 def main() -> int:
