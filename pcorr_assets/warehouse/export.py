@@ -1,13 +1,12 @@
 """One DuckDB file with the rows of the whole warehouse, to be given to somebody else.
 
 Belongs here: copying every partition into native tables, whole and once, while runs go
-on writing. Does not belong here: what the file says of itself (`export_readme`), and
-where the provenance comes from that is handed in.
+on writing. Does not belong here: the file to write (`export_place`), what it says of
+itself (`export_readme`), and where the provenance comes from that is handed in.
 """
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import os
@@ -24,9 +23,9 @@ import pyarrow.parquet as pq
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.progress import Progress
+from pcorr_assets.warehouse.export_place import export_place
 from pcorr_assets.warehouse.export_readme import comment_statements, own_statements, readme_rows
-from pcorr_assets.warehouse.files import TEMPORARY_SUFFIX, atomic_path, sha256_file
-from pcorr_assets.warehouse.locks import partition_lock
+from pcorr_assets.warehouse.files import sha256_file
 from pcorr_assets.warehouse.registry import TABLES, Table
 from pcorr_assets.warehouse.store import IMPORTED, Warehouse, content_hash
 from pcorr_assets.warehouse.views import STORAGE_VERSION, sql_literal, sql_type
@@ -99,10 +98,8 @@ def export_database(
     written to are there and empty. Memory is bounded (`MEMORY_LIMIT` and one batch).
 
     Raises:
-        PcorrError: there is no warehouse under `home`; a partition is damaged; somebody
-            else is exporting to `path` or has it open for writing; `path` is a folder, another
-            file than an export, or has a question mark in it, after which DuckDB looks for
-            options; or it cannot be written.
+        PcorrError: there is no warehouse under `home`; a partition is damaged; or what
+            `export_place` refuses.
     """
     wh, path = Warehouse(Path(home)), Path(path).absolute()
     if not wh.root.is_dir():
@@ -110,67 +107,18 @@ def export_database(
             f"{wh.home} holds no warehouse, so there is nothing to export. Give the folder that "
             "`home` names in pcorr.yaml, or materialise something into it first."
         )
-    if path.is_dir():
-        raise PcorrError(f"{path} is a folder; give the path of the file to write.")
-    if "?" in str(path):
-        raise PcorrError(f"{path}: DuckDB cannot write to a path with a '?' in it; choose another.")
-    lock = path.with_name(f".{path.name[:150]}.lock")
-    with partition_lock(lock, f"The export {path}", holder):
-        _refuse_open_for_writing(path)
-        _refuse_other_files(path)
-        _remove_leftovers(path)
-        with atomic_path(path) as temporary:
-            copy = _Copy(wh, include_text)
-            with closing(_create(temporary, include_text)) as connection:
-                copy.tables(connection)
-                copy.partitions(connection)
-                _describe(connection, copy, provenance)
-                # Moves everything into the file; it has no write-ahead log.
-                connection.execute("USE memory; DETACH export;")
-            size, sha256 = temporary.stat().st_size, sha256_file(temporary)
+    with export_place(path, holder) as temporary:
+        copy = _Copy(wh, include_text)
+        with closing(_create(temporary, include_text)) as connection:
+            copy.tables(connection)
+            copy.partitions(connection)
+            _describe(connection, copy, provenance)
+            # Moves everything into the file; it has no write-ahead log.
+            connection.execute("USE memory; DETACH export;")
+        size, sha256 = temporary.stat().st_size, sha256_file(temporary)
     return ExportedDatabase(
         path, copy.row_counts, size, sha256, copy.inputs_sha256(provenance), copy.unsettled
     )
-
-
-def _refuse_open_for_writing(path: Path) -> None:
-    """A write-ahead log beside the file would be taken for that of the new one."""
-    log = path.with_name(f"{path.name}.wal")
-    if log.exists():
-        raise PcorrError(
-            f"{path} is open for writing somewhere, or was when that program died ({log.name} is "
-            "beside it). Close it there; if nobody has it open, open it once with duckdb and "
-            "close it again, or remove both files."
-        )
-
-
-def _refuse_other_files(path: Path) -> None:
-    """Nothing but an older export (or an empty file) is replaced: not a file named by mistake."""
-    import duckdb
-
-    if not path.exists() or not path.stat().st_size:
-        return
-    advice = "Nothing was changed: choose another path, or remove that file first."
-    with duckdb.connect(":memory:") as connection:
-        try:
-            connection.execute(f"ATTACH {sql_literal(str(path))} AS old (TYPE duckdb, READ_ONLY)")
-        except duckdb.Error as error:
-            reason = str(error).partition("\n")[0]
-            raise PcorrError(
-                f"{path} is there and cannot be read as an exported database ({reason}). {advice}"
-            ) from None
-        found = connection.execute(
-            "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'old' "
-            "AND table_name IN ('README', 'partition_files')"
-        ).fetchone()
-    if found != (2,):
-        raise PcorrError(f"{path} is a database, but not one that an export wrote. {advice}")
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Remove what killed exports to `path` left; its lock is held, so none is under way."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name[:150])}.*{TEMPORARY_SUFFIX}"):
-        leftover.unlink(missing_ok=True)
 
 
 def _create(temporary: Path, include_text: bool) -> duckdb.DuckDBPyConnection:

@@ -293,6 +293,46 @@ def test_a_crash_in_the_middle_leaves_the_old_file(wh: Warehouse, tmp_path: Path
     assert not left.exists()
 
 
+@pytest.mark.parametrize("room", [8_000, 1_000_000])
+def test_a_full_disk_is_said_and_leaves_the_old_file(tmp_path: Path, room: int) -> None:
+    """A limit on the size of files ends the write as a full disk does."""
+    script = textwrap.dedent(
+        f"""
+        import resource
+        from pathlib import Path
+        import numpy as np
+        from pcorr_assets.errors import PcorrError
+        from pcorr_assets.warehouse import Warehouse
+        from pcorr_assets.warehouse.export import export_database
+        from pcorr_assets_tests.warehouse.test_export import scored
+
+        home, path = Path({str(tmp_path / "home")!r}), Path({str(tmp_path / "out.duckdb")!r})
+        wh = Warehouse(home)
+        wh.write("chunk_bpb", ("a", "s"), scored("a", [1.0]))
+        export_database(home, path, provenance={{}})
+        before = path.read_bytes()
+        random = np.random.default_rng(0).random(200_000).tolist()
+        wh.write("chunk_bpb", ("a", "s"), scored("a", random))
+        resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))
+        try:
+            export_database(home, path, provenance={{}})
+        except PcorrError as error:
+            print(error)
+        assert path.read_bytes() == before
+        """
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    ).stdout
+    assert f"{tmp_path / 'out.duckdb'} could not be written (IO Error: " in said
+    assert "make room on its disk" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".out.duckdb.lock",
+        "home",
+        "out.duckdb",
+    ]
+
+
 def test_a_damaged_partition_is_named_and_the_old_file_stays(wh: Warehouse, tmp_path: Path) -> None:
     path = tmp_path / "x.duckdb"
     export(wh, path)
