@@ -40,11 +40,12 @@ def print_query(home: Path, sql: str, form: str, out: TextIO, *, width: int | No
     JSON is a list of objects, in which NaN and infinity are null.
 
     Raises:
-        PcorrError: no warehouse under `home`, not exactly one query, two columns of one name
-            (in JSON), or what DuckDB says about it, on one line.
+        PcorrError: no warehouse under `home`, no UTF-8, not exactly one query, two columns of
+            one name (in JSON), or what DuckDB says about it, on one line.
     """
     import duckdb
 
+    _refuse_other_bytes(sql)
     with connect(home) as connection:
         connection.execute("SET autoinstall_known_extensions = false")
         try:
@@ -59,6 +60,15 @@ def print_query(home: Path, sql: str, form: str, out: TextIO, *, width: int | No
                 _write_json(connection.execute(sql), out)
         except duckdb.Error as error:
             raise PcorrError(one_line(str(error))) from None
+
+
+def _refuse_other_bytes(sql: str) -> None:
+    """Bytes of a command line that are no UTF-8 arrive here as lone surrogates."""
+    try:
+        sql.encode()
+    except UnicodeEncodeError as error:
+        before = error.object[max(0, error.start - 20) : error.start]
+        raise PcorrError(f"The query is not UTF-8 after {before!r}: write it in UTF-8.") from None
 
 
 def _refuse_other_statements(connection: DuckDBPyConnection, sql: str) -> None:

@@ -111,3 +111,9 @@ def test_mistakes_are_told_on_one_line(home: Path) -> None:
     with pytest.raises(PcorrError, match="holds no warehouse"):
         ask(home / "elsewhere", "SELECT 1")
     assert Warehouse(home).partitions("verdicts") == []
+
+
+def test_bytes_of_another_encoding_are_named(home: Path) -> None:
+    sql = b"SELECT 1 AS caf\xe9".decode("utf-8", "surrogateescape")
+    with pytest.raises(PcorrError, match=r"not UTF-8 after 'SELECT 1 AS caf'"):
+        ask(home, sql)
