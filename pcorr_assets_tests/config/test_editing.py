@@ -243,7 +243,7 @@ def configurations(draw: st.DrawFn) -> tuple[str, list[str]]:
 
 
 @given(configurations(), names, st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_adding_and_removing_again_means_the_same(
     tmp_path_factory: pytest.TempPathFactory,
     written: tuple[str, list[str]],

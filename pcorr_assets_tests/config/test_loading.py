@@ -422,7 +422,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(st.sampled_from(SECTIONS), VALUES, max_size=4))
 def test_any_content_ends_in_settings_or_in_plain_words(data: dict[str, Any]) -> None:
     try:

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pcorr_assets.errors import PcorrError
@@ -21,7 +21,6 @@ pages = st.lists(
 ).filter(lambda rows: len({label for _, label, _ in rows}) == 2)
 
 
-@settings(deadline=None)
 @given(pages, st.sampled_from(["0.1", "0.3", "0.5", "1.0"]))
 def test_equals_brute_force(rows: list[tuple[float, bool, int]], ratio: str) -> None:
     scores = np.array([row[0] for row in rows])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pcorr_assets.filters.normalise import normalise, normalise_utf8
@@ -15,14 +15,12 @@ nasty_texts = st.lists(
 ).map("".join)
 
 
-@settings(deadline=None)
 @given(nasty_texts)
 def test_equals_splitting_at_unicode_whitespace(text: str) -> None:
     expected = " ".join(text.replace("\0", " ").split())
     assert normalise(text) == expected.replace("\ud83d", "\ufffd")
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_is_idempotent_and_one_line(text: str) -> None:
     once = normalise(text)

@@ -99,7 +99,7 @@ some_scores = st.sampled_from([0.0, 1e-13, 0.25, 0.5, 0.75, 0.7500000001, 1 - 1e
 documents = st.tuples(contents, some_scores | st.floats(0, 1), st.integers(0, 9))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.lists(documents, max_size=12), min_size=1, max_size=3), st.integers(1, 150))
 def test_selection_equals_brute_force(shards: list[list[Scored]], budget: int) -> None:
     if not sum(tokens for rows in shards for _, _, tokens in rows):
@@ -124,7 +124,7 @@ def test_selection_equals_brute_force(shards: list[list[Scored]], budget: int) -
     assert summary.threshold == min(shards[n][r][1] for n, r in taken)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.lists(documents, min_size=1, max_size=12), st.sampled_from(["0.1", "0.3", "1.0"]))
 def test_keep_ratio_is_of_the_scored_tokens(rows: list[Scored], ratio: str) -> None:
     total = sum(tokens for _, _, tokens in rows)

@@ -85,9 +85,7 @@ def test_all_levels_equal_the_definitions(make_world: MakeWorld, seed: int, limi
         assert view.byte_count.sum() == own["byte_count"].sum() // len(wide)
 
 
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_small_world_equals_the_definitions(make_world: MakeWorld, data: Any) -> None:
     size = data.draw(st.integers(1, 8))

@@ -202,7 +202,7 @@ def one_home(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     return Warehouse(tmp_path_factory.mktemp("home"))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 @pytest.mark.parametrize("format", FORMATS)
 def test_any_number_and_any_name_comes_back(

@@ -83,7 +83,7 @@ def test_units_without_tokens_alone_are_not_compared() -> None:
 
 
 @given(st.integers(0, 1000), st.integers(2, 40), st.floats(0.05, 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_same_estimate_is_never_a_change(seed: int, size: int, keep: float) -> None:
     rng = np.random.default_rng(seed)
     tokens = rng.integers(1, 1000, size)

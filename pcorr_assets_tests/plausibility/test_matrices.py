@@ -100,7 +100,7 @@ def test_deviations_are_those_of_their_definition() -> None:
 
 
 @given(st.integers(0, 500), st.floats(0.01, 100), st.integers(5, 40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_scale_and_order_do_not_matter(seed: int, scale: float, llms: int) -> None:
     X = panel(llms, 25, seed)
     rng = np.random.default_rng(seed)

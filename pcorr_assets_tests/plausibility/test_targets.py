@@ -134,7 +134,7 @@ def test_llms_whose_rows_were_replaced_meanwhile_are_left_out() -> None:
 
 
 @given(st.integers(3, 30), st.integers(0, 1000), st.integers(2, 50))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_rank_correlations_are_those_of_scipy(llms: int, seed: int, distinct: int) -> None:
     errors = np.random.default_rng(seed).integers(0, distinct, (llms, 3)).astype(float)
     for (first, second), value in rank_correlations(errors).items():

@@ -46,7 +46,7 @@ def assert_feasible(weights: np.ndarray, tau: np.ndarray) -> None:
 
 
 @given(problems())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_linear_is_feasible_and_optimal(problem: tuple[np.ndarray, np.ndarray]) -> None:
     estimate, tau = problem
     weights = linear(estimate, tau)
@@ -60,7 +60,7 @@ def test_linear_is_feasible_and_optimal(problem: tuple[np.ndarray, np.ndarray]) 
 
 
 @given(problems())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_l2_is_feasible_and_optimal(problem: tuple[np.ndarray, np.ndarray]) -> None:
     estimate, tau = problem
     weights = l2(estimate, tau)

@@ -123,7 +123,7 @@ def offset_arrays(draw: st.DrawFn) -> NDArray[np.int64]:
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(offsets=offset_arrays(), size=st.integers(1, 6), tail=st.integers(1, 3))
 def test_find_cuts_equals_brute_force(offsets: NDArray[np.int64], size: int, tail: int) -> None:
     length = int(offsets.max(initial=0)) + tail
@@ -131,7 +131,7 @@ def test_find_cuts_equals_brute_force(offsets: NDArray[np.int64], size: int, tai
     assert find_cuts(offsets, length, size) == brute_force_cuts(pairs, length, size)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data(), size=st.sampled_from(SIZES))
 @pytest.mark.parametrize("family", FAMILIES)
 def test_joined_chunks_are_any_text(
