@@ -11,12 +11,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from pcorr_assets_tests.waiting import wait_for
 
 PROJECT = Path(__file__).parents[1]
 
@@ -44,6 +44,8 @@ _TERMINATE = """
 mutation Terminate($run: String!) { terminateRun(runId: $run) { __typename } }
 """
 
+_OVER = ("SUCCESS", "FAILURE", "CANCELED")
+
 
 class DagsterUI:
     """`dagster dev` on an instance of its own, and its GraphQL API."""
@@ -67,7 +69,7 @@ class DagsterUI:
                 stderr=log,
                 start_new_session=True,
             )
-        wait_for("the UI", self._answers, seconds=180)
+        wait_for("the UI", self._answers)
 
     def stop(self) -> None:
         """SIGTERM, as a restart of the machine's service sends it; runs go on."""
@@ -112,11 +114,6 @@ class DagsterUI:
             return runs
         return [run for run in runs if run["tags"].get("dagster/backfill") in backfills]
 
-
-def wait_for(what: str, condition: Callable[[], Any], seconds: float = 120) -> Any:
-    """The first true value of `condition`; a failure after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.1)
-    return value
+    def ended(self, count: int, *backfills: str) -> bool:
+        """Whether so many runs have ended: only those of some backfills, if any are given."""
+        return sum(run["status"] in _OVER for run in self.runs(*backfills)) == count

@@ -21,13 +21,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import dagster as dg
 
-from pcorr_assets_tests.dagster_ui import PROJECT, DagsterUI, wait_for
+from pcorr_assets_tests.dagster_ui import PROJECT, DagsterUI
 from pcorr_assets_tests.operation.open_database import people_querying
 from pcorr_assets_tests.operation.small_world import SAMPLE, SmallWorld
+from pcorr_assets_tests.waiting import wait_for
 
 ARCHITECTURES = ("gpt2", "llama", "gpt_neox", "opt")
 LLMS = 16
-OVER = ("SUCCESS", "FAILURE", "CANCELED")
 
 
 def backfill(folder: Path) -> int:
@@ -46,11 +46,7 @@ def backfill(folder: Path) -> int:
     try:
         with people_querying(world.home) as seen:
             launched = ui.backfill("chunk_bpb", [f"{llm}|{SAMPLE}" for llm in world.llms])
-
-            def ended() -> bool:
-                return sum(run["status"] in OVER for run in ui.runs(launched)) == LLMS
-
-            wait_for("the end of the backfill", ended, seconds=3600)
+            wait_for("its end", lambda: ui.ended(LLMS, launched), seconds=3600)
         states = Counter(run["status"] for run in ui.runs(launched))
     finally:
         ui.stop()

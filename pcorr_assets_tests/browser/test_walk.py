@@ -12,6 +12,7 @@ from pcorr_assets.warehouse import connect
 from pcorr_assets_tests.browser.conftest import NEW_LLM
 from pcorr_assets_tests.dagster_ui import DagsterUI
 from pcorr_assets_tests.slurm import demo_world
+from pcorr_assets_tests.waiting import wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -52,8 +53,14 @@ def test_an_llm_is_added_and_scored_and_the_report_opened(
     expect(page.get_by_text("Failed (0)")).to_be_visible()
     page.get_by_text(NEW_LLM).first.click()
     shots.take("partitions")
-    runs = [run for run in ui.runs() if run["tags"].get("dagster/partition/llm") == NEW_LLM]
-    assert [run["status"] for run in runs] == ["SUCCESS"]
+
+    def runs() -> list[str]:
+        found = [run for run in ui.runs() if run["tags"].get("dagster/partition/llm") == NEW_LLM]
+        return [run["status"] for run in found]
+
+    # The partition is there before the run that made it has ended.
+    wait_for("the run's end", lambda: "STARTED" not in runs())
+    assert runs() == ["SUCCESS"]
     with connect(tmp_path / "home") as connection:
         counts = connection.execute(
             "SELECT count(*), count(bpb) FROM chunk_bpb WHERE llm = ?", [NEW_LLM]

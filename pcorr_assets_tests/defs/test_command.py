@@ -19,8 +19,8 @@ from pcorr_assets.defs.build import build_definitions
 from pcorr_assets.defs.command import COMMANDS, main
 from pcorr_assets.defs.instance import INSTANCE, dagster_home, open_instance
 from pcorr_assets.errors import PcorrError
-from pcorr_assets_tests.dagster_ui import wait_for
 from pcorr_assets_tests.defs.command_world import CommandWorld, make_world
+from pcorr_assets_tests.waiting import wait_for
 
 PCORR = Path(sys.executable).with_name("pcorr")
 
@@ -174,7 +174,7 @@ def test_the_installed_command_serves_the_ui(world: CommandWorld, free_port: int
             start_new_session=True,
         )
     try:
-        wait_for("the UI", lambda: answers(free_port), seconds=180)
+        wait_for("the UI", lambda: answers(free_port))
         assert (world.folder / "dagster_home" / "dagster.yaml").is_file()
         said = (world.folder / "log").read_text()
         assert f"http://127.0.0.1:{free_port}" in said

@@ -194,13 +194,13 @@ def test_what_a_run_writes_of_an_llm_that_was_removed_meanwhile_stays_out(
 
     def score_after_the_removal(*arguments: Any) -> dict[str, Any]:
         at_work.set()
-        assert removed.wait(60)
+        assert removed.wait(300)
         return compute.run_job(*arguments)
 
     monkeypatch.setattr(llms, "run_job", score_after_the_removal)
     with ThreadPoolExecutor() as pool, open_instance(world.settings()) as instance:
         run = pool.submit(run_job, world, "chunk_bpb", llm_sample("tiny/b"))
-        assert at_work.wait(60)
+        assert at_work.wait(300)
         in_flight = runs_in_flight(instance, "tiny/b")
         assert unregister_llm(instance, "tiny/b")
         assert not scored.exists()

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from pcorr_assets.demo.topics import TOPICS
 from pcorr_assets.demo.train import Schedule, Shape
 from pcorr_assets.demo.world import TARGETS
 from pcorr_assets.errors import PcorrError
+from pcorr_assets_tests.waiting import wait_for
 
 SHORT = Schedule(step_count=3, batch_size=2, sequence_length=32)
 ONE_STEP = Schedule(step_count=2, batch_size=2, sequence_length=16)
@@ -163,21 +163,11 @@ def test_workers_die_with_their_parent(tmp_path: Path) -> None:
         f"zoo.train_zoo(Path({str(tmp_path / 'zoo')!r}), 5, worker_count=1)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code])
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
     try:
-        worker = None
-        for _ in range(600):
-            children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
-            if children:
-                worker = Path(f"/proc/{children[0]}")
-                break
-            time.sleep(0.05)
-        assert worker is not None
+        worker = Path("/proc", wait_for("a worker", lambda: children.read_text().split())[0])
     finally:
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-    for _ in range(1200):
-        if not worker.exists():
-            break
-        time.sleep(0.05)
-    assert not worker.exists()
+    wait_for("the worker's end", lambda: not worker.exists())
     assert not list((tmp_path / "zoo").glob("[a-z]*"))

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from pcorr_assets.jobs.description import score_job
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import sha256_file
 from pcorr_assets_tests.lm import tiny
+from pcorr_assets_tests.waiting import wait_for
 
 LLM = "tiny-a"
 
@@ -193,11 +193,12 @@ def start(home: Path, job: dict[str, Any]) -> subprocess.Popen[str]:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         cwd=Path(score_llm.__file__).parents[2],
     )
-    deadline = time.monotonic() + 120
-    while len(list((home / "shards").rglob("*.parquet"))) < 3:
+
+    def at_work() -> bool:
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+        return len(list((home / "shards").rglob("*.parquet"))) >= 3
+
+    wait_for("three shards", at_work, every=0.005)
     return process
 
 

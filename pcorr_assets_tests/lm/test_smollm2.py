@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from pcorr_assets.lm.loading import load_model, load_tokenizer, resolve
 from pcorr_assets.lm.scoring import Scoring, ScoringSettings
@@ -41,7 +40,6 @@ each has its own effect on the fish and plants that live in the water.""",
 ]
 
 
-@pytest.mark.timeout(300)
 def test_bpb_of_plain_english(require: Require, tmp_path: Path) -> None:
     folder = os.environ.get("PCORR_SMOLLM2")
     require("smollm2", folder is not None, "PCORR_SMOLLM2 is not set (scripts/fetch_smollm2.py)")

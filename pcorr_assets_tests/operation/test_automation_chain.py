@@ -15,8 +15,9 @@ import pytest
 
 from pcorr_assets.defs.automation import SENSOR
 from pcorr_assets.warehouse import Warehouse
-from pcorr_assets_tests.dagster_ui import PROJECT, DagsterUI, wait_for
+from pcorr_assets_tests.dagster_ui import PROJECT, DagsterUI
 from pcorr_assets_tests.operation.small_world import PAIRS, SAMPLE, TARGETS, SmallWorld
+from pcorr_assets_tests.waiting import wait_for
 
 ARCHITECTURES = ("gpt2", "llama", "gpt_neox", "opt", "qwen2")
 CHAIN = (
@@ -144,6 +145,7 @@ def test_an_llm_in_the_file_reaches_the_report_by_itself(
     refresh = 60 * (time.time() // 60 + 1)
     wait_for("the tick after the next refresh", lambda: last_tick(ui, refresh))
     assert attempts(instance, start) == Counter(expected)
+    wait_for("the end of all runs", lambda: ui.ended(len(ui.runs())))
     assert {run["status"] for run in ui.runs() if run["tags"].get("pcorr/launched_by")} == {
         "SUCCESS"
     }

@@ -20,10 +20,10 @@ from pcorr_assets.defs import slurm as slurm_room
 from pcorr_assets.defs.slurm import SlurmClient, SlurmRequest, slurm_resource
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.warehouse import Warehouse
-from pcorr_assets_tests.dagster_ui import wait_for
 from pcorr_assets_tests.lm import tiny
 from pcorr_assets_tests.slurm import worlds
 from pcorr_assets_tests.slurm.worlds import SAMPLE, failure, metadata, slurm
+from pcorr_assets_tests.waiting import wait_for
 
 pytestmark = pytest.mark.slurm
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -24,9 +23,9 @@ from pcorr_assets.jobs import node as node_room
 from pcorr_assets.progress import SECONDS_BETWEEN_LINES
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import sha256_file
-from pcorr_assets_tests.dagster_ui import wait_for
 from pcorr_assets_tests.slurm import demo_world, worlds
 from pcorr_assets_tests.slurm.worlds import LLM, SAMPLE, failure, metadata, slurm
+from pcorr_assets_tests.waiting import wait_for
 
 pytestmark = pytest.mark.slurm
 
@@ -136,9 +135,9 @@ def test_terminating_a_run_cancels_its_job(
 
     def terminate(job: str) -> None:
         (run,) = instance.get_runs()
-        with _halted(job):
+        with worlds.halted(job):
             instance.report_run_canceling(run)
-            wait_for("the end", lambda: job not in worlds.live_jobs(), seconds=30)
+            wait_for("the end", lambda: job not in worlds.live_jobs())
         ended.append(time.monotonic())
 
     with worlds.once_it_works(path, terminate) as jobs:
@@ -146,7 +145,7 @@ def test_terminating_a_run_cancels_its_job(
     assert not result.success
     assert ended
     assert "was cancelled, because its run was terminated" in failure(result)
-    wait_for("accounting", lambda: worlds.state_of(jobs[0]) == "CANCELLED", seconds=30)
+    wait_for("accounting", lambda: worlds.state_of(jobs[0]) == "CANCELLED")
     assert_relaunch_goes_on(path, instance, long_work)
 
 
@@ -156,7 +155,7 @@ def test_the_signal_before_the_time_limit_stops_a_job_cleanly(
     path = config()
 
     def let_time_run_out(job: str) -> None:
-        with _halted(job):
+        with worlds.halted(job):
             slurm("scontrol", "update", f"job={job}", "EndTime=now+100")
             marker = _folder(job) / node_room.SIGNAL_MARKER
             wait_for("Slurm's signal", marker.is_file)
@@ -181,10 +180,10 @@ def test_a_stopped_evaluation_keeps_finished_benchmarks(
         return sorted((folder / "home" / "evaluations").rglob("*.json"))
 
     def stop(job: str) -> None:
-        with _halted(job):
+        with worlds.halted(job, when=finished):
             slurm("scancel", "--batch", "--signal=TERM", job)
 
-    with worlds.once(finished, stop):
+    with worlds.once(lambda: worlds.live_jobs(""), stop):
         result = worlds.materialise(path, "benchmark_errors", llm, instance)
     assert not result.success
     assert "stopped cleanly: The job was told to stop (SIGTERM)" in failure(result)
@@ -201,7 +200,7 @@ def test_a_job_without_warning_runs_into_its_time_limit(
     path = config(signal_before_timeout=None)
 
     def let_time_run_out(job: str) -> None:
-        with _halted(job):
+        with worlds.halted(job):
             slurm("scontrol", "update", f"job={job}", "EndTime=now+2")
             wait_for("the end", lambda: job not in worlds.live_jobs())
 
@@ -273,7 +272,7 @@ def test_a_killed_run_worker(
     worker.wait()
     (orphan,) = worlds.live_jobs()
     with dg.DagsterInstance.get() as instance:
-        with _halted(orphan):
+        with worlds.halted(orphan):
             silent_until = time.monotonic() + SECONDS_BETWEEN_LINES
             other = worlds.materialise(path, "chunk_bpb", f"tiny-gpt2|{SAMPLE}", instance)
             time.sleep(max(0.0, silent_until - time.monotonic()))
@@ -292,15 +291,3 @@ def test_a_killed_run_worker(
 
 def _folder(job: str) -> Path:
     return Path(slurm("squeue", "-h", "-j", job, "-o", "%Z"))
-
-
-@contextlib.contextmanager
-def _halted(job: str) -> Iterator[None]:
-    """The job's work stands still meanwhile, so that no machine is too fast for the test."""
-    listed = slurm("scontrol", "listpids", job).splitlines()[1:]
-    pids = [int(line.split()[0]) for line in listed if line.split()[0].isdigit()]
-    (pid,) = [pid for pid in pids if "node.py" in Path(f"/proc/{pid}/cmdline").read_text()]
-    os.kill(pid, signal.SIGSTOP)
-    yield
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGCONT)

@@ -17,10 +17,11 @@ from pcorr_assets.jobs import dispatch
 from pcorr_assets.jobs.description import evaluate_job, score_job
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import sha256_file
-from pcorr_assets_tests.dagster_ui import PROJECT, DagsterUI, wait_for
+from pcorr_assets_tests.dagster_ui import PROJECT, DagsterUI
 from pcorr_assets_tests.slurm import demo_world, worlds
 from pcorr_assets_tests.slurm.demo_world import LLMS, SAMPLE
 from pcorr_assets_tests.slurm.worlds import slurm
+from pcorr_assets_tests.waiting import wait_for
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
 
@@ -90,11 +91,6 @@ def hashes(home: Path) -> dict[str, str]:
     return {path.relative_to(root).as_posix(): sha256_file(path) for path in paths}
 
 
-def ended(ui: DagsterUI, count: int, *backfills: str) -> bool:
-    statuses = [run["status"] for run in ui.runs(*backfills)]
-    return sum(status in ("SUCCESS", "FAILURE", "CANCELED") for status in statuses) == count
-
-
 def test_backfills_of_six_llms(ui: DagsterUI, folder: Path, demo: Path, config: Path) -> None:
     """All succeed across a restart of `dagster dev`, within the limits, as in local mode."""
     watcher = QueueWatcher()
@@ -104,10 +100,10 @@ def test_backfills_of_six_llms(ui: DagsterUI, folder: Path, demo: Path, config: 
         ui.backfill("benchmark_errors", list(LLMS)),
     )
     expected = local_files(folder, demo)
-    wait_for("the first job", lambda: watcher.most, seconds=180)
+    wait_for("the first job", lambda: watcher.most)
     ui.stop()
     ui.start()
-    wait_for("the end of all runs", lambda: ended(ui, 2 * len(LLMS), *backfills), seconds=900)
+    wait_for("the end of all runs", lambda: ui.ended(2 * len(LLMS), *backfills), seconds=900)
     assert watcher.finish() <= 2
 
     runs = ui.runs(*backfills)
@@ -133,11 +129,13 @@ def test_backfills_of_six_llms(ui: DagsterUI, folder: Path, demo: Path, config: 
 
 
 def test_terminating_a_run_in_the_ui(ui: DagsterUI) -> None:
+    wait_for("an empty queue", lambda: not worlds.live_jobs(""))
     backfill = ui.backfill("chunk_bpb", [f"{LLMS[0]}|{SAMPLE}"])
-    (job,) = wait_for("its job", lambda: worlds.live_jobs(""), seconds=180)
+    (job,) = wait_for("its job", lambda: worlds.live_jobs(""))
     (run,) = ui.runs(backfill)
-    ui.terminate(run["runId"])
-    wait_for("the job's end", lambda: job not in worlds.live_jobs(""), seconds=60)
-    wait_for("the run's end", lambda: ended(ui, 1, backfill), seconds=120)
+    with worlds.halted(job):
+        ui.terminate(run["runId"])
+        wait_for("the job's end", lambda: job not in worlds.live_jobs(""))
+    wait_for("the run's end", lambda: ui.ended(1, backfill))
     assert ui.runs(backfill)[0]["status"] == "CANCELED"
-    assert worlds.state_of(job) == "CANCELLED"
+    wait_for("accounting", lambda: worlds.state_of(job) == "CANCELLED")

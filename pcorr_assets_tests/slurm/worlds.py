@@ -10,6 +10,7 @@ import contextlib
 import functools
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,7 @@ from pcorr_assets.config import load_settings
 from pcorr_assets.defs import llms
 from pcorr_assets.defs.build import build_definitions
 from pcorr_assets.defs.registration import register_llms, register_shards
-from pcorr_assets_tests.dagster_ui import wait_for
+from pcorr_assets_tests.waiting import wait_for
 
 ROOT = Path(os.environ.get("PCORR_SLURM_ROOT", "/var/lib/pcorr-slurm"))
 SAMPLE = "web"
@@ -168,6 +169,31 @@ def live_jobs(llm: str = LLM) -> list[str]:
 def state_of(job: str) -> str:
     """A job's state, as accounting has it."""
     return slurm("sacct", "-X", "-n", "-P", "-j", job, "-o", "State").partition(" ")[0]
+
+
+@contextlib.contextmanager
+def halted(job: str, when: Callable[[], object] = lambda: True) -> Iterator[None]:
+    """The job's work stands still in the block, so that no machine is too fast for it.
+
+    It is let begin, and go on until `when` holds.
+    """
+    pid = wait_for(f"the work of job {job}", lambda: _pid_of_work(job))
+    wait_for("the moment to halt it", when, every=0.005)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def _pid_of_work(job: str) -> int | None:
+    with contextlib.suppress(subprocess.CalledProcessError, FileNotFoundError):
+        for line in slurm("scontrol", "listpids", job).splitlines()[1:]:
+            pid = line.split()[0]
+            if pid.isdigit() and "node.py" in Path(f"/proc/{pid}/cmdline").read_text():
+                return int(pid)
+    return None
 
 
 def shards(config: Path) -> list[Path]:
