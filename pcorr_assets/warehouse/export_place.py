@@ -6,13 +6,12 @@ behind. Does not belong here: what is written (`export`).
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.warehouse.files import TEMPORARY_SUFFIX, atomic_path
+from pcorr_assets.warehouse.files import atomic_path, remove_leftovers
 from pcorr_assets.warehouse.locks import partition_lock
 from pcorr_assets.warehouse.views import sql_literal
 
@@ -39,7 +38,7 @@ def export_place(path: Path, holder: str) -> Iterator[Path]:
     with partition_lock(lock, f"The export {path}", holder):
         _refuse_open_for_writing(path)
         _refuse_other_files(path)
-        _remove_leftovers(path)
+        remove_leftovers(path)
         try:
             with atomic_path(path) as temporary:
                 yield temporary
@@ -49,7 +48,7 @@ def export_place(path: Path, holder: str) -> Iterator[Path]:
                 "make room on its disk or choose another path, then export again."
             ) from None
         finally:
-            _remove_leftovers(path)
+            remove_leftovers(path)
 
 
 def _refuse_open_for_writing(path: Path) -> None:
@@ -84,9 +83,3 @@ def _refuse_other_files(path: Path) -> None:
         ).fetchone()
     if found != (2,):
         raise PcorrError(f"{path} is a database, but not one that an export wrote. {advice}")
-
-
-def _remove_leftovers(path: Path) -> None:
-    """Remove what dead exports to `path` left, logs included; its lock is held by this one."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name[:150])}.*{TEMPORARY_SUFFIX}*"):
-        leftover.unlink(missing_ok=True)

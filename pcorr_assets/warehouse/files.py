@@ -6,6 +6,7 @@ left. Does not belong here: what is inside the files.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import secrets
@@ -16,6 +17,7 @@ from pathlib import Path
 
 TEMPORARY_SUFFIX = ".tmp"
 SECONDS_UNTIL_STALE = 24 * 3600
+_TOKEN_BYTES = 8
 
 
 @contextmanager
@@ -28,7 +30,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     ends in `.tmp`, so that no glob over `*.parquet` sees it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name[:150]}.{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+    temporary = path.with_name(_temporary_name(path.name[:150], secrets.token_hex(_TOKEN_BYTES)))
     try:
         yield temporary
         _sync(temporary)
@@ -36,6 +38,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what writers of `path` left when they died, and what DuckDB put beside it.
+
+    Only for one who keeps other writers of `path` away, since it spares none.
+    """
+    pattern = _temporary_name(glob.escape(path.name[:150]), "?" * 2 * _TOKEN_BYTES)
+    for leftover in path.parent.glob(f"{pattern}*"):
+        leftover.unlink(missing_ok=True)
+
+
+def _temporary_name(name: str, token: str) -> str:
+    return f".{name}.{token}{TEMPORARY_SUFFIX}"
 
 
 def _sync(path: Path) -> None:
