@@ -10,7 +10,6 @@ import json
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -131,7 +130,7 @@ def build_filter(
 
 
 def _chunks(warehouse: Warehouse, sample: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    with closing(warehouse.open("chunks", sample)) as file:
+    with warehouse.open("chunks", sample) as file:
         yield from file.iter_batches(batch_size=BATCH_ROWS, columns=columns)
 
 

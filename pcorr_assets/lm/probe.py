@@ -11,7 +11,6 @@ import math
 import os
 import statistics
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -239,7 +238,7 @@ def _chunks(wh: Warehouse, sample: str, rows: np.ndarray) -> tuple[list[str], li
     chunk_ids: list[str] = []
     texts: list[str] = []
     start = 0
-    with closing(wh.open("chunks", sample)) as file:
+    with wh.open("chunks", sample) as file:
         for batch in file.iter_batches(columns=["chunk_id", "text"]):
             wanted = rows[(rows >= start) & (rows < start + batch.num_rows)] - start
             found = batch.take(wanted.tolist())

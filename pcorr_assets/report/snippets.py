@@ -7,7 +7,6 @@ here: which units are worth an example.
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import closing
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +29,7 @@ def read_snippets(
     """
     chosen: dict[str, list[tuple[str, int, int]]] = {}
     column = UNIT_COLUMNS[level]
-    with closing(wh.open("chunks", sample)) as file:
+    with wh.open("chunks", sample) as file:
         wanted = pa.array(sorted(units), pa.string())
         for group in range(file.metadata.num_row_groups):
             names = list(dict.fromkeys(["chunk_id", "chunk_index", column]))

@@ -27,7 +27,7 @@ from pcorr_assets.warehouse.export_place import export_place
 from pcorr_assets.warehouse.export_readme import comment_statements, own_statements, readme_rows
 from pcorr_assets.warehouse.files import sha256_file
 from pcorr_assets.warehouse.registry import TABLES, Table
-from pcorr_assets.warehouse.store import IMPORTED, Warehouse, content_hash
+from pcorr_assets.warehouse.store import IMPORTED, Warehouse, content_hash, damaged
 from pcorr_assets.warehouse.views import STORAGE_VERSION, sql_literal, sql_type
 
 if TYPE_CHECKING:
@@ -212,17 +212,16 @@ class _Copy:
         self, connection: duckdb.DuckDBPyConnection, table: str, keys: tuple[str, ...]
     ) -> CopiedPartition | None:
         """Copy one partition; None if it is gone by now."""
+        import duckdb
+
         path = self.wh.path(table, *keys)
         try:
             with path.open("rb") as file:
                 return _copy_file(connection, TABLES[table], self.columns(TABLES[table]), file)
         except FileNotFoundError:
             return None
-        except pa.ArrowInvalid as error:
-            raise PcorrError(
-                f"{path} cannot be exported ({error}). It was not written by this platform or "
-                "was damaged since: materialise the partition again, or remove the file."
-            ) from None
+        except (pa.ArrowInvalid, duckdb.InvalidInputException) as error:
+            raise damaged(path, error) from None
 
     def inputs_sha256(self, provenance: Mapping[str, Mapping[str, str]]) -> str:
         """Hash of all that decides what is in the file, apart from the time it was made."""

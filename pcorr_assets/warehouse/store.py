@@ -83,9 +83,9 @@ class Warehouse:
         """One partition, in the order it was written.
 
         Raises:
-            PcorrError: the partition is not there.
+            PcorrError: the partition is not there, or its file is damaged.
         """
-        with self._open(table, keys) as file:
+        with self.open(table, *keys) as file:
             return file.read(columns=columns)
 
     def read_all(self, table: str, columns: list[str] | None = None) -> pa.Table:
@@ -112,9 +112,21 @@ class Warehouse:
         rows = self.row_count(table, *keys)
         return WrittenPartition(path, rows, path.stat().st_size, sha256_file(path))
 
-    def open(self, table: str, *keys: str) -> pq.ParquetFile:
-        """The partition's file, for reading it row group by row group; close it."""
-        return self._open(table, keys)
+    @contextmanager
+    def open(self, table: str, *keys: str) -> Iterator[pq.ParquetFile]:
+        """The partition's file, for reading it row group by row group in the block.
+
+        Raises:
+            PcorrError: the partition is not there, or its file is damaged, even if that is
+                only found by what the block reads.
+        """
+        with self._open(table, keys) as file:
+            try:
+                yield file
+            except OSError as error:
+                if error.errno is not None:  # of the system, not of pyarrow about its data
+                    raise
+                raise damaged(self.path(table, *keys), error) from None
 
     def _open(self, table: str, keys: tuple[str, ...]) -> pq.ParquetFile:
         path = self.path(table, *keys)
@@ -127,10 +139,7 @@ class Warehouse:
                 "Materialise the asset that writes it first."
             ) from None
         except pa.ArrowInvalid as error:
-            raise PcorrError(
-                f"{path} is not a Parquet file ({error}). It was not written by this platform "
-                "or was damaged since: remove it and materialise the partition again."
-            ) from None
+            raise damaged(path, error) from None
 
     def write(
         self,
@@ -164,6 +173,15 @@ class Warehouse:
             path.with_name(f"{path.name}.lock"), f"{table} {'|'.join(keys)}", holder
         ):
             yield
+
+
+def damaged(path: Path, error: Exception) -> PcorrError:
+    """What is said about the file of a partition that cannot be read."""
+    reason = str(error).partition("\n")[0]
+    return PcorrError(
+        f"{path} is not a whole Parquet file ({reason}). It was not written by this platform "
+        "or was damaged since: remove it and materialise the partition again."
+    )
 
 
 def _keys_of(table: Table, path: Path, slugs: tuple[str, ...]) -> tuple[str, ...]:

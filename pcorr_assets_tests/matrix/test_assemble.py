@@ -190,7 +190,7 @@ def test_every_llm_has_a_row_in_the_coverage(make_world: MakeWorld) -> None:
         "gaps": "3 of 4 chunks are NaN",
         "short": "3 rows, the sample 4 chunks",
         "stale": r"another chunking of the sample \(chunking-zer",
-        "broken": "is not a Parquet file",
+        "broken": "is not a whole Parquet file",
         "hurt": "2 of its 4 losses are negative or infinite",
     }.items():
         assert not found[llm][0]

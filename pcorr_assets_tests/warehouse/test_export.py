@@ -286,11 +286,17 @@ def test_a_crash_in_the_middle_leaves_the_old_file(wh: Warehouse, tmp_path: Path
     killed = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False)
     assert killed.returncode == -9
     (left,) = tmp_path.glob(".x.duckdb.*.tmp")
+    log = left.with_name(f"{left.name}.wal")
+    log.touch()
+    of_another = left.with_name(left.name.replace(".x.duckdb.", ".x.duckdb.old."))
+    of_another.touch()
     with opened(path) as db:
         assert db.execute("SELECT count(*) FROM chunk_bpb").fetchone() == (2,)
     after = export(wh, path)
     assert after.inputs_sha256 == before.inputs_sha256
     assert not left.exists()
+    assert not log.exists()
+    assert of_another.exists(), "an export to x.duckdb.old may be under way"
 
 
 @pytest.mark.parametrize("room", [8_000, 1_000_000])
@@ -338,10 +344,13 @@ def test_a_damaged_partition_is_named_and_the_old_file_stays(wh: Warehouse, tmp_
     export(wh, path)
     content = path.read_bytes()
     broken = wh.path("chunk_bpb", HOSTILE, "s")
-    broken.write_bytes(b"PAR1 no PAR1")
-    with pytest.raises(PcorrError, match="cannot be exported") as refused:
-        export(wh, path)
-    assert str(broken) in str(refused.value)
+    whole = broken.read_bytes()
+    for damage in (b"PAR1 no PAR1", whole[:40] + b"\xff" * 64 + whole[104:]):
+        broken.write_bytes(damage)
+        with pytest.raises(PcorrError, match="is not a whole Parquet file") as refused:
+            export(wh, path)
+        assert str(broken) in str(refused.value)
+        assert "\n" not in str(refused.value)
     assert path.read_bytes() == content
     assert not list(tmp_path.glob(".x.duckdb.*.tmp"))
 

@@ -155,9 +155,12 @@ def test_a_missing_partition_is_named(tmp_path: Path) -> None:
 def test_a_damaged_partition_is_named(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path)
     path = warehouse.write("error_vectors", ("t",), errors("t")).path
-    path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(PcorrError, match=r"t\.parquet is not a Parquet file"):
-        warehouse.read("error_vectors", "t")
+    whole = path.read_bytes()
+    # Without its footer, and with a footer but unreadable rows.
+    for content in (whole[:40], whole[:40] + b"\xff" * 64 + whole[104:]):
+        path.write_bytes(content)
+        with pytest.raises(PcorrError, match=r"t\.parquet is not a whole Parquet file \(.*\)"):
+            warehouse.read("error_vectors", "t")
 
 
 def test_second_run_of_a_partition_fails_fast_and_names_the_first(tmp_path: Path) -> None:
