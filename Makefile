@@ -12,7 +12,7 @@ ifneq ($(PUBLISHED),)
 export PCORR_PUBLISHED_DATA ?= $(PUBLISHED)
 endif
 
-.PHONY: help setup demo ui test test-slurm lint format types bench clean
+.PHONY: help setup demo ui test test-slurm lint format types bench lock audit clean
 
 help:  ## show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,20 @@ format: setup  ## let ruff mend what it can
 
 bench: setup  ## speed, as ratios against named alternatives
 	$(BIN)/python scripts/bench.py
+
+lock: setup .cache/tools/installed  ## requirements.lock and docs/licences.md, after a change of dependencies
+	.cache/tools/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+	  --no-annotate --no-header --python-version 3.11 -c constraints.txt --extra dev \
+	  --output-file requirements.lock pyproject.toml
+	$(BIN)/python scripts/licences.py
+
+audit: setup .cache/tools/installed  ## known vulnerabilities of what is locked (asks the package index)
+	.cache/tools/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.lock
+
+.cache/tools/installed:
+	$(PYTHON) -m venv .cache/tools
+	.cache/tools/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9 pip-audit==2.10.1
+	touch $@
 
 clean:  ## remove the demo world and caches; .venv stays
 	rm -rf $(DEMO) .pytest_cache .ruff_cache .hypothesis build dist
