@@ -36,14 +36,14 @@ def licence_of(package: Distribution) -> str:
         ValueError: the package says nothing.
     """
     about = package.metadata
-    expression = about.get("License-Expression")
-    if expression:
-        return expression
+    expressions = about.get_all("License-Expression")
+    if expressions:
+        return expressions[0]
     classifiers = [c for c in about.get_all("Classifier") or [] if c.startswith(_CLASSIFIER)]
     named = [c.rsplit(" :: ", 1)[-1] for c in classifiers if c.count(" :: ") > 1]
     if named:
         return ", ".join(named)
-    words = (about.get("License") or "").strip()
+    words = "\n".join(about.get_all("License") or []).strip()
     if words:
         return words.splitlines()[0][:80]
     for file in package.files or []:
