@@ -26,8 +26,11 @@ from pcorr_assets.config.fields import (
 )
 from pcorr_assets.config.section import Mistake, Section
 
-SAMPLE_ENDINGS = (".parquet", ".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv")
-POOL_ENDINGS = (".parquet", ".jsonl", ".jsonl.gz", ".jsonl.zst")
+POOL_ENDINGS = (
+    ".parquet",
+    *(f".{name}{end}" for name in ("jsonl", "ndjson", "json") for end in ("", ".gz", ".zst")),
+)
+SAMPLE_ENDINGS = (*POOL_ENDINGS, ".csv")
 
 
 class TextSource(Section):

@@ -13,10 +13,9 @@ from __future__ import annotations
 import glob
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -35,6 +34,7 @@ from pcorr_assets.text.files import (
     iter_parquet,
     require_columns,
 )
+from pcorr_assets.text.sources import open_dataset
 
 if TYPE_CHECKING:
     from pcorr_assets.config import Pool
@@ -89,7 +89,7 @@ def list_shards(name: str, pool: Pool) -> list[Shard]:
             that would get one key, or a dataset that cannot be opened.
     """
     if pool.files is None:
-        count = _open_dataset(pool).num_rows
+        count = open_dataset(pool).num_rows
         starts = range(0, count, ROWS_PER_SHARD)
         return [
             Shard(
@@ -175,7 +175,7 @@ def iter_tables(
         for batch in iter_parquet(shard.path, columns):
             yield pa.Table.from_batches([batch])
         return
-    dataset = _open_dataset(pool)
+    dataset = open_dataset(pool)
     if columns is not None:
         dataset = dataset.select_columns(list(columns))
     stop = shard.first_row + (shard.row_count or 0)
@@ -193,7 +193,7 @@ def _columns(shard: Shard, pool: Pool) -> list[str] | None:
     if not has_schema(shard):
         return None
     if shard.path is None:
-        names = _open_dataset(pool).column_names
+        names = open_dataset(pool).column_names
     else:
         check_content(shard.path)
         try:
@@ -250,33 +250,3 @@ def _count(row: Row, pool: Pool, shard: Shard, number: int) -> int:
         "whole number of tokens: mend it, or leave token_count_column out and set "
         "selection.tokenizer"
     )
-
-
-def _open_dataset(pool: Pool) -> Any:
-    import datasets
-
-    if pool.saved is not None:
-        with _explained(str(pool.saved), "expected a folder that datasets.save_to_disk wrote"):
-            found = datasets.load_from_disk(str(pool.saved))
-        if not isinstance(found, datasets.DatasetDict):
-            return found
-        if pool.split not in found:
-            raise PcorrError(
-                f"{pool.saved}: no split {pool.split!r}; it has {', '.join(map(str, found))}: "
-                "set `split`"
-            )
-        return found[pool.split]
-    with _explained(f"dataset {pool.dataset!r}", "check name, split and access to the hub"):
-        return datasets.load_dataset(
-            str(pool.dataset), name=pool.name, split=pool.split, revision=pool.revision
-        )
-
-
-@contextmanager
-def _explained(what: str, help_text: str) -> Iterator[None]:
-    from datasets.exceptions import DatasetsError
-
-    try:
-        yield
-    except (OSError, ValueError, DatasetsError, pa.ArrowException) as error:
-        raise PcorrError(f"{what}: cannot be opened ({first_line(error)}); {help_text}") from error

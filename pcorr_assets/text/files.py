@@ -4,10 +4,10 @@ Belongs here: finding files, checking that they are what their names say, and
 reading them row by row with bounded memory. Does not belong here: what a row
 means (see `sources`) and hub datasets.
 
-Formats, told by the ending: `.parquet`; `.jsonl` (also `.jsonl.gz`, `.jsonl.zst`) with
-one object a line; `.csv` with a header line. Bytes that are not UTF-8 come through as
-lone surrogates (Python's `surrogateescape`), as do lone `\\ud83d` escapes of JSON: readers
-replace and count them with `pcorr_assets.text.cleaning`.
+Formats, told by the ending: `.parquet`; `.jsonl`, `.ndjson` or `.json` (each also with
+`.gz` or `.zst`) with one object a line; `.csv` with a header line. Bytes that are not UTF-8
+come through as lone surrogates (Python's `surrogateescape`), as do lone `\\ud83d` escapes of
+JSON: readers replace and count them with `pcorr_assets.text.cleaning`.
 """
 
 from __future__ import annotations
@@ -36,9 +36,11 @@ MESSAGE_CHARS = 300
 
 _FORMATS: dict[str, tuple[str, str | None]] = {
     ".parquet": ("parquet", None),
-    ".jsonl": ("jsonl", None),
-    ".jsonl.gz": ("jsonl", "gzip"),
-    ".jsonl.zst": ("jsonl", "zstd"),
+    **{
+        f".{name}{ending}": ("jsonl", compression)
+        for name in ("jsonl", "ndjson", "json")
+        for ending, compression in (("", None), (".gz", "gzip"), (".zst", "zstd"))
+    },
     ".csv": ("csv", None),
 }
 

@@ -38,6 +38,14 @@ _HUB_HELP = (
     "terms on the hub and log in (`hf auth login` or HF_TOKEN); offline, it has to be in the "
     "local cache already"
 )
+# What `datasets` says where a repository holds Python code instead of data.
+_SCRIPT = "Dataset scripts are no longer supported"
+_SCRIPT_HELP = (
+    "it is a loading script, which `datasets` does not run any more, and neither does this "
+    "platform. Download the repository's data files (`hf download NAME --repo-type dataset "
+    "--local-dir FOLDER`) and name them under `files` instead of `dataset`, as configs/rpjv2.yaml "
+    "does; many such repositories also have their rows as Parquet: `revision: refs/convert/parquet`"
+)
 
 
 class SourceRow(NamedTuple):
@@ -160,6 +168,10 @@ def explained(what: str, help_text: str) -> Iterator[None]:
     except (OSError, ValueError, DatasetsError, pa.ArrowException, httpx2.HTTPError) as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise PcorrError(f"{what}: cannot be read ({reason}); {help_text}") from error
+    except RuntimeError as error:
+        if _SCRIPT not in str(error):
+            raise
+        raise PcorrError(f"{what}: {_SCRIPT_HELP}") from error
 
 
 def _to_source_row(row: Row, sample: Sample) -> SourceRow:

@@ -49,6 +49,9 @@ WRITERS: dict[str, Callable[[Path, list[Row]], object]] = {
     "pages.jsonl": lambda path, rows: path.write_bytes(to_lines(rows)),
     "pages.jsonl.gz": lambda path, rows: path.write_bytes(gzip.compress(to_lines(rows))),
     "pages.jsonl.zst": lambda path, rows: path.write_bytes(zstandard.compress(to_lines(rows))),
+    "pages.ndjson": lambda path, rows: path.write_bytes(to_lines(rows)),
+    "pages.json.gz": lambda path, rows: path.write_bytes(gzip.compress(to_lines(rows))),
+    "pages.json.zst": lambda path, rows: path.write_bytes(zstandard.compress(to_lines(rows))),
     "pages.csv": write_csv,
 }
 

@@ -81,6 +81,16 @@ def test_dataset_of_the_loader_streamed_and_not(
         list(open_source(make_sample(text_column="body", **options)))
 
 
+def test_a_loading_script_is_refused_with_what_to_do_instead(
+    tmp_path: Path, make_sample: SampleMaker
+) -> None:
+    (tmp_path / "scripted").mkdir()
+    (tmp_path / "scripted" / "scripted.py").write_text("open('it-ran', 'w')\n")
+    with pytest.raises(PcorrError, match=r"scripted.*loading script.*under `files` instead"):
+        list(open_source(make_sample(dataset="./scripted", **COLUMNS)))
+    assert not Path("it-ran").exists()
+
+
 def test_hub_dataset_that_is_not_there(make_sample: SampleMaker) -> None:
     with pytest.raises(PcorrError, match=r"'nobody/nothing': cannot be read .*HF_TOKEN.*offline"):
         list(open_source(make_sample(dataset="nobody/nothing", **COLUMNS)))
