@@ -22,6 +22,7 @@ from pcorr_assets.config.fields import (
     ProjectionField,
     Seed,
     Share,
+    Text,
     TokenizerName,
     YesNo,
     ZeroToOne,
@@ -124,7 +125,7 @@ class Target(Section):
     is built with: LLMs above it are left out of this target's estimates.
     """
 
-    benchmarks: Annotated[list[str], list_of("benchmark")] = Field(
+    benchmarks: Annotated[list[Text], list_of("benchmark")] = Field(
         description="a list of at least one key of `benchmarks`"
     )
     combine: Annotated[Literal["mean", "mean_rank"], one_of("mean", "mean_rank")] = "mean"

@@ -12,6 +12,7 @@ import glob
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,9 +20,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ValidationInfo
 
 from pcorr_assets.config.keys import is_hub_id, llm_key_problem, name_key_problem
-from pcorr_assets.config.section import expected, said
+from pcorr_assets.config.section import expected, said, shown
 
 LARGEST_SEED = 2**31 - 1
+LONGEST_TEXT = 1000
+LONGEST_PATH = 4095
+LONGEST_FILE_NAME = 255
 _LARGEST_WHOLE = 2**63 - 1
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _YES_NO = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
@@ -84,7 +88,8 @@ def matching(pattern: str, what: str) -> BeforeValidator:
     grammar = re.compile(pattern)
 
     def check(value: object) -> str:
-        if not isinstance(value, str) or not grammar.fullmatch(value):
+        fits = isinstance(value, str) and len(value) <= LONGEST_TEXT
+        if not isinstance(value, str) or not fits or not grammar.fullmatch(value):
             raise expected(value, what)
         return value
 
@@ -117,8 +122,15 @@ def absolute(text: str, folder: Path) -> Path:
     try:
         path = Path(text).expanduser()
     except RuntimeError as error:
-        raise said(f"got {text!r}; there is no such home folder ({error})") from None
-    return Path(os.path.normpath(folder / path))
+        raise said(f"got {shown(text)}; there is no such home folder ({error})") from None
+    whole = os.path.normpath(folder / path)
+    encoded = whole.encode("utf-8", "surrogatepass")
+    if len(encoded) > LONGEST_PATH or max(map(len, encoded.split(b"/"))) > LONGEST_FILE_NAME:
+        raise said(
+            f"got {shown(text)}; a path has at most {LONGEST_PATH} bytes, and {LONGEST_FILE_NAME} "
+            "between two slashes"
+        )
+    return Path(whole)
 
 
 def _path(value: object, info: ValidationInfo) -> Path:
@@ -175,7 +187,7 @@ def globs(*endings: str) -> BeforeValidator:
             path = str(absolute(pattern, Path("/")))
             if not pattern.startswith(("/", "~")):
                 folder = Path(glob.escape(str(folder_of(info))))
-                path = os.path.normpath(folder / pattern)
+                path = str(absolute(pattern, folder))
             checked.append(path)
         return checked
 
@@ -189,7 +201,8 @@ def list_of(what: str) -> BeforeValidator:
         items = [value] if isinstance(value, str) else value
         if not isinstance(items, list) or not items:
             raise expected(value, f"a list of at least one {what}")
-        twice = [item for i, item in enumerate(items) if item in items[:i]]
+        times = Counter(item for item in items if isinstance(item, str))
+        twice = [item for item, count in times.items() if count > 1]
         if twice:
             raise said(f"{twice[0]!r} stands twice in the list; remove one")
         return items

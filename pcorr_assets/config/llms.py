@@ -228,7 +228,8 @@ def written_keys(families: object) -> Iterator[tuple[Location, str]]:
                 yield place, hub_llm_key(*parts)
             elif isinstance(model, Mapping) and isinstance(model.get("name"), str):
                 revisions = model.get("revisions") or ["main"]
-                listed = [revisions] if isinstance(revisions, str) else revisions
+                written = [revisions] if isinstance(revisions, str) else revisions
+                listed = written if isinstance(written, list) else []
                 for revision in dict.fromkeys(r for r in listed if isinstance(r, str)):
                     yield place, hub_llm_key(model["name"], revision)
             elif isinstance(model, Mapping) and isinstance(model.get("key"), str):

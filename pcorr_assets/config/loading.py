@@ -20,12 +20,16 @@ from pcorr_assets.errors import PcorrError
 
 CONFIG_VARIABLE = "PCORR_CONFIG"
 DEFAULT_CONFIG = "pcorr.yaml"
+# The paper's configuration has 12 kB.
+MAX_BYTES = 1_000_000
+MISTAKES_SHOWN = 100
 
 
 def find_config() -> Path | None:
     """The file `$PCORR_CONFIG` names, else `pcorr.yaml` in the working directory, else None.
 
-    Raises PcorrError if the variable names something that is not a file.
+    Raises PcorrError if the variable names something that is not a file, and if
+    `pcorr.yaml` is a folder or a pipe.
     """
     named = os.environ.get(CONFIG_VARIABLE, "").strip()
     if named:
@@ -36,7 +40,11 @@ def find_config() -> Path | None:
             )
         return path
     default = Path.cwd() / DEFAULT_CONFIG
-    return default if default.is_file() else None
+    if default.is_file():
+        return default
+    if os.path.lexists(default):
+        raise PcorrError(f"{default} is not a file (or a link to one); move it away, or mend it")
+    return None
 
 
 def load_settings(path: Path | None) -> Settings:
@@ -52,13 +60,32 @@ def load_settings(path: Path | None) -> Settings:
 
 
 def read_config(path: Path) -> str:
-    """The text of a configuration file; PcorrError if it is not there or not UTF-8."""
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
+    """The text of a configuration file; PcorrError if it is not there, no text or too large."""
+    content = _read_bytes(path)
+    if len(content) > MAX_BYTES:
         raise PcorrError(
-            f"{path}: not UTF-8 (byte {error.start}); save the file with that encoding"
+            f"{path}: larger than {MAX_BYTES:,} bytes, so probably not the configuration; name the "
+            "right file, or use globs instead of long lists of files"
+        )
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise PcorrError(f"{path}: UTF-16, not UTF-8; save the file with that encoding")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise PcorrError(
+            f"{path}, line {line}: not UTF-8 (byte {error.start}); save the file with that encoding"
         ) from None
+
+
+def _read_bytes(path: Path) -> bytes:
+    """The content of a file, of which a byte more than allowed at most."""
+    if path.exists() and not path.is_file():
+        # Opening a pipe would wait for its other end.
+        raise PcorrError(f"{path}: cannot be read (it is not a file); name the file itself")
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise PcorrError(f"{path}: cannot be read ({error.strerror})") from None
 
@@ -95,9 +122,11 @@ def settings_from(
         found += mistakes_of(error)
     lines = document.lines if document else {}
     in_order = sorted(found, key=lambda mistake: _line(mistake[0], lines) or 0)
-    texts = dict.fromkeys(_sentence(place, text, lines) for place, text in in_order)
-    count = "1 mistake" if len(texts) == 1 else f"{len(texts)} mistakes"
-    raise PcorrError("\n  ".join([f"{source}: {count}", *texts]))
+    texts = list(dict.fromkeys(_sentence(place, text, lines) for place, text in in_order))
+    count = "1 mistake" if len(texts) == 1 else f"{len(texts):,} mistakes"
+    more = len(texts) - MISTAKES_SHOWN
+    ending = [f"and {more:,} more"] if more > 0 else []
+    raise PcorrError("\n  ".join([f"{source}: {count}", *texts[:MISTAKES_SHOWN], *ending]))
 
 
 def _sentence(place: Location, text: str, lines: Lines) -> str:

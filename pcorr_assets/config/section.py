@@ -25,6 +25,8 @@ Mistake = tuple[Location, str]
 
 _SAID = "said"
 _SHOWN_LENGTH = 60
+_WORDS_SHOWN = 20
+_WORDS_COMPARED = 200
 
 
 def said(text: str) -> PydanticCustomError:
@@ -56,11 +58,15 @@ def shown(value: object) -> str:
 
 def did_you_mean(word: object, known: list[str], what: str) -> str:
     """The end of a sentence about an unknown word: the nearest known one, or all of them."""
-    near = get_close_matches(str(word).lower().replace("-", "_"), known, n=1, cutoff=0.6)
-    near = near or get_close_matches(str(word), known, n=1, cutoff=0.6)
+    compared = known if len(known) <= _WORDS_COMPARED and len(str(word)) <= _WORDS_COMPARED else []
+    near = get_close_matches(str(word).lower().replace("-", "_"), compared, n=1, cutoff=0.6)
+    near = near or get_close_matches(str(word), compared, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]}?"
-    return f"{what}: {', '.join(known)}" if known else f"there are no {what}"
+    more = len(known) - _WORDS_SHOWN
+    ending = f" and {more:,} more" if more > 0 else ""
+    listed = ", ".join(known[:_WORDS_SHOWN]) + ending
+    return f"{what}: {listed}" if known else f"there are no {what}"
 
 
 class Section(BaseModel):
@@ -145,8 +151,9 @@ def path_text(location: Location) -> str:
             continue
         if isinstance(part, int):
             text += f"[{part}]"
-        elif part and all(c.isalnum() or c in "._-" for c in part):
-            text += f".{part}" if text else part
+        elif part and all(c.isalnum() or c in "._-" for c in part[:_SHOWN_LENGTH]):
+            shown_part = part if len(part) <= _SHOWN_LENGTH else part[:_SHOWN_LENGTH] + "..."
+            text += f".{shown_part}" if text else shown_part
         else:
-            text += f"[{part!r}]"
+            text += f"[{part[:_SHOWN_LENGTH]!r}]"
     return text

@@ -119,13 +119,13 @@ def _benchmark_references(data: Mapping[str, Any]) -> Iterator[Mistake]:
     samples = _mapping(data.get("samples")).values()
     if any(_mapping(sample).get("matrix_csv") is not None for sample in samples):
         return
-    known = [str(key) for key in _mapping(data.get("benchmarks"))]
+    known = {str(key): None for key in _mapping(data.get("benchmarks"))}
     for key, target in _mapping(data.get("targets")).items():
         names = _mapping(target).get("benchmarks")
         listed = [names] if isinstance(names, str) else names
         for i, name in enumerate(listed if isinstance(listed, list) else []):
-            if isinstance(name, str) and name not in known:
-                hint = did_you_mean(name, known, "benchmarks")
+            if isinstance(name, str) and name.strip() and name not in known:
+                hint = did_you_mean(name, list(known), "benchmarks")
                 place = ("targets", str(key), "benchmarks", i)
                 yield place, f"{name!r} is not listed under benchmarks; {hint}"
 
@@ -152,15 +152,15 @@ def _reserved_samples(data: Mapping[str, Any]) -> Iterator[Mistake]:
 
 
 def _sample_references(data: Mapping[str, Any]) -> Iterator[Mistake]:
-    texts = [
-        str(key)
+    texts = {
+        str(key): None
         for key, sample in _mapping(data.get("samples")).items()
         if _mapping(sample).get("matrix_csv") is None
-    ]
+    }
     for key, pool in _mapping(data.get("pools")).items():
         name = _mapping(pool).get("sample")
         if isinstance(name, str) and name not in texts:
-            hint = did_you_mean(name, texts, "text samples")
+            hint = did_you_mean(name, list(texts), "text samples")
             yield ("pools", str(key), "sample"), f"{name!r} is not a text sample; {hint}"
 
 

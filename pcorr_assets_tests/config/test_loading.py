@@ -231,7 +231,8 @@ def test_find_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert find_config() is None
     (tmp_path / "pcorr.yaml").mkdir()
-    assert find_config() is None
+    with pytest.raises(PcorrError, match=r"pcorr\.yaml is not a file"):
+        find_config()
     (tmp_path / "pcorr.yaml").rmdir()
     default = write(tmp_path, "")
     assert find_config() == default
@@ -280,6 +281,37 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> Non
 def test_what_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(PcorrError, match=r"cannot be read \("):
         load_settings(tmp_path / name)
+
+
+def test_what_would_hold_the_reader_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pcorr.yaml"
+    os.mkfifo(path)
+    monkeypatch.chdir(tmp_path)
+    for read in (find_config, lambda: load_settings(path)):
+        with pytest.raises(PcorrError, match=r"pcorr\.yaml.* not a file"):
+            read()
+    path.unlink()
+    with path.open("wb") as file:
+        file.truncate(100_000_000)
+    with pytest.raises(PcorrError, match=r"larger than 1,000,000 bytes"):
+        load_settings(path)
+
+
+def test_of_many_mistakes_the_first_are_shown(tmp_path: Path) -> None:
+    wrong = {f"nonsense{i}": i for i in range(2000)}
+    with pytest.raises(PcorrError, match=r"2,000 mistakes") as caught:
+        settings_from(wrong, folder=tmp_path)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 102
+    assert lines[-1].strip() == "and 1,900 more"
+
+
+@pytest.mark.parametrize("home", ["a" * 256, "a/" * 2048])
+def test_a_path_that_no_file_can_have(tmp_path: Path, home: str) -> None:
+    with pytest.raises(PcorrError, match=r"home: .* a path has at most 4095 bytes"):
+        settings_from({"home": home}, folder=tmp_path)
 
 
 def test_repeated_keys_stand_beside_other_mistakes(tmp_path: Path) -> None:

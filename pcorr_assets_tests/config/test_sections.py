@@ -223,6 +223,15 @@ def test_one_mistake_of_a_model_is_one_line(model: Any, place: str, text: str) -
     assert text in lines[0]
 
 
+@pytest.mark.parametrize("revisions", [5, True, 1.5, {"main": 1}])
+def test_revisions_are_a_list(revisions: object) -> None:
+    model = {"name": "a/b", "revisions": revisions}
+    found = mistakes(llms=[{"family": "a", "models": [model]}])
+    assert len(found) == 1
+    assert "llms[0].models[0].revisions: got" in found[0]
+    assert "expected a list of at least one revision" in found[0]
+
+
 def test_a_key_stands_once_over_all_families() -> None:
     llms = [
         {"family": "f", "models": ["org/a", {"key": "b", "path": "x"}]},

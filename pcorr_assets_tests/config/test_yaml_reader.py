@@ -9,6 +9,11 @@ import pytest
 from pcorr_assets.config.yaml_reader import read_yaml
 from pcorr_assets.errors import PcorrError
 
+ALIAS_CHAIN = "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 2000))
+LIST_BOMB = "".join(f"a{i}: &a{i} [{f'*a{i - 1}, ' * 9}]\n" for i in range(1, 9))
+MAPPING_BOMB = "".join(f"a{i}: &a{i} {{x: *a{i - 1}, y: *a{i - 1}}}\n" for i in range(1, 28))
+MERGE_BOMB = "".join(f"a{i}: &a{i} {{<<: [{f'*a{i - 1}, ' * 4}]}}\n" for i in range(1, 14))
+
 
 @pytest.mark.parametrize(
     ("scalar", "value"),
@@ -82,6 +87,12 @@ def test_anchors_and_merges_work() -> None:
     assert document.twice == []
 
 
+def test_an_anchor_may_be_used_as_often_as_its_values_fit() -> None:
+    uses = "".join(f"u{i}: *a\n" for i in range(1000))
+    document = read_yaml(f"a: &a {{x: [1, 2, 3], y: no}}\n{uses}", "x")
+    assert document.data["u999"] == {"x": [1, 2, 3], "y": "no"}
+
+
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
@@ -95,10 +106,19 @@ def test_anchors_and_merges_work() -> None:
         ("? [a, b]\n: 1\n", ["unhashable key"]),
         ("a: !!python/name:os.system x\n", ["x, line 1", "constructor"]),
         ("a: !!timestamp x\n", ["x, line 1", "constructor"]),
-        ("a: !!int x\n", ["does not fit its '!!' tag"]),
-        ("a: !!bool maybe\n", ["does not fit its '!!' tag"]),
-        ("a: \x00\n", ["x: not readable as YAML", "special characters"]),
-        ("[" * 5000, ["x"]),
+        ("a: !!int x\n", ["x, line 1, column 4", "does not fit its '!!' tag"]),
+        ("a: !!bool maybe\n", ["x, line 1, column 4", "does not fit its '!!' tag"]),
+        ("a: 1\nb: " + "9" * 5000, ["x, line 2, column 4", "of 5,000 characters", "too long"]),
+        ("a: 1\nb: \x00\n", ["x, line 2: not readable as YAML", "U+0000", "special characters"]),
+        ('a: "\\uD800"\n', ["x, line 1, column 4", "half of a surrogate pair"]),
+        ("x: &x {<<: *x}\n", ["x, line 1, column 4", "contains itself"]),
+        ("[" * 100_000, ["x, line 1, column ", "30 levels deep"]),
+        ("- " * 100_000, ["x, line 1, column ", "30 levels deep"]),
+        ("a0: &a0 [1]\n" + ALIAS_CHAIN, ["30 levels deep, counting those below an anchor"]),
+        ("a0: &a0 [1, 1]\n" + LIST_BOMB, ["x, line ", "25,000 values", "fewer anchors"]),
+        ("a0: &a0 {k: 1}\n" + MAPPING_BOMB, ["x, line ", "25,000 values"]),
+        ("a0: &a0 {k: 1}\n" + MERGE_BOMB, ["x, line ", "25,000 values"]),
+        (f"[{'x, ' * 30_000}]", ["x, line 1, column ", "25,000 values"]),
     ],
 )
 def test_what_is_not_readable_is_named_with_its_line(text: str, parts: list[str]) -> None:
