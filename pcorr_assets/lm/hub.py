@@ -7,7 +7,6 @@ inside the files (`loading`).
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Collection, Iterator
@@ -16,17 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.lm.causes import UNWRITABLE
+from pcorr_assets.lm.weights import INDEX, files_of_index, refuse_adapter, weights_file
 
 logger = logging.getLogger(__name__)
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 SMALL_FILES = re.compile(r"[^/]+\.(json|txt|model|tiktoken|jinja|py|bpe|vocab|merges)|[^./]+")
-# The only names that transformers loads weights from: repositories often hold the same
-# weights again under others (consolidated.safetensors, onnx/, original/).
-SAFE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-INDEX = ".index.json"
-PICKLE_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
 def resolve_commit(name: str, revision: str) -> str:
@@ -80,7 +76,7 @@ def describe_repository(name: str, commit: str, folder: Path, *, allow_pickle: b
             hf_hub_download(name, file, revision=commit, local_dir=folder)
         weights = [head]
         if head.endswith(INDEX):
-            weights = _weights_of_index(folder / head)
+            weights = files_of_index(folder / head, name)
         needed = dict.fromkeys([*small, *weights])
         cached = [isinstance(try_to_load_from_cache(name, f, revision=commit), str) for f in needed]
     known = [sizes.get(file) for file in needed]
@@ -116,6 +112,7 @@ def _needed(
     name: str, commit: str, files: Collection[str], *, allow_pickle: bool
 ) -> tuple[list[str], str]:
     """The small files of a transformers model, and the file that its weights start from."""
+    refuse_adapter(name, files)
     if "config.json" not in files:
         raise PcorrError(
             f"{name} at {commit[:12]} has no config.json, so it is no transformers model; "
@@ -130,43 +127,13 @@ def _total(sizes: Collection[int | None]) -> int | None:
     return sum(known) if len(known) == len(sizes) else None
 
 
-def weights_file(name: str, files: Collection[str], *, allow_pickle: bool) -> str:
-    """The file that weights are loaded from: safetensors, else pickled ones if they may be.
-
-    It is the index where the weights are in several files.
-
-    Raises:
-        PcorrError: no weights that transformers can load, or pickled ones that may not be.
-    """
-    for file in SAFE_WEIGHTS:
-        if file in files:
-            return file
-    pickles = [file for file in PICKLE_WEIGHTS if file in files]
-    if not pickles:
-        raise PcorrError(
-            f"{name} has neither model.safetensors nor pytorch_model.bin, so there are no weights "
-            "to load; other formats must be converted first (save_pretrained)."
-        )
-    if not allow_pickle:
-        raise PcorrError(
-            f"{name} has pickled weights only ({pickles[0]}), and unpickling can run code. If you "
-            "trust it, set `allow_pickle: true` for it in pcorr.yaml (`pcorr add-llm "
-            "--allow-pickle`); or convert it to safetensors."
-        )
-    return pickles[0]
-
-
 def _weights(name: str, commit: str, head: str) -> list[str]:
     from huggingface_hub import hf_hub_download
 
     if not head.endswith(INDEX):
         return [head]
     index = Path(hf_hub_download(name, head, revision=commit))
-    return [head, *_weights_of_index(index)]
-
-
-def _weights_of_index(index: Path) -> list[str]:
-    return sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+    return [head, *files_of_index(index, name)]
 
 
 def _repository_files(
@@ -262,6 +229,12 @@ def translated(name: str, revision: str) -> Iterator[None]:
     except httpx2.HTTPError as error:
         raise PcorrError(_unreachable(name, error)) from error
     except OSError as error:
+        if error.errno in UNWRITABLE:
+            raise PcorrError(
+                f"{name}: files of the hub cannot be kept in {constants.HF_HUB_CACHE} ({error}). "
+                "Free space or correct the permissions there, or set HF_HOME to a folder that can "
+                "be written; then launch again."
+            ) from error
         raise PcorrError(_unreachable(name, error)) from error
 
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.lm.hub import SAFE_WEIGHTS, download, weights_file
+from pcorr_assets.lm.causes import errors_belong_to_llm
+from pcorr_assets.lm.hub import download
 from pcorr_assets.lm.identity import ResolvedLLM, resolve
+from pcorr_assets.lm.json_files import check_json_files
+from pcorr_assets.lm.weights import SAFE_WEIGHTS, own_memory, refuse_wrong_weights, weight_files
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -35,6 +36,8 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+ANY_TEXT = "The harbour master wrote down every ship that came in with the morning tide."
 
 # Names that configurations of transformers give to the longest input, in order of trust.
 CONTEXT_ATTRIBUTES = (
@@ -88,25 +91,38 @@ def load_tokenizer(resolved: ResolvedLLM) -> PreTrainedTokenizerBase:
     """The LLM's own tokenizer, as its authors configured it.
 
     Raises:
-        PcorrError: it cannot be had or read.
+        PcorrError: it cannot be had or read, or makes no tokens of a text.
     """
     from transformers import AutoTokenizer
 
     folder = _folder(resolved)
-    with _translated(resolved, "tokenizer"):
-        return AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=resolved.spec.trust_remote_code, local_files_only=True
+    trusted = resolved.spec.trust_remote_code
+    check_json_files(folder, resolved.label, runs_code=trusted)
+    with errors_belong_to_llm(resolved.label, "tokenizer", folder):
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=trusted, local_files_only=True
         )
+        # Without its files transformers makes one that knows nothing but special tokens.
+        tokens = tokenizer(ANY_TEXT, add_special_tokens=False)["input_ids"]
+    if not tokens:
+        raise PcorrError(
+            f"The tokenizer of {resolved.label} makes no tokens of a text: files of its vocabulary "
+            "are missing (tokenizer.json, or the older vocab and merges files). Put them into its "
+            "folder, as tokenizer.save_pretrained writes them."
+        )
+    resolved.refuse_changes()
+    return tokenizer
 
 
 def load_model(resolved: ResolvedLLM, device: str, dtype: str) -> PreTrainedModel:
     """The model in evaluation mode on `device`, in `dtype` (both may be `auto`).
 
-    Weights come from safetensors; pickled ones are refused unless the LLM's
-    `allow_pickle` says otherwise, remote code unless its `trust_remote_code` does.
+    Weights come from safetensors of the LLM's own folder; pickled ones are refused unless
+    the LLM's `allow_pickle` says otherwise, remote code unless its `trust_remote_code` does.
 
     Raises:
-        PcorrError: it cannot be had, is not a causal language model, or lacks weights.
+        PcorrError: it cannot be had, is not a causal language model, its weights are not
+            those that its configuration describes, or they changed while they were loaded.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -114,22 +130,26 @@ def load_model(resolved: ResolvedLLM, device: str, dtype: str) -> PreTrainedMode
     folder = _folder(resolved)
     device = choose_device(device)
     _load_config(resolved, folder)
-    safe = _is_safe(folder, resolved)
-    with _translated(resolved, "weights"):
+    head, *_ = weight_files(folder, resolved.label, allow_pickle=resolved.spec.allow_pickle)
+    with errors_belong_to_llm(resolved.label, "weights", folder):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=getattr(torch, choose_dtype(dtype, device)),
-            use_safetensors=safe,
+            use_safetensors=head in SAFE_WEIGHTS,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused by name below
             trust_remote_code=resolved.spec.trust_remote_code,
             local_files_only=True,
         )
-    model, info = loaded
-    _refuse_random_weights(resolved, info)
-    for part in {id(c): c for c in (model.config, model.config.get_text_config())}.values():
-        part.use_cache = False  # scoring reads each text once; a cache would only cost memory
-    with _translated(resolved, "move to the device"):
-        return model.to(device).eval()
+        model, info = loaded
+        refuse_wrong_weights(model, info, resolved.label)
+        for part in {id(c): c for c in (model.config, model.config.get_text_config())}.values():
+            part.use_cache = False  # scoring reads each text once; a cache would only cost memory
+        if resolved.spec.path is not None:
+            own_memory(model)
+        model = model.to(device).eval()
+    resolved.refuse_changes()
+    return model
 
 
 def load_skeleton(resolved: ResolvedLLM) -> PreTrainedModel:
@@ -141,8 +161,9 @@ def load_skeleton(resolved: ResolvedLLM) -> PreTrainedModel:
     import torch
     from transformers import AutoModelForCausalLM
 
-    config = _load_config(resolved, _folder(resolved))
-    with _translated(resolved, "configuration"), torch.device("meta"):
+    folder = _folder(resolved)
+    config = _load_config(resolved, folder)
+    with errors_belong_to_llm(resolved.label, "configuration", folder), torch.device("meta"):
         return AutoModelForCausalLM.from_config(
             config, trust_remote_code=resolved.spec.trust_remote_code
         )
@@ -151,9 +172,11 @@ def load_skeleton(resolved: ResolvedLLM) -> PreTrainedModel:
 def _load_config(resolved: ResolvedLLM, folder: Path) -> Any:
     from transformers import AutoConfig
 
-    with _translated(resolved, "configuration"):
+    trusted = resolved.spec.trust_remote_code
+    check_json_files(folder, resolved.label, runs_code=trusted)
+    with errors_belong_to_llm(resolved.label, "configuration", folder):
         config = AutoConfig.from_pretrained(
-            folder, trust_remote_code=resolved.spec.trust_remote_code, local_files_only=True
+            folder, trust_remote_code=trusted, local_files_only=True
         )
     if getattr(config, "is_encoder_decoder", False):
         raise PcorrError(
@@ -251,64 +274,4 @@ def _folder(resolved: ResolvedLLM) -> Path:
     assert resolved.spec.name is not None
     return download(
         resolved.spec.name, resolved.commit_sha, allow_pickle=resolved.spec.allow_pickle
-    )
-
-
-def _is_safe(folder: Path, resolved: ResolvedLLM) -> bool:
-    files = {path.name for path in folder.iterdir()}
-    allowed = resolved.spec.allow_pickle
-    return weights_file(resolved.label, files, allow_pickle=allowed) in SAFE_WEIGHTS
-
-
-def _refuse_random_weights(resolved: ResolvedLLM, info: Any) -> None:
-    missing = sorted(info.get("missing_keys") or ())
-    if missing:
-        raise PcorrError(
-            f"{resolved.label} lacks {len(missing)} weights of a causal language model (such as "
-            f"{missing[0]}), which would be random: it was not trained as one, or its files are "
-            "incomplete."
-        )
-
-
-@contextmanager
-def _translated(resolved: ResolvedLLM, part: str) -> Iterator[None]:
-    """Turn what transformers raises while loading into a PcorrError."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except PcorrError:
-        raise
-    except ImportError as error:
-        raise PcorrError(
-            f"{resolved.label}: its {part} needs a package that is not installed: {error}"
-        ) from error
-    except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
-        raise PcorrError(_loading_failed(resolved, part, error)) from error
-
-
-def _loading_failed(resolved: ResolvedLLM, part: str, error: Exception) -> str:
-    whole = " ".join(str(error).split())
-    text = whole[:400]
-    if "trust_remote_code" in whole:
-        return (
-            f"{resolved.label} comes with its own Python code. If you trust it, set "
-            "`trust_remote_code: true` for it in pcorr.yaml (`pcorr add-llm --trust-remote-code`)."
-        )
-    if "Unrecognized configuration class" in text:
-        return (
-            f"{resolved.label} is not a causal language model: transformers has no "
-            "AutoModelForCausalLM for its configuration. Remove it from pcorr.yaml."
-        )
-    if "out of memory" in text.lower():
-        return (
-            f"{resolved.label} does not fit into the memory of the device: use a larger one, or "
-            f"a smaller `dtype` ({text})"
-        )
-    import transformers
-
-    return (
-        f"The {part} of {resolved.label} could not be loaded with transformers "
-        f"{transformers.__version__} ({type(error).__name__}: {text}). If its files are "
-        "damaged, download them again; if it is newer than transformers, update that."
     )

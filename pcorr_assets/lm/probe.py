@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.lm.hub import describe_repository, weights_file
+from pcorr_assets.lm.hub import describe_repository
 from pcorr_assets.lm.identity import ResolvedLLM, resolve
+from pcorr_assets.lm.loading import ANY_TEXT
 from pcorr_assets.lm.tokens import check_context, check_vocabulary, tokenise
+from pcorr_assets.lm.weights import weight_files
 from pcorr_assets.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -32,7 +34,6 @@ LONGEST_CHUNKS = 500
 EVEN_CHUNKS = 1500
 FORWARD_TOKENS = 64
 BYTES_OF_DTYPE = {"float32": 4, "float16": 2, "bfloat16": 2}
-ANY_TEXT = "The harbour master wrote down every ship that came in with the morning tide."
 
 
 @dataclass(frozen=True)
@@ -187,8 +188,7 @@ def _without_weights(resolved: ResolvedLLM, scratch: Path) -> tuple[ResolvedLLM,
     """The LLM as a folder that need not have weights, and what is to be downloaded."""
     spec = resolved.spec
     if spec.path is not None:
-        files = {path.name for path in spec.path.iterdir()}
-        weights_file(resolved.label, files, allow_pickle=spec.allow_pickle)
+        weight_files(spec.path, resolved.label, allow_pickle=spec.allow_pickle)
         return resolved, 0
     assert spec.name is not None
     repository = describe_repository(

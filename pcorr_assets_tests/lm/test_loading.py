@@ -125,7 +125,7 @@ def test_weights_are_missing(tmp_path: Path) -> None:
     with pytest.raises(PcorrError, match="no weights"):
         load(folder)
     (folder / "model.safetensors").write_bytes(b"nonsense")
-    with pytest.raises(PcorrError, match="could not be loaded"):
+    with pytest.raises(PcorrError, match=r"weight file of .* is damaged or incomplete"):
         load(folder)
 
 
@@ -158,22 +158,62 @@ def test_an_architecture_that_transformers_does_not_know(tmp_path: Path) -> None
         load(tmp_path)
 
 
-def test_remote_code_only_with_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", tmp_path / "modules")
-    monkeypatch.setattr("sys.path", [*sys.path])
+def homemade(folder: Path, code: str) -> Path:
+    """An LLM whose architecture is known by the code that comes with it only."""
+    tiny.save_llm(folder, "gpt2")
     tiny.edit_config(
-        tiny.save_llm(tmp_path, "gpt2"),
+        folder,
         model_type="homemade",
+        transformers_version="4.31.0",
         auto_map={"AutoConfig": "homemade.Config", "AutoModelForCausalLM": "homemade.Model"},
     )
-    (tmp_path / "homemade.py").write_text(
-        "from transformers import GPT2Config, GPT2LMHeadModel\n"
-        "class Config(GPT2Config):\n    model_type = 'homemade'\n"
-        "class Model(GPT2LMHeadModel):\n    config_class = Config\n"
-    )
+    (folder / "homemade.py").write_text(code)
+    return folder
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where transformers puts code that is trusted, for one test."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", tmp_path / "modules")
+    monkeypatch.setattr("sys.path", [*sys.path])
+
+
+CODE = (
+    "from transformers import GPT2Config, GPT2LMHeadModel\n"
+    "class Config(GPT2Config):\n    model_type = 'homemade'\n"
+    "class Model(GPT2LMHeadModel):\n    config_class = Config\n"
+)
+
+
+@pytest.mark.usefixtures("modules")
+def test_remote_code_only_with_permission(tmp_path: Path) -> None:
+    folder = homemade(tmp_path / "trusted", CODE)
     with pytest.raises(PcorrError, match="trust_remote_code: true"):
-        load(tmp_path)
-    assert type(load(tmp_path, trust_remote_code=True)).__name__ == "Model"
+        load(folder)
+    assert type(load(folder, trust_remote_code=True)).__name__ == "Model"
+
+
+@pytest.mark.usefixtures("modules")
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("name", f"from transformers.utils import gone_since_then\n{CODE}"),
+        ("module", f"import transformers.gone_since_then\n{CODE}"),
+        ("attribute", f"{CODE}    def __init__(self, config):\n        config.gone.since_then\n"),
+        ("plain", f"{CODE}    def __init__(self, config):\n        raise Exception('no')\n"),
+    ],
+)
+def test_code_for_another_transformers(tmp_path: Path, name: str, code: str) -> None:
+    folder = homemade(tmp_path / f"old_{name}", code)
+    with pytest.raises(PcorrError, match=r"tiny/llm: the Python code .* was written for 4\.31\.0"):
+        load(folder, trust_remote_code=True)
+
+
+@pytest.mark.usefixtures("modules")
+def test_code_that_needs_a_package(tmp_path: Path) -> None:
+    folder = homemade(tmp_path / "needs", f"import no_such_package_at_all\n{CODE}")
+    with pytest.raises(PcorrError, match=r"needs a package .*no_such_package_at_all"):
+        load(folder, trust_remote_code=True)
 
 
 def test_an_encoder_loads_but_is_not_described_as_unlimited() -> None:
