@@ -58,6 +58,7 @@ def _shown(report: ChunkingReport) -> dict[str, object]:
         "rows that were not taken or mended": sentences(
             [f"{name}: {count:,}" for name, count in dropped.items()]
         ),
+        "texts of another type": sentences(report.places_of_another_type),
     }
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import glob
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,6 @@ from pcorr_assets.config.keys import to_slug
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.text.cleaning import replace_invalid
 from pcorr_assets.text.files import (
-    Row,
     batch_to_rows,
     check_content,
     expand_globs,
@@ -34,6 +33,7 @@ from pcorr_assets.text.files import (
     iter_parquet,
     require_columns,
 )
+from pcorr_assets.text.rows import Row, Rows, TextColumn, key_of, note_place
 from pcorr_assets.text.sources import open_dataset
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 ROWS_PER_SHARD = 100_000
 DATASET_BATCH_ROWS = 1024
+# More would be no count, and the sum over a pool has to fit into 64 bits.
+MOST_TOKENS = 2**40
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,19 @@ class Document:
     def content_sha256(self) -> str:
         """Hexadecimal SHA-256 of the text, by which exact duplicates are known."""
         return hashlib.sha256(self.utf8).hexdigest()
+
+
+@dataclass
+class OddDocuments:
+    """What was odd about the documents of a shard, filled by `iter_documents`.
+
+    `other_types` counts texts that are neither string nor bytes (`places`: the first few),
+    `invalid_unicode` texts and ids in which something was replaced by U+FFFD.
+    """
+
+    other_types: int = 0
+    places: list[str] = field(default_factory=list)
+    invalid_unicode: int = 0
 
 
 def list_shards(name: str, pool: Pool) -> list[Shard]:
@@ -129,32 +144,38 @@ def _below_fixed_part(path: Path, pattern: str) -> str:
     return path.relative_to(Path(*fixed)).as_posix() if fixed else path.as_posix()
 
 
-def iter_documents(shard: Shard, pool: Pool) -> Iterator[list[Document]]:
+def iter_documents(
+    shard: Shard, pool: Pool, odd: OddDocuments | None = None
+) -> Iterator[list[Document]]:
     """The documents of a shard in their order, in lists of a few megabytes.
 
-    NULL is an empty text. Without an `id_column` in the data documents have no id, unless
-    the configuration names the column, which then must be there.
+    A text is a string, or bytes in UTF-8; anything else is an empty text, and counted in
+    `odd` unless it is missing (NULL, NaN). Without an `id_column` in the data documents have
+    no id, unless the configuration names the column, which then must be there.
 
     Raises:
-        PcorrError: a missing text, id or token-count column, a text that is no string, a
-            token count that is no whole number, or a file that is truncated or not what
-            its ending says; it names the file and row.
+        PcorrError: a missing text, id or token-count column, a text column without any
+            text, a token count that is no whole number, or a file that is truncated or not
+            what its ending says; it names the file and line or row.
     """
-    row_number = 0
+    odd = odd or OddDocuments()
+    texts = TextColumn(pool.text_column)
+    is_first = True
     for rows in iter_rows(shard, pool, _columns(shard, pool)):
-        if row_number == 0:
+        if is_first:
             _require(rows, pool, shard)
-        yield [_document(row, pool, shard, row_number + i) for i, row in enumerate(rows)]
-        row_number += len(rows)
+            is_first = False
+        yield [_document(rows, index, pool, texts, odd) for index in range(len(rows))]
+    texts.refuse_if_no_text(shard.where)
 
 
-def iter_rows(
-    shard: Shard, pool: Pool, columns: Sequence[str] | None = None
-) -> Iterator[list[Row]]:
+def iter_rows(shard: Shard, pool: Pool, columns: Sequence[str] | None = None) -> Iterator[Rows]:
     """Rows of a shard as dicts (None: all columns)."""
     if shard.path is None:
+        first = shard.first_row + 1
         for table in iter_tables(shard, pool, columns):
-            yield from (batch_to_rows(b, shard.where) for b in table.to_batches())
+            yield batch_to_rows(table, shard.where, first)
+            first += table.num_rows
     elif file_format(shard.path)[0] == "parquet":
         yield from iter_file(shard.path, columns)
     else:
@@ -224,29 +245,28 @@ def _require(rows: Sequence[Row], pool: Pool, shard: Shard) -> None:
     )
 
 
-def _document(row: Row, pool: Pool, shard: Shard, number: int) -> Document:
-    text = row.get(pool.text_column)
-    if text is not None and not isinstance(text, str):
-        raise PcorrError(
-            f"{shard.where}, row {number:,}: {pool.text_column!r} is {type(text).__name__}, not "
-            "text: name the column that holds the text (text_column)"
-        )
-    identity = row.get(pool.id_column)
-    return Document(
-        replace_invalid(text or "")[1],
-        None if identity is None else replace_invalid(str(identity))[0],
-        None if pool.token_count_column is None else _count(row, pool, shard, number),
-    )
+def _document(rows: Rows, index: int, pool: Pool, texts: TextColumn, odd: OddDocuments) -> Document:
+    text, other_type = texts.text(rows, index)
+    if other_type is not None:
+        odd.other_types += 1
+        note_place(odd.places, other_type)
+    _, utf8, text_changed = replace_invalid(text or "")
+    identity, id_changed = key_of(rows[index].get(pool.id_column)), False
+    if identity is not None:
+        identity, _, id_changed = replace_invalid(identity)
+    odd.invalid_unicode += text_changed or id_changed
+    count = None if pool.token_count_column is None else _count(rows, index, pool)
+    return Document(utf8, identity, count)
 
 
-def _count(row: Row, pool: Pool, shard: Shard, number: int) -> int:
-    value = row.get(str(pool.token_count_column))
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+def _count(rows: Rows, index: int, pool: Pool) -> int:
+    value = rows[index].get(str(pool.token_count_column))
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS:
         return value
-    if isinstance(value, float) and value >= 0 and value.is_integer():
-        return int(value)
     raise PcorrError(
-        f"{shard.where}, row {number:,}: {pool.token_count_column!r} is {value!r}, expected a "
+        f"{rows.place(index)}: {pool.token_count_column!r} is {str(value)[:50]!r}, expected a "
         "whole number of tokens: mend it, or leave token_count_column out and set "
         "selection.tokenizer"
     )

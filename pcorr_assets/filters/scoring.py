@@ -17,7 +17,7 @@ import pyarrow as pa
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters.model import FilterModel
 from pcorr_assets.filters.normalise import normalise_utf8
-from pcorr_assets.filters.pools import Document, Shard, iter_documents
+from pcorr_assets.filters.pools import Document, OddDocuments, Shard, iter_documents
 from pcorr_assets.progress import Progress
 from pcorr_assets.warehouse import Warehouse, WrittenPartition
 
@@ -45,26 +45,28 @@ def score_shard(
     """Score every document of a shard and write its partition of `pool_scores`.
 
     One row for each document, in the shard's order; memory does not grow with the shard.
-    Documents without a word score 0 and count 0 tokens, so they are never selected. Token
+    Documents without a word, or whose text is of another type, score 0 and count 0 tokens,
+    so they are never selected. Token
     counts are those of `pool.token_count_column`, else of `tokenizer` (the pretraining
     run's: a hub name or folder; documents above 1 MiB are counted in pieces cut at spaces).
     Documents without an id are `<slug>:<row>`; an id that comes again in the shard gets
     `#2`, `#3`...
     The partition appears when the last document is scored; its metadata names the filter
-    and the tokenizer.
+    and the tokenizer, and counts what was odd (the first texts of another type by place).
 
     Raises:
         PcorrError: the data cannot be read, or there is nothing to count tokens with.
     """
     count_tokens = token_counter(pool, tokenizer)
     ids = _Ids(shard)
+    odd = OddDocuments()
     empty_count = 0
     with (
         warehouse.writer("pool_scores", (shard.key, target)) as writer,
         Progress(f"score {shard.key}", unit="documents") as progress,
     ):
         rows = _Rows({"pool": shard.pool, "shard": shard.key, "target": target})
-        for documents in iter_documents(shard, pool):
+        for documents in iter_documents(shard, pool, odd):
             lines = [normalise_utf8(document.utf8) for document in documents]
             scores = model.score(lines)
             token_counts = _token_counts(documents, count_tokens)
@@ -90,14 +92,28 @@ def score_shard(
             source=shard.where,
             empty_documents=str(empty_count),
             repeated_ids=str(ids.repeated_count),
+            texts_of_another_type=str(odd.other_types),
+            first_texts_of_another_type="; ".join(odd.places),
+            documents_with_invalid_unicode=str(odd.invalid_unicode),
         )
-    if ids.repeated_count:
+    _warn(shard, ids.repeated_count, odd)
+    return writer.written
+
+
+def _warn(shard: Shard, repeated_ids: int, odd: OddDocuments) -> None:
+    if odd.other_types:
+        logger.warning(
+            "%s: %s texts are neither string nor bytes, so they are never selected; the first: %s",
+            shard.where,
+            f"{odd.other_types:,}",
+            "; ".join(odd.places),
+        )
+    if repeated_ids:
         logger.warning(
             "%s: %s ids come more than once; later ones have #2, #3... at the end",
             shard.where,
-            f"{ids.repeated_count:,}",
+            f"{repeated_ids:,}",
         )
-    return writer.written
 
 
 def token_source(pool: Pool, tokenizer: str | None) -> str:

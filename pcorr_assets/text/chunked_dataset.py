@@ -66,6 +66,8 @@ class ChunkingReport:
     above_pages_per_domain: int
     rows_with_unreadable_metadata: int
     rows_with_invalid_unicode: int
+    rows_with_text_of_another_type: int
+    places_of_another_type: list[str]
     pages: int
     domains: int
     chunks: int

@@ -24,15 +24,15 @@ import pyarrow.parquet as pq
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.text.cleaning import decode_lossless
-
-Row = dict[str, Any]
+from pcorr_assets.text.lines import first_line, iter_lines
+from pcorr_assets.text.rows import Row, Rows
 
 BATCH_ROWS = 1024
 BATCH_BYTES = 8 << 20
-READ_BYTES = 1 << 16
 PARQUET_BUFFER_BYTES = 1 << 20
 CSV_FIELD_BYTES = 2**31 - 1
-MESSAGE_CHARS = 300
+# Far below what Python's recursion allows, so that what was read can be written as well.
+JSON_NESTING = 200
 
 _FORMATS: dict[str, tuple[str, str | None]] = {
     ".parquet": ("parquet", None),
@@ -84,7 +84,7 @@ def file_format(path: Path) -> tuple[str, str | None]:
 
 def iter_file(
     path: Path, columns: Sequence[str] | None = None, optional: Sequence[str] = ()
-) -> Iterator[list[Row]]:
+) -> Iterator[Rows]:
     """Yield the rows of one file in order, in lists of at most a few megabytes.
 
     Args:
@@ -102,8 +102,10 @@ def iter_file(
     """
     kind, _ = file_format(path)
     if kind == "parquet":
+        first = 1
         for batch in iter_parquet(path, columns, optional):
-            yield _pick(batch_to_rows(batch, str(path)), columns, optional)
+            yield _pick(batch_to_rows(batch, str(path), first), columns, optional)
+            first += batch.num_rows
     elif kind == "jsonl":
         yield from _iter_jsonl(path, columns, optional)
     else:
@@ -158,15 +160,20 @@ def wanted_columns(
     return list(dict.fromkeys([*columns, *(name for name in optional if name in names)]))
 
 
-def batch_to_rows(batch: pa.RecordBatch | pa.Table, where: str) -> list[Row]:
-    """Rows of an Arrow batch as dicts; invalid UTF-8 in strings becomes lone surrogates."""
+def batch_to_rows(batch: pa.RecordBatch | pa.Table, where: str, first: int = 1) -> Rows:
+    """Rows of an Arrow batch as dicts, the number of its first row being `first`.
+
+    Invalid UTF-8 in strings becomes lone surrogates.
+    """
+    numbers = range(first, first + batch.num_rows)
     values = {
         name: column_values(column, f"{where}: column {name!r}")
         for name, column in zip(batch.schema.names, batch.columns, strict=True)
     }
     if not values:
-        return [{} for _ in range(batch.num_rows)]
-    return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+        return Rows(({} for _ in numbers), where, numbers)
+    rows = (dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True))
+    return Rows(rows, where, numbers)
 
 
 def column_values(column: pa.Array | pa.ChunkedArray, where: str) -> list[Any]:
@@ -203,11 +210,6 @@ def check_content(path: Path) -> None:
         )
 
 
-def first_line(error: BaseException) -> str:
-    """An error's message on one line, shortened; its type where it has none."""
-    return " ".join(str(error).split())[:MESSAGE_CHARS] or type(error).__name__
-
-
 def _content_of(head: bytes) -> str | None:
     if head[:2] == b"\x1f\x8b":
         return "gzip"
@@ -228,50 +230,29 @@ def _parquet_batch_rows(metadata: pq.FileMetaData) -> int:
     return min(max(BATCH_BYTES // max(largest_row, 1), 1), BATCH_ROWS)
 
 
-def _iter_lines(path: Path, compression: str | None) -> Iterator[tuple[int, bytes]]:
-    """Yield (line number from 1, line without its end); only b"\\n" ends a line."""
-    number = 0
-    pending: list[bytes] = []
-    try:
-        with pa.input_stream(str(path), compression=compression) as stream:
-            while block := stream.read(READ_BYTES):
-                head, *lines = block.split(b"\n")
-                pending.append(head)
-                for line in lines:
-                    number += 1
-                    yield number, b"".join(pending)
-                    pending = [line]
-    except (pa.ArrowException, OSError) as error:
-        raise PcorrError(
-            f"{path}: cannot be read far beyond line {number:,}, it is probably truncated "
-            f"or damaged: copy or download it again ({first_line(error)})"
-        ) from error
-    if last := b"".join(pending):
-        yield number + 1, last
-
-
 def _iter_jsonl(
     path: Path, columns: Sequence[str] | None, optional: Sequence[str]
-) -> Iterator[list[Row]]:
+) -> Iterator[Rows]:
     check_content(path)
     rows: list[Row] = []
+    numbers: list[int] = []
     byte_count = 0
     checked = columns is None
-    for number, line in _iter_lines(path, file_format(path)[1]):
+    for number, line in iter_lines(path, file_format(path)[1]):
         content = line.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else line.strip()
         if not content:
             continue
-        row = _parse_json_line(content, path, number)
-        rows.append(row)
+        rows.append(_parse_json_line(content, path, number))
+        numbers.append(number)
         byte_count += len(line)
         if len(rows) >= BATCH_ROWS or byte_count >= BATCH_BYTES:
             checked = checked or _check_keys(rows, columns, path)
-            yield _pick(rows, columns, optional)
-            rows, byte_count = [], 0
+            yield _pick(Rows(rows, str(path), numbers, "line"), columns, optional)
+            rows, numbers, byte_count = [], [], 0
     if rows:
         if not checked:
             _check_keys(rows, columns, path)
-        yield _pick(rows, columns, optional)
+        yield _pick(Rows(rows, str(path), numbers, "line"), columns, optional)
 
 
 def _parse_json_line(content: bytes, path: Path, number: int) -> Row:
@@ -287,7 +268,26 @@ def _parse_json_line(content: bytes, path: Path, number: int) -> Row:
             f"{path}, line {number:,}: expected a JSON object, found {type(row).__name__}; "
             "write one object a line"
         )
+    if content.count(b"{") + content.count(b"[") > JSON_NESTING and _is_nested_too_deeply(row):
+        raise PcorrError(
+            f"{path}, line {number:,}: nested more than {JSON_NESTING} levels deep: leave that "
+            "field out, or write it as a string"
+        )
     return cast(Row, row)
+
+
+def _is_nested_too_deeply(value: object) -> bool:
+    level: list[Any] = [value]
+    for _ in range(JSON_NESTING):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (dict, list))
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _check_keys(rows: list[Row], columns: Sequence[str] | None, path: Path) -> bool:
@@ -296,21 +296,20 @@ def _check_keys(rows: list[Row], columns: Sequence[str] | None, path: Path) -> b
     return True
 
 
-def _pick(rows: list[Row], columns: Sequence[str] | None, optional: Sequence[str]) -> list[Row]:
+def _pick(rows: Rows, columns: Sequence[str] | None, optional: Sequence[str]) -> Rows:
     if columns is None:
         return rows
     names = dict.fromkeys([*columns, *optional])
-    return [{name: row.get(name) for name in names} for row in rows]
+    return rows.replaced({name: row.get(name) for name in names} for row in rows)
 
 
-def _iter_csv(
-    path: Path, columns: Sequence[str] | None, optional: Sequence[str]
-) -> Iterator[list[Row]]:
+def _iter_csv(path: Path, columns: Sequence[str] | None, optional: Sequence[str]) -> Iterator[Rows]:
     check_content(path)
     # The module's limit is one for the process; a page in a field may be longer than it.
     csv.field_size_limit(CSV_FIELD_BYTES)
     number = 0
     rows: list[Row] = []
+    numbers: list[int] = []
     byte_count = 0
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
@@ -318,7 +317,7 @@ def _iter_csv(
             header = _csv_header(reader, columns, path)
             number = reader.line_num
             for values in reader:
-                number = reader.line_num
+                first, number = number + 1, reader.line_num
                 if not values:
                     continue
                 if len(values) != len(header):
@@ -327,16 +326,17 @@ def _iter_csv(
                         f"{len(header)}: quote fields that hold commas, quotes or line ends"
                     )
                 rows.append(dict(zip(header, values, strict=True)))
+                numbers.append(first)
                 byte_count += sum(map(len, values))
                 if len(rows) >= BATCH_ROWS or byte_count >= BATCH_BYTES:
-                    yield _pick(rows, columns, optional)
-                    rows, byte_count = [], 0
+                    yield _pick(Rows(rows, str(path), numbers, "line"), columns, optional)
+                    rows, numbers, byte_count = [], [], 0
     except (csv.Error, OSError) as error:
         raise PcorrError(
             f"{path}, after line {number:,}: not valid CSV, or cut off ({first_line(error)})"
         ) from error
     if rows:
-        yield _pick(rows, columns, optional)
+        yield _pick(Rows(rows, str(path), numbers, "line"), columns, optional)
 
 
 def _csv_header(

@@ -5,7 +5,7 @@ reading rows (`sources`) and cutting pages (`chunking`).
 
 Each row passes these steps in order, and is counted at the first that drops it:
 
-1. without text (missing, blank, not a string), 2. without id, 3. without domain (where
+1. without text (missing, blank, neither string nor bytes), 2. without id, 3. without domain (where
 `domain_column` is set), 4. an id seen before (the first row is kept), 5. with
 `drop_duplicates`, a text seen before (the first is kept), 6. `subsample_ratio`,
 7. `pages_per_domain`.
@@ -20,12 +20,13 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.progress import Progress
 from pcorr_assets.text.cleaning import replace_invalid
+from pcorr_assets.text.rows import note_place
 from pcorr_assets.text.sources import SourceRow
 
 if TYPE_CHECKING:
@@ -44,10 +45,12 @@ class Page(NamedTuple):
 
 @dataclass
 class SamplingCounts:
-    """Rows of the source by what became of them. `rows` is the sum of all but the last two.
+    """Rows of the source by what became of them. `rows` is the sum of those up to `pages`.
 
-    `rows_with_unreadable_metadata` and `rows_with_invalid_unicode` (bytes that are not UTF-8 or
-    lone surrogates, replaced by U+FFFD) count rows that are in one of the others as well.
+    `rows_with_text_of_another_type` (a number, a list...; `places_of_another_type` are the first
+    few) are among `without_text`. `rows_with_unreadable_metadata` and
+    `rows_with_invalid_unicode` (bytes that are not UTF-8 or lone surrogates, replaced by
+    U+FFFD) count rows that are in one of the others as well.
     """
 
     rows: int = 0
@@ -62,6 +65,8 @@ class SamplingCounts:
     pages: int = 0
     rows_with_unreadable_metadata: int = 0
     rows_with_invalid_unicode: int = 0
+    rows_with_text_of_another_type: int = 0
+    places_of_another_type: list[str] = field(default_factory=list)
 
     def explain(self) -> str:
         """One line: how many rows were read, and what dropped how many."""
@@ -81,6 +86,11 @@ class SamplingCounts:
             line += (
                 f"; {self.rows_with_unreadable_metadata:,} rows had metadata that is neither JSON "
                 "nor a Python literal of a mapping"
+            )
+        if self.rows_with_text_of_another_type:
+            line += (
+                f"; {self.rows_with_text_of_another_type:,} rows had a text that is neither string "
+                f"nor bytes, the first: {'; '.join(self.places_of_another_type)}"
             )
         return line
 
@@ -134,6 +144,9 @@ def _eligible(
     for index, row in enumerate(rows):
         counts.rows += 1
         counts.rows_with_unreadable_metadata += row.has_unreadable_metadata
+        if row.other_type is not None:
+            counts.rows_with_text_of_another_type += 1
+            note_place(counts.places_of_another_type, row.other_type)
         page, text_bytes, was_invalid = _clean(row)
         counts.rows_with_invalid_unicode += was_invalid
         if page is None:

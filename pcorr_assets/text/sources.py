@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,6 @@ import pyarrow as pa
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.text.cleaning import decode_lossless
 from pcorr_assets.text.files import (
-    Row,
     batch_to_rows,
     expand_globs,
     first_line,
@@ -27,6 +25,7 @@ from pcorr_assets.text.files import (
     require_columns,
     wanted_columns,
 )
+from pcorr_assets.text.rows import Rows, TextColumn, key_of
 
 if TYPE_CHECKING:
     from pcorr_assets.config.texts import Sample, TextSource
@@ -52,14 +51,16 @@ class SourceRow(NamedTuple):
     """One row of a source. Strings may hold lone surrogates (see `cleaning`).
 
     `text`, `page_id` and `domain` are None where the row has none: missing, blank, or (text)
-    not a string. `has_unreadable_metadata`: the metadata column was neither JSON nor a
-    Python literal of a mapping.
+    neither a string nor bytes; then `other_type` says where and of what type the value is.
+    `has_unreadable_metadata`: the metadata column was neither JSON nor a Python literal of a
+    mapping.
     """
 
     text: str | None
     page_id: str | None
     domain: str | None
     has_unreadable_metadata: bool = False
+    other_type: str | None = None
 
 
 def open_source(sample: Sample) -> Iterator[SourceRow]:
@@ -70,7 +71,8 @@ def open_source(sample: Sample) -> Iterator[SourceRow]:
     columns; with `metadata_column`, where the row has no such column or no value in it, they
     are looked up in that column: a struct, JSON, or a Python literal.
 
-    Raises PcorrError if the source cannot be read, or lacks a column (listing those it has).
+    Raises PcorrError if the source cannot be read, lacks a column (listing those it has), or
+    if a file (the dataset) has values in the text column of which none is a text.
     """
     required = [sample.text_column]
     lookups = [sample.id_column, *([sample.domain_column] if sample.domain_column else [])]
@@ -80,21 +82,25 @@ def open_source(sample: Sample) -> Iterator[SourceRow]:
     else:
         required += lookups
         optional = []
-    for rows in _open_rows(sample, list(dict.fromkeys(required)), optional):
-        for row in rows:
-            yield _to_source_row(row, sample)
+    for where, batches in _open_parts(sample, list(dict.fromkeys(required)), optional):
+        texts = TextColumn(sample.text_column)
+        for rows in batches:
+            for index in range(len(rows)):
+                yield _to_source_row(rows, index, texts, sample)
+        texts.refuse_if_no_text(where)
 
 
-def _open_rows(
+def _open_parts(
     sample: Sample, columns: Sequence[str], optional: Sequence[str]
-) -> Iterator[list[Row]]:
+) -> Iterator[tuple[str, Iterator[Rows]]]:
+    """Each file of the sample, or its dataset, with how messages name it."""
     if sample.files:
         for path in expand_globs(sample.files):
-            yield from iter_file(path, columns, optional)
+            yield str(path), iter_file(path, columns, optional)
     elif sample.saved is not None or sample.dataset is not None:
         dataset = open_dataset(sample, streaming=sample.subsample_ratio < 1)
         where = f"dataset {sample.dataset!r}" if sample.saved is None else str(sample.saved)
-        yield from _dataset_rows(dataset, columns, optional, where)
+        yield where, _dataset_rows(dataset, columns, optional, where)
     else:
         raise PcorrError(
             "the sample has no text source: give it one of dataset, files or saved "
@@ -136,17 +142,19 @@ def open_dataset(source: TextSource, *, streaming: bool = False) -> Any:
 
 def _dataset_rows(
     dataset: Any, columns: Sequence[str], optional: Sequence[str], where: str
-) -> Iterator[list[Row]]:
+) -> Iterator[Rows]:
     """Rows of a `datasets` Dataset or IterableDataset with the wanted columns."""
     # A streamed dataset may not know its columns before its first row.
     if dataset.column_names is not None:
         require_columns(dataset.column_names, columns, where)
         dataset = dataset.select_columns(wanted_columns(columns, optional, dataset.column_names))
+    first = 1
     with explained(where, _HUB_HELP):
         for table in dataset.with_format("arrow").iter(batch_size=DATASET_BATCH_ROWS):
             require_columns(table.column_names, columns, where)
             present = wanted_columns(columns, optional, table.column_names)
-            yield batch_to_rows(table.select(present), where)
+            yield batch_to_rows(table.select(present), where, first)
+            first += table.num_rows
 
 
 @contextmanager
@@ -174,19 +182,27 @@ def explained(what: str, help_text: str) -> Iterator[None]:
         raise PcorrError(f"{what}: {_SCRIPT_HELP}") from error
 
 
-def _to_source_row(row: Row, sample: Sample) -> SourceRow:
-    page_id = _to_key(row.get(sample.id_column), sample.id_column)
+def _to_source_row(rows: Rows, index: int, texts: TextColumn, sample: Sample) -> SourceRow:
+    row = rows[index]
+
+    def key(values: Mapping[str, Any], column: str) -> str | None:
+        return _to_key(values.get(column), column, rows.place(index))
+
+    page_id = key(row, sample.id_column)
     domain_column = sample.domain_column
-    domain = _to_key(row.get(domain_column), domain_column) if domain_column else None
+    domain = key(row, domain_column) if domain_column else None
     unreadable = False
     if sample.metadata_column and (page_id is None or (domain_column and domain is None)):
         metadata = parse_metadata(row.get(sample.metadata_column))
         unreadable = metadata is None
         if metadata is not None:
-            page_id = page_id or _to_key(metadata.get(sample.id_column), sample.id_column)
+            page_id = page_id or key(metadata, sample.id_column)
             if domain_column:
-                domain = domain or _to_key(metadata.get(domain_column), domain_column)
-    return SourceRow(_to_text(row.get(sample.text_column)), page_id, domain, unreadable)
+                domain = domain or key(metadata, domain_column)
+    text, other_type = texts.text(rows, index)
+    if text is not None and (not text or text.isspace()):
+        text = None
+    return SourceRow(text, page_id, domain, unreadable, other_type)
 
 
 def parse_metadata(value: object) -> Mapping[str, Any] | None:
@@ -209,21 +225,11 @@ def parse_metadata(value: object) -> Mapping[str, Any] | None:
     return value if isinstance(value, Mapping) else None
 
 
-def _to_text(value: object) -> str | None:
-    if isinstance(value, bytes):
-        value = decode_lossless(value)
-    return value if isinstance(value, str) and not value.isspace() and value else None
-
-
-def _to_key(value: object, column: str) -> str | None:
+def _to_key(value: object, column: str, place: str) -> str | None:
     """An id or domain as a string; None where there is none."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if isinstance(value, bytes):
-        value = decode_lossless(value)
     if isinstance(value, (Mapping, list, tuple, set)):
         raise PcorrError(
-            f"column {column!r} holds a {type(value).__name__}, not an id or a domain: for a value "
-            f"inside it set metadata_column: {column} and name the key"
+            f"{place}: column {column!r} holds a {type(value).__name__}, not an id or a domain: "
+            f"for a value inside it set metadata_column: {column} and name the key"
         )
-    return str(value) if str(value).strip() else None
+    return key_of(value)

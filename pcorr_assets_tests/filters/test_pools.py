@@ -174,17 +174,47 @@ def test_missing_columns_are_named(tmp_path: Path) -> None:
     assert documents_of(tmp_path / "x.parquet", text_column="content")[0].token_count == 1
 
 
-@pytest.mark.parametrize("value", [-1, 1.5, "7", None, True, float("nan")])
+@pytest.mark.parametrize("value", [-1, 1.5, "7", None, True, float("nan"), 2**70])
 def test_token_counts_that_are_none_are_refused(tmp_path: Path, value: object) -> None:
     path = write_jsonl(tmp_path / "x.jsonl", [ROWS[0], {"text": "x", "tokens": value}])
-    with pytest.raises(PcorrError, match="row 1: 'tokens' is"):
+    with pytest.raises(PcorrError, match="line 2: 'tokens' is"):
         documents_of(path)
 
 
-def test_texts_that_are_no_text_are_refused(tmp_path: Path) -> None:
-    path = write_jsonl(tmp_path / "x.jsonl", [{"text": ["a"], "tokens": 1}])
-    with pytest.raises(PcorrError, match="row 0: 'text' is list, not text"):
-        documents_of(path)
+@pytest.mark.parametrize("odd", [7, float("nan"), True, ["a"], {"a": 1}])
+def test_a_text_of_another_type_is_counted_and_never_selected(
+    model: FilterModel, tmp_path: Path, odd: object
+) -> None:
+    """As in a sample, where such a row is dropped: the other rows of the file count."""
+    path = write_jsonl(tmp_path / "x.jsonl", [*ROWS[:2], {"id": "z", "text": odd, "tokens": 5}])
+    warehouse, pool = Warehouse(tmp_path / "scores"), pool_of(path)
+    (shard,) = list_shards("crawl", pool)
+    score_shard(warehouse, shard, pool, TARGET, model)
+    assert warehouse.read("pool_scores", shard.key, TARGET)["token_count"].to_pylist() == [3, 2, 0]
+    metadata = warehouse.metadata("pool_scores", shard.key, TARGET)
+    if odd == odd:
+        assert metadata["texts_of_another_type"] == "1"
+        kind = type(odd).__name__
+        assert metadata["first_texts_of_another_type"] == f"{path}, line 3 ({kind})"
+    else:  # NaN is how pandas writes a missing text
+        assert metadata["texts_of_another_type"] == "0"
+    path.write_text('{"text": null, "tokens": 1}\n{"text": 5, "tokens": 1}\n')
+    with pytest.raises(PcorrError, match=r"x\.jsonl: column 'text' holds no text: .* line 2 \(int"):
+        score_shard(warehouse, shard, pool, TARGET, model)
+
+
+def test_binary_texts_of_a_pool_are_utf8(model: FilterModel, tmp_path: Path) -> None:
+    texts = [b"mast \xff keel", "rook \u00e9".encode(), None]
+    table = pa.table({"text": pa.array(texts, pa.binary()), "tokens": [3, 2, 0]})
+    pq.write_table(table, tmp_path / "x.parquet")
+    warehouse, pool = Warehouse(tmp_path / "scores"), pool_of(tmp_path / "x.parquet")
+    (shard,) = list_shards("crawl", pool)
+    score_shard(warehouse, shard, pool, TARGET, model)
+    hashes = warehouse.read("pool_scores", shard.key, TARGET)["content_sha256"].to_pylist()
+    expected = ["mast \ufffd keel", "rook \u00e9", ""]
+    assert hashes == [hashlib.sha256(text.encode()).hexdigest() for text in expected]
+    metadata = warehouse.metadata("pool_scores", shard.key, TARGET)
+    assert metadata["documents_with_invalid_unicode"] == "1"
 
 
 def test_truncated_and_misnamed_files_keep_the_old_scores(

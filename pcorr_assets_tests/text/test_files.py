@@ -221,6 +221,55 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     assert peak < 40e6
 
 
+def test_zstd_with_a_long_window(tmp_path: Path) -> None:
+    """As `zstd --long=31` writes; Arrow alone would call it damaged."""
+    path = tmp_path / "long.jsonl.zst"
+    parameters = zstandard.ZstdCompressionParameters.from_level(3, window_log=31)
+    with zstandard.ZstdCompressor(compression_params=parameters).stream_writer(
+        path.open("wb")
+    ) as stream:
+        stream.write(to_lines(ROWS))
+    assert zstandard.get_frame_parameters(path.read_bytes()[:18]).window_size == 2**31
+    assert read(path) == ROWS
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-30])
+    with pytest.raises(PcorrError, match=r"long\.jsonl\.zst: .* truncated"):
+        read(path)
+    path.write_bytes(whole[:4] + b"\0" + bytes([22 << 3]) + b"\1\0\0")
+    with pytest.raises(PcorrError, match=r"window of more than 2 GiB .* --long=31"):
+        read(path)
+
+
+def test_lines_of_any_length_do_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pcorr_assets.text.lines.LINE_BYTES", 100_000)
+    path = tmp_path / "one.jsonl"
+    path.write_bytes(to_lines(ROWS).replace(b"\n", b""))
+    with pytest.raises(PcorrError, match=r"one\.jsonl, line 1: longer than"):
+        read(path)
+
+
+def test_nested_json_is_read_no_deeper_than_it_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "deep.jsonl"
+    path.write_text('{"a": ' + "[" * 199 + "]" * 199 + "}\n")
+    assert len(read(path)) == 1
+    path.write_text("{}\n" + '{"a": ' + "[" * 200 + "]" * 200 + "}\n")
+    with pytest.raises(PcorrError, match=r"deep\.jsonl, line 2: nested more than 200 levels"):
+        read(path)
+    path.write_text('{"a": [' + "[], " * 500 + "{}]}\n")
+    assert len(read(path)) == 1
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_batches_say_where_their_rows_stand(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    WRITERS[name](path, ROWS)
+    batch = list(iter_file(path, ["id"]))[-1]
+    last = {"pages.parquet": "row 3,000", "pages.csv": "line 6,000"}.get(name, "line 3,000")
+    assert batch.place(len(batch) - 1) == f"{path}, {last}"
+
+
 def test_globs(tmp_path: Path) -> None:
     for name in ("b.jsonl", "a.jsonl", "c.csv", "sub/d.jsonl", "odd[1].jsonl"):
         path = tmp_path / name

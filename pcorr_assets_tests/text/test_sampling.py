@@ -19,7 +19,9 @@ def sample_all(rows: list[SourceRow], sample: Sample) -> tuple[list[Page], Sampl
     counts = SamplingCounts()
     pages = list(sample_pages(lambda: iter(rows), sample, counts))
     row_counts = asdict(counts)
-    del row_counts["rows_with_unreadable_metadata"], row_counts["rows_with_invalid_unicode"]
+    for beside in ("unreadable_metadata", "invalid_unicode", "text_of_another_type"):
+        del row_counts[f"rows_with_{beside}"]
+    del row_counts["places_of_another_type"]
     # Every row is counted exactly once.
     assert row_counts.pop("rows") == len(rows) == sum(row_counts.values())
     assert counts.pages == len(pages)
@@ -38,7 +40,7 @@ def test_each_row_is_counted_at_the_first_step_that_drops_it(make_sample: Sample
     rows = [
         SourceRow("kept", "a", "d"),
         SourceRow(None, "b", "d"),
-        SourceRow(None, None, None),
+        SourceRow(None, None, None, other_type="x.jsonl, line 3 (int)"),
         SourceRow("no id", None, "d", True),
         SourceRow("no domain", "c", None),
         SourceRow("another text", "a", "d"),
@@ -63,7 +65,10 @@ def test_each_row_is_counted_at_the_first_step_that_drops_it(make_sample: Sample
         pages=3,
         rows_with_unreadable_metadata=1,
         rows_with_invalid_unicode=1,
+        rows_with_text_of_another_type=1,
+        places_of_another_type=["x.jsonl, line 3 (int)"],
     )
+    assert "the first: x.jsonl, line 3 (int)" in counts.explain()
     assert "9 rows read; dropped: 2 without text, 1 without id, 1 without domain" in (
         counts.explain()
     )

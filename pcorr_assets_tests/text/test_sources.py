@@ -197,3 +197,20 @@ def test_binary_text_column_and_structured_id(tmp_path: Path, make_sample: Sampl
     assert texts == ["café", "\udcff"]
     with pytest.raises(PcorrError, match=r"'meta' holds a dict.*metadata_column: meta"):
         list(open_source(make_sample(files=["a.parquet"], id_column="meta")))
+
+
+def test_a_value_of_another_type_is_named_and_a_column_of_them_refused(
+    tmp_path: Path, make_sample: SampleMaker
+) -> None:
+    rows = [{"text": "t", "id": "a"}, {"text": 7, "id": "b"}, {"text": float("nan"), "id": "c"}]
+    write_lines(tmp_path / "a.jsonl", rows)
+    found = list(open_source(make_sample(files=["a.jsonl"])))
+    assert [row.text for row in found] == ["t", None, None]
+    place = f"{tmp_path / 'a.jsonl'}, line 2 (int)"
+    assert [row.other_type for row in found] == [None, place, None]
+    pq.write_table(pa.table({"text": [1.5, None], "id": [1, 2]}), tmp_path / "b.parquet")
+    with pytest.raises(PcorrError, match=r"b\.parquet: column 'text' holds no text: .* row 1 \(fl"):
+        list(open_source(make_sample(files=["a.jsonl", "b.parquet"])))
+    write_lines(tmp_path / "a.jsonl", [{"text": "t", "id": ["a"]}])
+    with pytest.raises(PcorrError, match=r"a\.jsonl, line 1: column 'id' holds a list"):
+        list(open_source(make_sample(files=["a.jsonl"])))
