@@ -7,7 +7,7 @@ finding into a check result. Does not belong here: statistics (the verdict is co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import dagster as dg
 import pyarrow as pa
@@ -87,15 +87,14 @@ def trust_check_spec(asset: str, partitions: dg.PartitionsDefinition) -> dg.Asse
     )
 
 
-def trust_check_result(verdicts: Mapping[str, Verdict]) -> dg.AssetCheckResult:
-    """The verdicts of a run by partition, with their numbers and what to do."""
-    lines = [f"{key}: {found.verdict}. {found.reason}" for key, found in verdicts.items()]
+def trust_check_result(where: str, verdict: Verdict) -> dg.AssetCheckResult:
+    """The verdict of a partition (`where`), with its numbers and what to do."""
     return dg.AssetCheckResult(
         check_name=TRUST_CHECK,
-        passed=all(found.verdict == "go" for found in verdicts.values()),
+        passed=verdict.verdict == "go",
         severity=dg.AssetCheckSeverity.WARN,
-        description="\n".join(lines),
-        metadata={key: _numbers_in_words(found) for key, found in verdicts.items()},
+        description=f"{where}: {verdict.verdict}. {verdict.reason}",
+        metadata={where: _numbers_in_words(verdict)},
     )
 
 

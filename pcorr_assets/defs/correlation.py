@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pcorr_assets.defs.check_events import Outcome
 from pcorr_assets.defs.checks import trust_check_result, trust_check_spec
 from pcorr_assets.defs.metadata import (
     numbers,
@@ -186,9 +187,9 @@ def _estimate(platform: Platform) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         kinds={"numpy", "parquet"},
     )
-    def estimate(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def estimate(context: dg.AssetExecutionContext) -> Outcome:
         """How well the loss on each unit goes with the error on the target, five ways."""
-        wh, run, changes = platform.warehouse, TargetRun(platform, context), []
+        wh, run = platform.warehouse, TargetRun(platform, context)
         with run.locked("estimates"):
             for sample, targets in run.targets_by_sample.items():
                 for found in estimate_targets(
@@ -197,10 +198,15 @@ def _estimate(platform: Platform) -> dg.AssetsDefinition:
                     keys = (sample, found.target)
                     last = estimates_before(wh, platform.settings, *keys)
                     part = wh.write("estimates", keys, found.table, found.notes)
-                    run.finished(keys, [("estimates", keys, part)], _estimate_metadata(found))
                     level = level_of(platform.settings, *keys)
-                    changes.append(compared_estimates(last, "|".join(keys), level, found))
-        return run.result(result("stable_since_last", changes))
+                    change = compared_estimates(last, "|".join(keys), level, found)
+                    run.finished(
+                        keys,
+                        [("estimates", keys, part)],
+                        _estimate_metadata(found),
+                        result("stable_since_last", change),
+                    )
+        return run.result()
 
     return estimate
 
@@ -246,9 +252,9 @@ def _rank_prediction(platform: Platform) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         kinds={"numpy", "parquet"},
     )
-    def rank_prediction(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def rank_prediction(context: dg.AssetExecutionContext) -> Outcome:
         """Do texts chosen without an LLM rank it right? The verdict says whether to go on."""
-        wh, run, verdicts = platform.warehouse, TargetRun(platform, context), {}
+        wh, run = platform.warehouse, TargetRun(platform, context)
         with run.locked("rank_predictions"):
             for sample, targets in run.targets_by_sample.items():
                 for found in validate_targets(
@@ -262,9 +268,9 @@ def _rank_prediction(platform: Platform) -> dg.AssetsDefinition:
                             ("verdicts", found.verdicts),
                         )
                     ]
-                    verdicts["|".join(keys)] = found.verdict
-                    run.finished(keys, parts, _validation_metadata(found))
-        return run.result(trust_check_result(verdicts))
+                    verdict = trust_check_result("|".join(keys), found.verdict)
+                    run.finished(keys, parts, _validation_metadata(found), verdict)
+        return run.result()
 
     return rank_prediction
 

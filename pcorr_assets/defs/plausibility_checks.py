@@ -8,7 +8,7 @@ follow from the registry of tables (`checks`).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import dagster as dg
 import numpy as np
@@ -64,18 +64,14 @@ def specs(asset: str, partitions: dg.PartitionsDefinition) -> list[dg.AssetCheck
     ]
 
 
-def result(name: str, findings: Iterable[Finding]) -> dg.AssetCheckResult:
-    """Findings (one for each partition of a run) as the result of one check."""
-    every = list(findings)
-    numbers = {key: value for found in every for key, value in found.numbers.items()}
+def result(name: str, found: Finding) -> dg.AssetCheckResult:
+    """A finding (of one partition) as the result of a check."""
     return dg.AssetCheckResult(
         check_name=name,
-        passed=all(found.passed for found in every),
-        severity=dg.AssetCheckSeverity.ERROR
-        if any(found.wrong for found in every)
-        else dg.AssetCheckSeverity.WARN,
-        description="\n".join(found.text for found in every if found.text) or None,
-        metadata=numbers,
+        passed=found.passed,
+        severity=dg.AssetCheckSeverity.ERROR if found.wrong else dg.AssetCheckSeverity.WARN,
+        description=found.text or None,
+        metadata=dict(found.numbers),
     )
 
 
@@ -86,8 +82,8 @@ def scored_llm(wh: Warehouse, settings: Settings, llm: str, sample: str) -> list
     loss, tokens, size, unknown = (rows[name].to_numpy() for name in columns)
     limit = settings.selection.max_nan_fraction
     return [
-        result("tokens_fit_text", [llms.tokens_fit_text(llm, tokens, size, unknown)]),
-        result("losses_make_sense", [llms.losses_make_sense(llm, loss, tokens, size, limit)]),
+        result("tokens_fit_text", llms.tokens_fit_text(llm, tokens, size, unknown)),
+        result("losses_make_sense", llms.losses_make_sense(llm, loss, tokens, size, limit)),
     ]
 
 
@@ -95,7 +91,7 @@ def evaluated_llm(wh: Warehouse, llm: str) -> list[dg.AssetCheckResult]:
     """Results of the checks of `benchmark_errors`, from the partition just written."""
     chance = json.loads(wh.metadata("benchmark_errors", llm).get(CHANCE, "{}"))
     found = llms.better_than_chance(wh.read("benchmark_errors", llm), chance)
-    return [result("better_than_chance", [found])]
+    return [result("better_than_chance", found)]
 
 
 def built_matrix(
@@ -115,8 +111,8 @@ def built_matrix(
     )
     unlike = matrices.no_llm_is_unlike_the_others(view.X, view.llms, level)
     return [
-        result("coverage_is_high", [coverage]),
-        result("no_llm_is_unlike_the_others", [unlike]),
+        result("coverage_is_high", coverage),
+        result("no_llm_is_unlike_the_others", unlike),
     ]
 
 
@@ -136,9 +132,9 @@ def combined_errors(
     rows = wh.read_all("benchmark_errors", columns=["llm", "source", "benchmark", "error"])
     by_benchmark = targets.errors_by_benchmark(vectors, rows, benchmarks)
     return [
-        result("enough_llms", [targets.enough_llms(vectors)]),
-        result("errors_differ", [targets.errors_differ(vectors)]),
-        result("benchmarks_agree", [targets.benchmarks_agree(by_benchmark)]),
+        result("enough_llms", targets.enough_llms(vectors)),
+        result("errors_differ", targets.errors_differ(vectors)),
+        result("benchmarks_agree", targets.benchmarks_agree(by_benchmark)),
     ]
 
 

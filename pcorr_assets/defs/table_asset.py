@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from pcorr_assets.defs.automation import conditions
+from pcorr_assets.defs.check_events import with_check_events
 from pcorr_assets.defs.checks import table_check_results, table_check_specs
 from pcorr_assets.defs.metadata import definition_metadata, written_metadata
 from pcorr_assets.defs.platform import Platform
@@ -62,7 +63,7 @@ def table_asset(
             owners=[OWNER],
             automation_condition=conditions(platform.settings).get(name),
             **options,
-        )(function)
+        )(with_check_events(function))
 
     return decorate
 
@@ -76,19 +77,26 @@ def materialised(
     also: Sequence[WrittenPartition] = (),
     own_metadata: bool = True,
 ) -> dg.MaterializeResult:
-    """The end of a run that wrote some partitions `(table, keys, what was written)`.
+    """The end of a run that wrote `(table, keys, what was written)`, all of one partition.
 
     The data version is the content hash of the files and of what the run wrote `also`, so
-    that writing the same again makes nothing downstream stale. (Dagster has one version
-    for all partitions of a run: where that are several, they share the hash of all.)
-    `own_metadata=False` leaves rows and hash to the caller, for runs of several partitions.
+    that writing the same again makes nothing downstream stale.
+    `own_metadata=False` leaves rows and hash to the caller.
     """
-    digests = [partition.sha256 for partition in (*(part for *_, part in written), *also)]
-    version = hashlib.sha256("".join(digests).encode()).hexdigest()
     own = written_metadata(written) if own_metadata else {}
     partitions = [(table, keys) for table, keys, _ in written]
     return dg.MaterializeResult(
         metadata={**own, **metadata},
-        data_version=dg.DataVersion(version),
+        data_version=data_version([*(part for *_, part in written), *also]),
         check_results=[*table_check_results(platform.warehouse, partitions), *checks],
     )
+
+
+def data_version(written: Iterable[WrittenPartition]) -> dg.DataVersion:
+    """The content hash of what a run wrote.
+
+    Dagster has one version for all partitions of a run: where that are several, they share
+    the hash of all.
+    """
+    digests = "".join(part.sha256 for part in written)
+    return dg.DataVersion(hashlib.sha256(digests.encode()).hexdigest())

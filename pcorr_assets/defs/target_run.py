@@ -14,10 +14,12 @@ from typing import Any
 
 import dagster as dg
 
+from pcorr_assets.defs.check_events import Outcome
+from pcorr_assets.defs.checks import table_check_results
 from pcorr_assets.defs.metadata import written_metadata
 from pcorr_assets.defs.partitions import SAMPLE, TARGET, keys_of
 from pcorr_assets.defs.platform import Platform
-from pcorr_assets.defs.table_asset import materialised
+from pcorr_assets.defs.table_asset import data_version
 from pcorr_assets.defs.versions import CODE_VERSION_TAG
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.warehouse import WrittenPartition
@@ -33,6 +35,7 @@ class TargetRun:
         self._context = context
         self._written: list[Written] = []
         self._finished: list[tuple[dg.MultiPartitionKey, dict[str, Any], str]] = []
+        self._checks: dict[str | None, list[dg.AssetCheckResult]] = {}
         self.failures: dict[str, dict[str, PcorrError]] = defaultdict(dict)
         self.targets_by_sample: dict[str, list[str]] = {}
         for partition_key in context.partition_keys:
@@ -49,20 +52,25 @@ class TargetRun:
             yield
 
     def finished(
-        self, keys: tuple[str, str], written: Sequence[Written], metadata: Mapping[str, Any]
+        self,
+        keys: tuple[str, str],
+        written: Sequence[Written],
+        metadata: Mapping[str, Any],
+        check: dg.AssetCheckResult,
     ) -> None:
-        """Note a target whose tables are written."""
+        """Note a target whose tables are written, and what the asset's own check says of it."""
         key = dg.MultiPartitionKey({SAMPLE: keys[0], TARGET: keys[1]})
         shown = {**written_metadata(written), **metadata}
+        tables = [(table, where) for table, where, _ in written]
         self._written += written
         self._finished.append((key, shown, written[0][2].sha256))
+        self._checks[key] = [*table_check_results(self._platform.warehouse, tables), check]
 
-    def result(self, *checks: dg.AssetCheckResult) -> dg.MaterializeResult:
+    def result(self) -> Outcome:
         """The end of the run.
 
-        Raises:
-            PcorrError: a target failed. Those that did not are recorded as materialised
-                before, since their tables are there.
+        If a target failed, the others are recorded as materialised all the same, since their
+        tables are there, and the run ends with a PcorrError that names those that failed.
         """
         failures = [
             f"{sample}|{target}: {error}"
@@ -70,23 +78,27 @@ class TargetRun:
             for target, error in failed.items()
         ]
         if failures:
-            asset = self._context.asset_key
-            version = self._context.assets_def.get_asset_spec(asset).code_version or ""
-            for key, metadata, sha256 in self._finished:
-                self._context.log_event(
-                    dg.AssetMaterialization(
-                        asset,
-                        partition=key,
-                        metadata=metadata,
-                        tags={"dagster/data_version": sha256, CODE_VERSION_TAG: version},
-                    )
-                )
-            raise PcorrError(
+            error = PcorrError(
                 f"{len(failures)} target(s) failed, {len(self._finished)} are materialised:\n"
                 + "\n".join(failures)
             )
+            return Outcome(None, self._checks, self._materialisations(), error)
         for key, metadata, _ in self._finished:
             self._context.add_asset_metadata(metadata, partition_key=key)
-        return materialised(
-            self._platform, self._written, {}, checks=list(checks), own_metadata=False
+        written = dg.MaterializeResult(
+            data_version=data_version(part for *_, part in self._written)
         )
+        return Outcome(written, self._checks)
+
+    def _materialisations(self) -> list[dg.AssetMaterialization]:
+        asset = self._context.asset_key
+        version = self._context.assets_def.get_asset_spec(asset).code_version or ""
+        return [
+            dg.AssetMaterialization(
+                asset,
+                partition=key,
+                metadata=metadata,
+                tags={"dagster/data_version": sha256, CODE_VERSION_TAG: version},
+            )
+            for key, metadata, sha256 in self._finished
+        ]
