@@ -17,6 +17,7 @@ from pcorr_assets.config.fields import (
     EstimatorField,
     LevelField,
     NonNegative,
+    Number,
     Positive,
     PositiveNumber,
     ProjectionField,
@@ -31,12 +32,9 @@ from pcorr_assets.config.fields import (
     number,
     one_of,
 )
+from pcorr_assets.config.metrics import known
 from pcorr_assets.config.section import Mistake, Section
 
-HIGHER_IS_BETTER = frozenset({"acc", "acc_norm", "acc_mutual_info", "exact_match", "f1", "mcc"})
-LOWER_IS_BETTER = frozenset(
-    {"perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte", "brier_score"}
-)
 _METRIC = r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*(,[A-Za-z0-9_][A-Za-z0-9_.@+-]*)?"
 
 
@@ -44,9 +42,11 @@ class Benchmark(Section):
     """How one lm-eval task or group (the key) is evaluated and read.
 
     `metric` may name a filter after a comma. The error is the metric itself where lower
-    is better, else `1 - metric / scale`; `scale` is the metric's best value (100 for a
-    score in percent), by default 1. `num_fewshot` and `limit` unset: what the task says,
-    all its items. `task_path` is a folder of local task YAMLs.
+    is better, else `(scale - metric) / (scale - worst)`: `scale` is the metric's best value
+    (100 for a score in percent) and `worst` its lowest, by default 1 and 0 unless another
+    range is known of it (`metrics`). `num_fewshot` and `limit` unset: what the task says,
+    all its items. `task_path` is a folder of local task YAMLs. `allow_leaked_answers`: use
+    the score although some prompts hold the answer to their own item.
     """
 
     metric: Annotated[
@@ -62,14 +62,34 @@ class Benchmark(Section):
     seed: Seed = 1234
     task_path: AbsolutePath | None = None
     scale: PositiveNumber | None = None
+    worst: Number | None = None
+    allow_leaked_answers: YesNo = False
+
+    @property
+    def best_score(self) -> float:
+        """The metric's best value, where higher is better."""
+        metric = known(self.metric)
+        stated = metric.best if metric is not None and not metric.lower_is_better else None
+        return self.scale if self.scale is not None else stated or 1.0
+
+    @property
+    def worst_score(self) -> float:
+        """The metric's lowest value, where higher is better."""
+        if self.worst is not None:
+            return self.worst
+        metric = known(self.metric)
+        if metric is None or metric.lower_is_better:
+            return 0.0
+        # What is a correlation is one on every scale.
+        return -self.best_score if metric.worst < 0 else metric.worst
 
     @classmethod
     def prepare(cls, data: object) -> object:
         """Read the direction off the metric's name where that leaves no doubt."""
         if isinstance(data, Mapping) and data.get("lower_is_better") is None:
-            name = str(data.get("metric")).partition(",")[0]
-            if name in HIGHER_IS_BETTER | LOWER_IS_BETTER:
-                return {**data, "lower_is_better": name in LOWER_IS_BETTER}
+            metric = known(str(data.get("metric")))
+            if metric is not None:
+                return {**data, "lower_is_better": metric.lower_is_better}
         return data
 
     @classmethod
@@ -79,8 +99,25 @@ class Benchmark(Section):
         readable = isinstance(metric, str) and re.fullmatch(_METRIC, metric)
         if readable and "lower_is_better" not in data:
             yield ("lower_is_better",), f"missing; is a lower {metric} better? true or false"
-        if "scale" in data and data.get("lower_is_better") is True:
-            yield ("scale",), "where lower is better the metric is the error as it is; remove scale"
+        if data.get("lower_is_better") is True:
+            for key in ("scale", "worst"):
+                if data.get(key) is not None:
+                    yield (key,), f"where lower is better the metric is the error; remove {key}"
+        elif readable:
+            yield from _range_mistakes(str(metric), data.get("scale"), data.get("worst"))
+
+
+def _range_mistakes(metric: str, scale: object, worst: object) -> Iterator[Mistake]:
+    facts = known(metric)
+    if facts is not None and facts.best is None and scale is None:
+        yield (
+            ("scale",),
+            f"missing; {metric.partition(',')[0]} goes to 100 where lm-eval or sacrebleu computes "
+            "it, to 1 elsewhere: say which",
+        )
+    best = 1.0 if scale is None else scale
+    if isinstance(worst, int | float) and isinstance(best, int | float) and worst >= best:
+        yield ("worst",), f"is {worst:g}, not below the best value ({best:g}, `scale`)"
 
 
 class FastText(Section):

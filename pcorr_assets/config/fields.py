@@ -245,6 +245,7 @@ NonNegative = Annotated[int, whole_number(0)]
 Seed = Annotated[int, whole_number(0, LARGEST_SEED)]
 Share = Annotated[float, number("a number above 0, at most 1", lambda x: 0 < x <= 1)]
 ZeroToOne = Annotated[float, number("a number from 0 to 1", lambda x: 0 <= x <= 1)]
+Number = Annotated[float, number("a number", lambda x: True)]
 PositiveNumber = Annotated[float, number("a number above 0", lambda x: x > 0)]
 LevelField = Annotated[Level, one_of("chunk", "page", "domain")]
 EstimatorField = Annotated[

@@ -41,8 +41,19 @@ def benchmark_settings_sha256(name: str, benchmark: Benchmark) -> str:
             "metric": benchmark.metric,
             "lower_is_better": benchmark.lower_is_better,
             "scale": benchmark.scale,
+            **_unusual_settings(benchmark),
         }
     )
+
+
+def _unusual_settings(benchmark: Benchmark) -> dict[str, object]:
+    """Settings that came later: left out where they say nothing, so that old rows stay valid."""
+    unusual: dict[str, object] = {}
+    if not benchmark.lower_is_better and benchmark.worst_score != 0:
+        unusual["worst"] = benchmark.worst_score
+    if benchmark.allow_leaked_answers:
+        unusual["allow_leaked_answers"] = True
+    return unusual
 
 
 def _evaluation_settings(name: str, benchmark: Benchmark) -> dict[str, object]:

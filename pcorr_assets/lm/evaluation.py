@@ -1,8 +1,8 @@
 """Benchmark errors of an LLM, by lm-eval, one benchmark after the other.
 
 Belongs here: loading tasks, running lm-eval on a loaded model, collecting what fails.
-Does not belong here: what a score means (`results`), and which benchmarks there are
-(`config`).
+Does not belong here: what a score means (`results`), what a failure says (`task_failures`),
+what is watched on the way (`task_items`, `harness`), and which benchmarks there are (`config`).
 
 The calls are those of `lm_eval.simple_evaluate` (seeds, few-shot rule, `evaluate`),
 without its inventory of the machine, which costs a second for each benchmark.
@@ -18,7 +18,7 @@ import os
 import random
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,17 +27,20 @@ from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.benchmark_settings import evaluation_sha256
 from pcorr_assets.lm.chance import chance_score
 from pcorr_assets.lm.identity import ResolvedLLM
-from pcorr_assets.lm.results import KeptResults, Result, Row, make_row
+from pcorr_assets.lm.results import KeptResults, Result, Row, judge_leaks, make_row
+from pcorr_assets.lm.task_failures import describe
+from pcorr_assets.lm.task_files import refuse_unusable, unreadable_files
+from pcorr_assets.lm.task_items import watch
 from pcorr_assets.progress import Progress
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from pcorr_assets.config import Benchmark
+    from pcorr_assets.lm.harness import Harness
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +114,7 @@ class Evaluator:
         self._tokenizer = tokenizer
         self._batch_size = batch_size
         self._managers: dict[Path | None, TaskManager] = {}
-        self._harness: HFLM | None = None
+        self._harness: Harness | None = None
 
     def run(self, benchmarks: Mapping[str, Benchmark], kept: KeptResults) -> Evaluation:
         """Evaluate what is not kept; every result is kept as soon as it is there.
@@ -129,10 +132,11 @@ class Evaluator:
                     self._one(name, benchmark, kept, outcome)
                 except PcorrError as error:
                     outcome.failures[name] = str(error)
-                except _task_failures() as error:
-                    logger.exception("%s: benchmark %s failed", self.resolved.label, name)
-                    text = " ".join(str(error).split())[:400]
-                    outcome.failures[name] = f"lm-eval failed with {type(error).__name__}: {text}"
+                except OSError as error:
+                    outcome.failures[name] = (
+                        f"its result could not be kept in {kept.folder} ({error}): make room, or "
+                        "correct the permissions, and materialise again"
+                    )
                 progress.update()
         outcome.rows = kept.rows(self.resolved.commit_sha, self.dtype)
         return outcome
@@ -142,7 +146,7 @@ class Evaluator:
         result = kept.find(name, commit, self.dtype, evaluation_sha256(name, benchmark))
         is_new = result is None
         if result is None:
-            result = self.evaluate(name, benchmark)
+            result = self._tried(name, benchmark)
             # Kept before it is read: a metric that is not there must not cost the evaluation.
             kept.keep(result, None)
         try:
@@ -162,11 +166,30 @@ class Evaluator:
                 f"{wanted}: the task itself fixes their number"
             )
 
+    def _tried(self, name: str, benchmark: Benchmark) -> Result:
+        """The result of a benchmark; whatever its task raises is a PcorrError about it.
+
+        `SystemExit` can only come from the task: what ends a run (KeyboardInterrupt, Dagster's
+        and the node's own interruption) is none, and goes on.
+        """
+        try:
+            return self.evaluate(name, benchmark)
+        except PcorrError:
+            raise
+        except (Exception, SystemExit) as error:
+            logger.exception("%s: benchmark %s failed", self.resolved.label, name)
+            entry = None
+            if (manager := self._managers.get(benchmark.task_path)) is not None:
+                entry = manager.task_index.get(name)
+            source = None if entry is None else entry.yaml_path
+            raise PcorrError(describe(error, benchmark.task_path, source)) from error
+
     def evaluate(self, name: str, benchmark: Benchmark) -> Result:
         """Run one benchmark now.
 
         Raises:
-            PcorrError: unknown benchmark, or one without items; whatever else lm-eval raises.
+            PcorrError: unknown benchmark, one without items, prompts that hold their answers,
+                or what the LLM cannot be asked. Whatever else the task raises.
         """
         import lm_eval.evaluator
         import torch
@@ -175,9 +198,18 @@ class Evaluator:
         np.random.seed(benchmark.seed)
         torch.manual_seed(benchmark.seed)
         loaded = self._load(name, benchmark)
+        harness = self._harness_of()
+        harness.forget()
+        items = watch(loaded["tasks"].values())
+
+        def before_asking() -> list[str]:
+            judge_leaks(name, items.leaked, items.count, benchmark)
+            return items.notes()
+
+        harness.before_asking = before_asking
         with _quiet_bootstrap():
             found: Any = lm_eval.evaluator.evaluate(
-                lm=self._harness_of(),
+                lm=harness,
                 task_dict=loaded,
                 limit=benchmark.limit,
                 bootstrap_iters=BOOTSTRAP_ITERATIONS,
@@ -185,11 +217,13 @@ class Evaluator:
             )
         try:
             chance = chance_score(loaded["tasks"].values())
-        except _task_failures():
+        except Exception:
             # Hours of evaluation must not be lost for what only a check wants to know.
             logger.exception("%s: what guessing scores on %s is unknown", self.resolved.label, name)
             chance = None
-        return self._result(name, benchmark, found, chance)
+        result = self._result(name, benchmark, found, chance)
+        notes = [f"{name}: {note}" for note in (*items.notes(), *harness.notes())]
+        return replace(result, leaked_prompts=items.leaked, notes=notes)
 
     def _load(self, name: str, benchmark: Benchmark) -> Any:
         manager = self._manager(name, benchmark.task_path)
@@ -200,10 +234,9 @@ class Evaluator:
                 "it is a tag of lm-eval, a list of tasks without a common score; list its tasks "
                 "one by one and combine them in a target"
             )
-        try:
-            loaded = manager.load([name])
-        except IndexError as error:  # lm-eval looks at the first item while it loads a task
-            raise PcorrError(f"the task has no items to evaluate ({error})") from error
+        if benchmark.task_path is not None:
+            refuse_unusable(name, benchmark.task_path)
+        loaded = manager.load([name])
         for task in loaded["tasks"].values():
             _set_fewshot(task, benchmark.num_fewshot, benchmark.seed)
         return loaded
@@ -220,8 +253,8 @@ class Evaluator:
                 )
         return self._managers[folder]
 
-    def _harness_of(self) -> HFLM:
-        from lm_eval.models.huggingface import HFLM
+    def _harness_of(self) -> Harness:
+        from pcorr_assets.lm.harness import Harness
 
         if self._harness is None:
             if self._model is None or self._tokenizer is None:
@@ -235,7 +268,7 @@ class Evaluator:
                 "batch_size": fixed if device == "cpu" or self._batch_size else "auto",
                 "device": device,
             }
-            self._harness = HFLM(**options)
+            self._harness = Harness(self.resolved.label, **options)
         return self._harness
 
     def _check_model(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -292,7 +325,8 @@ def _unknown_task(name: str, benchmark: Benchmark, known: list[str]) -> str:
     if benchmark.task_path is not None:
         there = ", ".join(known[:10]) or "none"
         hint = f"did you mean {' or '.join(near)}?" if near else f"it has {there}"
-        return f"the folder {benchmark.task_path} has no task or group of this name; {hint}"
+        unread = "".join(f"; {problem}" for problem in unreadable_files(benchmark.task_path)[:3])
+        return f"the folder {benchmark.task_path} has no task or group of this name; {hint}{unread}"
     return f"lm-eval has no task or group of this name; {hint} (`lm_eval ls tasks` lists them)"
 
 
@@ -328,27 +362,3 @@ def _quiet_bootstrap() -> Iterator[None]:
             del os.environ["DISABLE_MULTIPROC"]
         else:
             os.environ["DISABLE_MULTIPROC"] = before
-
-
-def _task_failures() -> tuple[type[Exception], ...]:
-    """What a task that cannot be loaded or scored may raise, out of lm-eval's many parts."""
-    import httpx2
-    import jinja2
-    import yaml
-    from datasets.exceptions import DatasetsError
-
-    return (
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        ImportError,
-        AssertionError,
-        ArithmeticError,
-        RuntimeError,
-        DatasetsError,
-        jinja2.TemplateError,
-        yaml.YAMLError,
-        httpx2.HTTPError,
-    )

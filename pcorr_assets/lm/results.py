@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from pcorr_assets.config.keys import to_slug
+from pcorr_assets.config.metrics import known
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.benchmark_settings import benchmark_settings_sha256
 from pcorr_assets.warehouse.files import write_text
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from pcorr_assets.config import Benchmark
 
 Row = dict[str, Any]
+
+# The score is off by at most the share of prompts that hold their answer: up to here that is
+# less than the standard error of a benchmark of 2,000 items.
+MAX_LEAKED = 0.01
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class Result:
     `higher_is_better` is lm-eval's opinion for each metric, None where it has none.
     `chance` is the share of items that guessing among given choices gets right; None for
     tasks without choices, and for results that were kept before it was noted.
+    `leaked_prompts` counts the items whose own answer stood in their prompt; None for results
+    that were kept before it was noted. `notes` are what its user should know each time.
     """
 
     llm: str
@@ -49,6 +56,8 @@ class Result:
     values: dict[str, float | None]
     higher_is_better: dict[str, bool | None]
     chance: float | None = None
+    leaked_prompts: int | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def metrics(self) -> list[str]:
@@ -111,26 +120,27 @@ class KeptResults:
 def make_row(result: Result, benchmark: Benchmark) -> tuple[Row, list[str]]:
     """The row of `benchmark_errors`, and what a user should know about it.
 
-    error = score where lower is better, else 1 - score / scale (scale 1 by default).
+    error = score where lower is better, else (best - score) / (best - worst), between the
+    metric's best and lowest values (1 and 0 if nothing else is known or configured): 0 for a
+    perfect LLM, 1 for the worst.
 
     Raises:
-        PcorrError: the metric is not there or is ambiguous, or its score cannot be turned
-            into an error.
+        PcorrError: the metric is not there or is ambiguous, its score cannot be turned into
+            an error, or too many prompts held the answer.
     """
     metric = find_metric(result, benchmark.metric)
     score = result.values[metric]
     where = f"{metric} of {result.benchmark}"
     if score is None or not math.isfinite(score):
-        raise PcorrError(f"the {where} is {score}, which is no number to go on")
-    error = score
-    if not benchmark.lower_is_better:
-        best = benchmark.scale or 1.0
-        if not 0 <= score / best <= 1:
-            raise PcorrError(
-                f"the {where} is {score:g}, outside [0, {best:g}], so 1 - score is no error; set "
-                "`scale` to the metric's best value, or `lower_is_better: true`"
-            )
-        error = 1 - score / best
+        raise PcorrError(
+            f"the {where} is {'not a number' if score is None else score}, which says nothing "
+            "of the LLM: it has no answer to score, or its losses overflow. Look at its "
+            "answers (lm_eval --log_samples), or try another `dtype`"
+        )
+    warnings = leak_warnings(result, benchmark)
+    error = score if benchmark.lower_is_better else _error_of(score, benchmark, where)
+    if benchmark.lower_is_better:
+        _refuse_impossible(score, benchmark, where)
     name, _, filter_name = metric.partition(",")
     stderr = result.values.get(f"{name}_stderr,{filter_name}")
     row: Row = {
@@ -152,7 +162,77 @@ def make_row(result: Result, benchmark: Benchmark) -> tuple[Row, list[str]]:
         "commit_sha": result.commit_sha,
         "dtype": result.dtype,
     }
-    return row, _direction_warnings(result, benchmark, name, where)
+    return row, [*result.notes, *warnings, *_direction_warnings(result, benchmark, name, where)]
+
+
+def _error_of(score: float, benchmark: Benchmark, where: str) -> float:
+    best, worst = benchmark.best_score, benchmark.worst_score
+    if not worst <= score <= best:
+        what = benchmark.metric.partition(",")[0]
+        remedy = (
+            f"this is no {what} as it is commonly defined; set `scale` to its best value"
+            if known(benchmark.metric)
+            else "set `scale` to the metric's best value and `worst` to its lowest (by default 1 "
+            "and 0), or `lower_is_better: true`"
+        )
+        raise PcorrError(
+            f"the {where} is {score:g}, outside [{worst:g}, {best:g}], so it gives no error: "
+            f"{remedy}"
+        )
+    return (best - score) / (best - worst)
+
+
+def _refuse_impossible(score: float, benchmark: Benchmark, where: str) -> None:
+    """PcorrError if no such value of a known metric exists, up to rounding."""
+    metric = known(benchmark.metric)
+    if metric is None or metric.best is None or not metric.lower_is_better:
+        return
+    slack = 1e-6
+    if not metric.best - slack <= score <= metric.worst + slack:
+        raise PcorrError(
+            f"the {where} is {score:g}; {benchmark.metric.partition(',')[0]} lies between "
+            f"{metric.best:g} and {metric.worst:g}. The task computes it in a way of its own: "
+            "correct it, or use another metric"
+        )
+
+
+def leak_warnings(result: Result, benchmark: Benchmark) -> list[str]:
+    """What to know about prompts that held the answer to their own item.
+
+    Raises:
+        PcorrError: they are so many that the score is worth nothing, and it was not allowed.
+    """
+    if result.leaked_prompts is None:
+        if not result.num_fewshot:
+            return []
+        return [
+            f"{result.benchmark} was evaluated before few-shot prompts were searched for the "
+            "answer to their own item; to have it searched, remove its file from the folder "
+            "`evaluations` of the data home and materialise again"
+        ]
+    return judge_leaks(result.benchmark, result.leaked_prompts, result.sample_count or 0, benchmark)
+
+
+def judge_leaks(name: str, leaked: int, count: int, benchmark: Benchmark) -> list[str]:
+    """A warning if some of the prompts of a benchmark held their own answer.
+
+    Raises:
+        PcorrError: more than `MAX_LEAKED` of them did, and it was not allowed.
+    """
+    if not leaked:
+        return []
+    what = (
+        f"{leaked} of {count} prompts of {name} hold the answer to their own item among the "
+        "few-shot examples"
+    )
+    if leaked > MAX_LEAKED * count and not benchmark.allow_leaked_answers:
+        raise PcorrError(
+            f"{what}, so the score would say what the LLM can copy. lm-eval draws them from the "
+            "items that it evaluates, or from a split that repeats these. Set `fewshot_split` in "
+            "the task to a split of other items, or `num_fewshot: 0`; to use the score all the "
+            "same, `allow_leaked_answers: true`"
+        )
+    return [f"{what}: the score is too good by at most {leaked / count:.1%}"]
 
 
 def find_metric(result: Result, wanted: str) -> str:
@@ -217,6 +297,6 @@ def _load(path: Path) -> tuple[Result, Row | None]:
         result, row = Result(**stored["result"]), stored["row"]
         if row is not None and row["benchmark"] != result.benchmark:
             raise ValueError(f"its row is of {row['benchmark']}")
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise _DamagedError(f"{type(error).__name__}: {error}") from error
     return result, row

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 import glob
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -21,10 +22,12 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.content import folder_sha256
 from pcorr_assets.warehouse.files import sha256_file
 
 _BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MAX_VALUES = 1_000_000
 _IGNORED_FOLDERS = {"__pycache__", ".ipynb_checkpoints"}
 # Code of the user's that makes the data itself may read any file.
 _OPAQUE_KEYS = {"class", "custom_dataset"}
@@ -72,13 +75,28 @@ def task_files_sha256(name: str, folder: Path) -> str:
     return digest.hexdigest()
 
 
+def unreadable_files(folder: Path) -> list[str]:
+    """A sentence for each YAML file of the folder that lm-eval passes over as unreadable."""
+    problems = []
+    for path in _yaml_files(folder):
+        try:
+            _load(path, set())
+        except _UnreadableError as error:
+            problems.append(f"{path.relative_to(folder)} cannot be read ({error})")
+    return problems
+
+
+def _yaml_files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.glob("**/*.yaml"), key=lambda path: path.as_posix()):
+        if not _IGNORED_FOLDERS.intersection(path.parts):
+            yield path
+
+
 def _index(folder: Path) -> dict[str, list[_Config]]:
     """By name of a task, group or tag, what has this name: a tag has several."""
     named: dict[str, list[_Config]] = {}
     tagged: dict[str, list[_Config]] = {}
-    for path in sorted(folder.glob("**/*.yaml"), key=lambda path: path.as_posix()):
-        if _IGNORED_FOLDERS.intersection(path.parts):
-            continue
+    for path in _yaml_files(folder):
         try:
             config = _load(path, set())
         except _UnreadableError:
@@ -139,7 +157,7 @@ def _entries(name: str, index: Mapping[str, list[_Config]], seen: set[str]) -> I
             for module in _modules(function):
                 yield f"module {sha256_file(module)}"
         for mapping in _mappings(config.values):
-            if _OPAQUE_KEYS.intersection(mapping):
+            if _is_opaque(mapping):
                 raise _UnreadableError(f"{name} reads its data by code of its own")
             yield from _data(mapping)
         for member in _members(config.values):
@@ -161,21 +179,94 @@ def _members(values: Mapping[str, Any]) -> Iterator[str]:
 
 def _mappings(value: object) -> Iterator[Mapping[str, Any]]:
     """The value itself and all mappings inside it."""
-    if isinstance(value, Mapping):
-        yield value
-        for inner in value.values():
-            yield from _mappings(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _mappings(inner)
+    return (inner for inner in _walk(value) if isinstance(inner, Mapping))
 
 
 def _functions(value: object) -> Iterator[_Function]:
-    if isinstance(value, _Function):
-        yield value
-    elif isinstance(value, Mapping | list):
-        for inner in value.values() if isinstance(value, Mapping) else value:
-            yield from _functions(inner)
+    return (inner for inner in _walk(value) if isinstance(inner, _Function))
+
+
+def _strings(value: object) -> Iterator[str]:
+    return (inner for inner in _walk(value) if isinstance(inner, str))
+
+
+def _walk(value: object) -> Iterator[object]:
+    """The value and all inside it; what aliases repeat comes once, even what holds itself."""
+    seen: set[int] = set()
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Mapping | list):
+            if id(one) in seen:
+                continue
+            seen.add(id(one))
+            waiting += reversed([*one.values()] if isinstance(one, Mapping) else one)
+        yield one
+
+
+def refuse_unusable(name: str, folder: Path) -> None:
+    """Look at the files of a task or group for what lm-eval would not end well with.
+
+    Raises:
+        PcorrError: aliases that stand for millions of values; data that would be whatever
+            lies in the current folder.
+    """
+    from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
+
+    for config in _reachable(name, _index(folder), set()):
+        where = config.files[0].relative_to(folder.resolve())
+        if _is_too_large(config.values):
+            raise PcorrError(
+                f"the aliases in {where} stand for more than {MAX_VALUES:,} values, or for "
+                "themselves: write the task without them"
+            )
+        path, options = config.values.get("dataset_path"), config.values.get("dataset_kwargs")
+        named = isinstance(options, Mapping) and {"data_files", "data_dir"} & options.keys()
+        if (
+            isinstance(path, str)
+            and path in _PACKAGED_DATASETS_MODULES
+            and not named
+            and not _is_opaque(config.values)
+        ):
+            raise PcorrError(
+                f"{where} reads {path} files, but does not say which, so that every file under "
+                "the current folder would be taken: set `dataset_kwargs: {data_files: ...}`"
+            )
+
+
+def _reachable(name: str, index: Mapping[str, list[_Config]], seen: set[str]) -> Iterator[_Config]:
+    """The configurations of a task, or of a group and its members."""
+    if name in seen:
+        return
+    seen.add(name)
+    for config in index.get(name, []):
+        yield config
+        for member in _members(config.values):
+            yield from _reachable(member, index, seen)
+
+
+def _is_opaque(values: Mapping[str, Any]) -> bool:
+    return bool(_OPAQUE_KEYS.intersection(values))
+
+
+def _is_too_large(value: object) -> bool:
+    """Whether a configuration has more than `MAX_VALUES` values once its aliases are written out.
+
+    A few hundred bytes of aliases of aliases stand for millions of values, and lm-eval writes
+    them out; what refers to itself has no end.
+    """
+    sizes: dict[int, float] = {}
+
+    def size(one: object) -> float:
+        if not isinstance(one, Mapping | list) or isinstance(one, _Function):
+            return 1
+        if id(one) not in sizes:
+            sizes[id(one)] = math.inf  # until it is known: inside itself it is endless
+            inner = one.values() if isinstance(one, Mapping) else one
+            sizes[id(one)] = 1 + sum(map(size, inner))
+        return sizes[id(one)]
+
+    return size(value) > MAX_VALUES
 
 
 def _modules(function: _Function) -> list[Path]:
@@ -226,14 +317,6 @@ def _data_files(base: Path, pattern: str) -> Iterator[str]:
     )
     contents = [f"data {sha256_file(match)}" for match in matches if match.is_file()]
     yield from contents or [f"missing {pattern}"]
-
-
-def _strings(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping | list):
-        for inner in value.values() if isinstance(value, Mapping) else value:
-            yield from _strings(inner)
 
 
 def _as_list(value: object) -> list[Any]:

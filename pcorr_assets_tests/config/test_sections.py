@@ -262,7 +262,13 @@ def test_families_are_a_list() -> None:
 
 @pytest.mark.parametrize(
     ("metric", "lower"),
-    [("acc", False), ("exact_match,strict-match", False), ("perplexity", True)],
+    [
+        ("acc", False),
+        ("exact_match,strict-match", False),
+        ("perplexity", True),
+        ("mcc", False),
+        ("brier_score", True),
+    ],
 )
 def test_the_direction_of_common_metrics_is_known(metric: str, lower: bool) -> None:
     assert read(benchmarks={"b": {"metric": metric}}).benchmarks["b"].lower_is_better is lower
@@ -282,6 +288,9 @@ def test_what_a_benchmark_says_about_its_direction_counts() -> None:
         ({"metric": "acc", "num_fewshot": -1}, "expected a whole number, 0 or more"),
         ({"metric": "acc", "scale": 0}, "b.scale: got 0 (whole number); expected a number above"),
         ({"metric": "perplexity", "scale": 9}, "b.scale: where lower is better"),
+        ({"metric": "ter", "worst": -1}, "b.worst: where lower is better"),
+        ({"metric": "bleu"}, "b.scale: missing; bleu goes to 100 where lm-eval or sacrebleu"),
+        ({"metric": "acc", "worst": 1}, "b.worst: is 1, not below the best value (1, `scale`)"),
         ({"metric": "acc", "fewshot": 3}, "b.fewshot: unknown key; did you mean num_fewshot?"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,85 +18,8 @@ from pcorr_assets.lm.evaluation import Evaluation, Evaluator, missing_benchmarks
 from pcorr_assets.lm.identity import ResolvedLLM
 from pcorr_assets.lm.results import KeptResults, Result, find_metric, make_row
 from pcorr_assets_tests.lm import tiny
-
-COMMIT = "0" * 64
-CHOICE = """
-task: {name}
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: "{data}", train: "{data}"}}}}
-test_split: test
-fewshot_split: train
-output_type: multiple_choice
-doc_to_text: "{{{{question}}}}"
-doc_to_choice: "{{{{choices}}}}"
-doc_to_target: "{{{{answer}}}}"
-metric_list:
-  - {{metric: acc, aggregation: mean, higher_is_better: true}}
-  - {{metric: acc_norm, aggregation: mean, higher_is_better: true}}
-metadata: {{version: 2.0}}
-"""
-LAST_WORD = """
-task: last_word
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: "{data}"}}}}
-test_split: test
-output_type: loglikelihood
-doc_to_text: "{{{{question}}}}"
-doc_to_target: " {{{{choices[answer]}}}}"
-metric_list:
-  - {{metric: perplexity, aggregation: perplexity, higher_is_better: false}}
-  - {{metric: acc, aggregation: mean, higher_is_better: true}}
-"""
-GROUP = """
-group: both
-task: [choice, second]
-aggregate_metric_list:
-  - {metric: acc, aggregation: mean, weight_by_size: true}
-"""
-PLAIN_GROUP = "group: without_score\ntask: [choice, second]\n"
-
-
-@pytest.fixture
-def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of local tasks: two multiple-choice ones, their groups, a LAMBADA-like one."""
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
-    folder = tmp_path / "tasks"
-    folder.mkdir()
-    items = [
-        {"question": f"Word {n} of the", "choices": ["rain", "tide", "fox"], "answer": n % 3}
-        for n in range(24)
-    ]
-    for name, rows in (("all", items), ("few", items[:6]), ("none", [])):
-        lines = "".join(json.dumps(row) + "\n" for row in rows)
-        (folder / f"{name}.jsonl").write_text(lines)
-    data = {name: folder / f"{name}.jsonl" for name in ("all", "few", "none", "lost")}
-    texts = {
-        "choice": CHOICE.format(name="choice", data=data["all"]),
-        "second": CHOICE.format(name="second", data=data["few"]),
-        "without_data": CHOICE.format(name="without_data", data=data["lost"]),
-        "zero_shot": CHOICE.format(name="zero_shot", data=data["few"]) + "num_fewshot: 0\n",
-        "last_word": LAST_WORD.format(data=data["all"]),
-        "both": GROUP,
-        "without_score": PLAIN_GROUP,
-    }
-    for name, text in texts.items():
-        (folder / f"{name}.yaml").write_text(text)
-    return folder
-
-
-@pytest.fixture
-def evaluator() -> Evaluator:
-    spec = tiny.local_spec("tiny/llm", Path("nowhere"))
-    return Evaluator(
-        ResolvedLLM(spec, COMMIT),
-        tiny.tiny_model("llama"),
-        tiny.byte_tokenizer("<s> $A"),
-        "float32",
-    )
-
-
-def benchmark(tasks: Path, name: str = "acc", **options: Any) -> Benchmark:
-    return Benchmark.model_validate({"metric": name, "task_path": str(tasks), **options})
+from pcorr_assets_tests.lm.conftest import COMMIT
+from pcorr_assets_tests.lm.local_tasks import benchmark, choice
 
 
 def by_name(outcome: Evaluation) -> dict[str, dict[str, Any]]:
@@ -215,7 +137,7 @@ def test_only_what_changed_is_evaluated_again(
     assert missing(benchmarks=changed) == ["choice", "second"]
     # "choice" does not read that file; the task added to the folder is nobody's business.
     (tasks / "few.jsonl").write_text((tasks / "none.jsonl").read_text())
-    (tasks / "new.yaml").write_text(CHOICE.format(name="new", data=tasks / "few.jsonl"))
+    (tasks / "new.yaml").write_text(choice("new", tasks / "few.jsonl"))
     assert missing() == ["second"]
     (tasks / "all.jsonl").write_text((tasks / "none.jsonl").read_text())
     assert missing() == ["choice", "second"]
@@ -328,6 +250,53 @@ def test_errors_directions_and_scales() -> None:
     made, warnings = row(result(acc__none=0.75), "acc", lower_is_better=True)
     assert made["error"] == 0.75
     assert "lm-eval says that higher is better" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("metric", "score", "options", "error"),
+    [
+        ("mcc", -0.5, {}, 0.75),
+        ("mcc", 1.0, {}, 0.0),
+        ("spearmanr", -1.0, {}, 1.0),
+        ("mcc", -50.0, {"scale": 100}, 0.75),
+        ("chrf", 25.0, {"scale": 100}, 0.75),
+        ("own", -3.0, {"lower_is_better": False, "worst": -5, "scale": 5}, 0.8),
+        ("bits_per_byte", 0.9, {}, 0.9),
+        ("brier_score", 2.0, {}, 2.0),
+    ],
+)
+def test_metrics_of_other_ranges(
+    metric: str, score: float, options: dict[str, Any], error: float
+) -> None:
+    made, _ = row(result(**{f"{metric}__none": score}), metric, **options)
+    assert made["error"] == pytest.approx(error)
+
+
+@pytest.mark.parametrize(
+    ("metric", "score", "said"),
+    [
+        ("mcc", -1.5, "outside \\[-1, 1\\].*as it is commonly defined"),
+        ("perplexity", 0.5, "perplexity lies between 1 and inf"),
+        ("brier_score", 2.5, "brier_score lies between 0 and 2"),
+        ("bits_per_byte", -0.1, "bits_per_byte lies between 0 and inf"),
+        ("byte_perplexity", float("inf"), "is inf, which says nothing of the LLM"),
+        ("own", -0.5, "set `scale` to the metric's best value and `worst` to its lowest"),
+    ],
+)
+def test_scores_that_a_metric_cannot_have(metric: str, score: float, said: str) -> None:
+    options = {"lower_is_better": False} if metric == "own" else {}
+    with pytest.raises(PcorrError, match=said):
+        row(result(**{f"{metric}__none": score}), metric, **options)
+
+
+def test_rows_of_a_metric_whose_error_is_another_now_are_outdated() -> None:
+    """An error of 1 - mcc beside one of (1 - mcc) / 2 would order LLMs wrongly."""
+    plain = {"metric": "mcc", "lower_is_better": False}
+    halved, whole = (
+        benchmark_settings_sha256("task", Benchmark.model_validate({**plain, **options}))
+        for options in ({}, {"worst": 0})
+    )
+    assert halved != whole
 
 
 @pytest.mark.parametrize("score", [float("inf"), None, -0.1, 1.1])
