@@ -1,0 +1,81 @@
+"""Running one stage as a run of Dagster does, in the process it is called in.
+
+Belongs here: the run, and what it came to. Does not belong here: what happens to it.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from pcorr_assets.config import load_settings
+from pcorr_assets.defs import llms
+from pcorr_assets.defs.build import build_definitions
+from pcorr_assets.defs.registration import register_llms, register_shards
+from pcorr_assets.jobs.description import score_job
+from pcorr_assets_tests.faults.world import CONFIG, STAGES, Stage
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a run came to: nothing if it succeeded; else the kind of its error, and its words."""
+
+    kind: str = ""
+    words: str = ""
+
+    @property
+    def succeeded(self) -> bool:
+        return not self.kind
+
+    @property
+    def is_raw(self) -> bool:
+        """Did it fail with something that no user can read?"""
+        return self.kind not in ("", "PcorrError")
+
+
+@functools.cache
+def _loaded(project: Path) -> tuple[dg.Definitions, dg.DagsterInstance]:
+    """The definitions of a project, and an instance in memory that knows its partitions."""
+    # A shard after every batch: then there is something to lose.
+    llms.__dict__.update(score_job=functools.partial(score_job, seconds_per_shard=0.0))
+    settings = load_settings(project / CONFIG)
+    jobs = [
+        dg.define_asset_job(asset, selection=[asset])
+        for asset in dict.fromkeys(stage.asset for stage in STAGES)
+    ]
+    instance = dg.DagsterInstance.ephemeral()
+    register_llms(instance, settings)
+    register_shards(instance, settings)
+    return dg.Definitions(assets=build_definitions(settings).assets, jobs=jobs), instance
+
+
+def load(project: Path) -> None:
+    """Load a project once, for all children to come."""
+    definitions, _ = _loaded(project)
+    for stage in STAGES:
+        definitions.resolve_job_def(stage.asset)
+
+
+def run_stage(project: Path, stage: Stage) -> Said:
+    """Materialise the stage's partition."""
+    definitions, instance = _loaded(project)
+    key = stage.partition
+    result = definitions.resolve_job_def(stage.asset).execute_in_process(
+        partition_key=dg.MultiPartitionKey(key) if isinstance(key, dict) else key,
+        instance=instance,
+        run_config=QUIET,
+        raise_on_error=False,
+    )
+    if result.success:
+        return Said()
+    (event,) = [e for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
+    error = event.step_failure_data.error
+    assert error is not None
+    # Dagster's own error is wrapped around what the step raised.
+    inner = error.cause or error
+    return Said(inner.cls_name or "?", inner.message)

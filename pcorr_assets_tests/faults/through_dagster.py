@@ -1,0 +1,105 @@
+"""Kills of real runs: `dagster asset materialize` in processes of its own.
+
+Belongs here: launching, killing, relaunching, and the comparison with the undisturbed world.
+Does not belong here: faults inside of a run's process (`kinds`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from pcorr_assets.defs.instance import prepare_home
+from pcorr_assets_tests.faults.bench import Bench
+from pcorr_assets_tests.faults.outcomes import HANG, LOST, RAW, Outcome
+from pcorr_assets_tests.faults.world import CONFIG, Stage
+from pcorr_assets_tests.waiting import wait_for
+
+KIND = "kill -9 through `dagster asset materialize`"
+SECONDS = 300
+
+
+def trials(bench: Bench, folder: Path, count: int) -> Iterator[Callable[[], list[Outcome]]]:
+    """So many kills, of one stage after the other, on one Dagster instance."""
+    stages = [stage for stage in bench.stages if stage.faults]
+    for seed in range(count):
+        yield partial(_kill, bench, folder, stages[(1 + 4 * seed) % len(stages)], seed)
+
+
+def _kill(bench: Bench, folder: Path, stage: Stage, seed: int) -> list[Outcome]:
+    """Kill a run, all of it or its first process alone, once it has begun with its partition."""
+    rng = random.Random(f"dagster {seed}")
+    alone = rng.random() < 0.5
+    outcome = Outcome(KIND, stage.name, seed, "its first process" if alone else "all of it")
+    state = bench.before(stage)
+    bench.restore(state)
+    run = _launch(bench, folder, stage)
+    # The lock is the first thing that a run writes under the home.
+    locks = _locks(bench)
+    wait_for("the run to begin", lambda: run.poll() is not None or _locks(bench) != locks)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        run.wait(rng.random() * bench.seconds[stage.name])
+    if alone:
+        run.kill()
+    else:
+        os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+    again = _launch(bench, folder, stage)
+    try:
+        output, _ = again.communicate(timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(again.pid, signal.SIGKILL)
+        output, _ = again.communicate()
+        outcome.bad.append((HANG, f"the relaunch took more than {SECONDS} s: {output[-1500:]}"))
+        return [outcome]
+    if again.returncode:
+        # A step that outlives its run still holds the partition, and is named.
+        outcome.named = "is being materialised by" in output
+        if not outcome.named:
+            outcome.bad.append((LOST, output[-1500:]))
+        if "Error" in output and "PcorrError" not in output:
+            outcome.bad.append((RAW, output[-1500:]))
+        os.killpg(run.pid, signal.SIGKILL)
+        third = _launch(bench, folder, stage)
+        output, _ = third.communicate(timeout=SECONDS)
+        if third.returncode:
+            outcome.bad.append((LOST, output[-1500:]))
+    bench.compare(outcome, bench.trees[state + 1])
+    return [outcome]
+
+
+def _locks(bench: Bench) -> set[tuple[Path, int]]:
+    found = (bench.home / "locks").rglob("*.lock")
+    return {(path, path.stat().st_mtime_ns) for path in found}
+
+
+def _launch(bench: Bench, folder: Path, stage: Stage) -> subprocess.Popen[str]:
+    environment = {
+        **os.environ,
+        "PCORR_CONFIG": str(bench.project / CONFIG),
+        "DAGSTER_HOME": str(prepare_home(folder / "dagster_home")),
+    }
+    command = [sys.executable, "-m", "dagster", "asset", "materialize"]
+    command += ["-m", "pcorr_assets.definitions", "--select", stage.asset]
+    key = stage.partition
+    if isinstance(key, dict):
+        # Dagster orders dimensions by name.
+        key = "|".join(key[name] for name in sorted(key))
+    if key is not None:
+        command += ["--partition", key]
+    return subprocess.Popen(
+        command,
+        env=environment,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
