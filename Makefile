@@ -12,10 +12,10 @@ ifneq ($(PUBLISHED),)
 export PCORR_PUBLISHED_DATA ?= $(PUBLISHED)
 endif
 
-.PHONY: help setup demo ui test test-slurm lint format types bench lock audit clean
+.PHONY: help setup demo ui test test-slurm test-faults lint format types bench lock audit clean
 
 help:  ## show what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/installed  ## install everything into .venv
 
@@ -38,6 +38,9 @@ test-slurm: setup  ## the tests that need a Slurm cluster, on one brought up for
 	scripts/slurm-cluster up
 	status=0; PCORR_REQUIRE=slurm $(BIN)/python -m pytest -m slurm || status=$$?; \
 	  scripts/slurm-cluster down; exit $$status
+
+test-faults: setup  ## kills, full disks, flipped bits and other faults in every stage (docs/reliability.md)
+	$(BIN)/python scripts/faults.py
 
 lint: setup  ## ruff: rules and formatting
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ import argparse
 import gc
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -33,9 +34,9 @@ os.environ.update(
 PROJECT = Path(__file__).parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from pcorr_assets_tests.faults import plan, through_dagster  # noqa: E402
+from pcorr_assets_tests.faults import on_slurm, plan, through_dagster  # noqa: E402
 from pcorr_assets_tests.faults.bench import Bench  # noqa: E402
-from pcorr_assets_tests.faults.outcomes import Outcome, stage_table, table  # noqa: E402
+from pcorr_assets_tests.faults.outcomes import RAW, Outcome, stage_table, table  # noqa: E402
 from pcorr_assets_tests.faults.world import STAGES  # noqa: E402
 
 PAGE = PROJECT / "docs" / "reliability.md"
@@ -52,6 +53,8 @@ def main() -> int:
     parser.add_argument("--slurm", type=int, default=6, help="kills on a cluster that is up")
     parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.name}")
     arguments = parser.parse_args()
+    # An end from outside, too, takes mounts and folders away.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     outcomes: list[Outcome] = []
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pcorr-faults-") as name:
@@ -79,13 +82,20 @@ def _outcomes(arguments: argparse.Namespace, folder: Path, started: float) -> It
     make = plan.short_plan if arguments.short else plan.long_plan
     trials = make(bench, folder, arguments.seed)
     if not arguments.short:
-        trials = chain(through_dagster.trials(bench, folder, arguments.dagster), trials)
+        runs = through_dagster.trials(bench, folder, arguments.dagster)
+        jobs = on_slurm.trials(bench, arguments.slurm) if on_slurm.is_up() else ()
+        trials = chain(runs, jobs, trials)
     for trial in trials:
         if time.monotonic() - started > 60 * arguments.minutes:
             print("the time is up; faults left out:", 1 + sum(1 for _ in trials))
             return
         if arguments.only in str(trial):
-            yield from trial()
+            try:
+                yield from trial()
+            except (RuntimeError, AssertionError, OSError) as error:
+                broken = Outcome("the trial itself broke", "", arguments.seed, str(trial))
+                broken.bad.append((RAW, str(error)))
+                yield broken
 
 
 def _write(outcomes: list[Outcome], seed: int) -> None:

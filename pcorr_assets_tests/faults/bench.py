@@ -33,7 +33,8 @@ from pcorr_assets_tests.faults.tree import (
 )
 from pcorr_assets_tests.faults.world import STAGES, Stage, write_inputs, write_project
 
-SECONDS_BETWEEN_LOOKS = 0.1
+SECONDS_BETWEEN_LOOKS = 0.25
+NO_ROWS = (0, 0)
 First = Callable[[], Ended]
 
 
@@ -151,7 +152,7 @@ class Bench:
         for said in found:
             if said is None:
                 continue
-            outcome.named |= said.kind == "PcorrError"
+            outcome.named |= said.is_named
             if said.is_raw:
                 outcome.bad.append((RAW, f"{said.kind}: {said.words}"))
         if "Traceback (most recent call last)" in ended.output:
@@ -198,12 +199,12 @@ def _run_watched(home: Path, stage: Stage, act: moments.Act) -> Said:
     return run_stage(home.parent, stage)
 
 
-def _look(home: Path, tables: tuple[str, ...]) -> dict[str, tuple[int, int]] | None:
-    """Rows, and a hash over them, of each table in DuckDB; None where no table is there yet."""
+def _look(home: Path, tables: tuple[str, ...]) -> dict[str, tuple[int, int]]:
+    """Rows, and a hash over them, of each table in DuckDB."""
     try:
         connection = connect(home)
-    except PcorrError:
-        return None
+    except PcorrError:  # nothing was ever written there
+        return dict.fromkeys(tables, NO_ROWS)
     with connection:
         return _rows(connection, tables)
 
@@ -223,7 +224,7 @@ def _rows(
 def _read_until(
     home: Path,
     tables: tuple[str, ...],
-    allowed: list[dict[str, tuple[int, int]] | None],
+    allowed: list[dict[str, tuple[int, int]]],
     end: int,
     other_end: int,
 ) -> list[str]:
@@ -232,9 +233,8 @@ def _read_until(
     os.set_blocking(end, False)
     odd: list[str] = []
     while True:
-        found = _look(home, tables)
-        for table, rows in (found or {}).items():
-            if rows not in [(state or {}).get(table, (0, 0)) for state in allowed]:
+        for table, rows in _look(home, tables).items():
+            if rows not in [state[table] for state in allowed]:
                 odd.append(f"{table} with {rows[0]} rows")
         try:
             if os.read(end, 1) == b"":

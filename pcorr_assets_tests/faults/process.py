@@ -48,6 +48,7 @@ class Child:
 
     def _work(self, write: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         os.setpgrp()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for stream in (1, 2):
             os.dup2(self._output.fileno(), stream)
         status = 1

@@ -11,13 +11,20 @@ from pathlib import Path
 
 import dagster as dg
 
+from pcorr_assets import errors
 from pcorr_assets.config import load_settings
 from pcorr_assets.defs import llms
 from pcorr_assets.defs.build import build_definitions
 from pcorr_assets.defs.registration import register_llms, register_shards
 from pcorr_assets.jobs.description import score_job
+from pcorr_assets.report import plots
 from pcorr_assets_tests.faults.world import CONFIG, STAGES, Stage
 
+_NAMED = {
+    name
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, errors.PcorrError)
+}
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -33,17 +40,24 @@ class Said:
         return not self.kind
 
     @property
+    def is_named(self) -> bool:
+        """Did it fail with the platform's own words?"""
+        return self.kind in _NAMED
+
+    @property
     def is_raw(self) -> bool:
         """Did it fail with something that no user can read?"""
-        return self.kind not in ("", "PcorrError")
+        return not self.succeeded and not self.is_named
 
 
 @functools.cache
-def _loaded(project: Path) -> tuple[dg.Definitions, dg.DagsterInstance]:
+def _loaded(project: Path, config: str) -> tuple[dg.Definitions, dg.DagsterInstance]:
     """The definitions of a project, and an instance in memory that knows its partitions."""
+    # Pictures go into Dagster's metadata, not to disk, and take longer than all the rest.
+    plots.__dict__.update(_png=lambda _: b"")
     # A shard after every batch: then there is something to lose.
     llms.__dict__.update(score_job=functools.partial(score_job, seconds_per_shard=0.0))
-    settings = load_settings(project / CONFIG)
+    settings = load_settings(project / config)
     jobs = [
         dg.define_asset_job(asset, selection=[asset])
         for asset in dict.fromkeys(stage.asset for stage in STAGES)
@@ -56,14 +70,14 @@ def _loaded(project: Path) -> tuple[dg.Definitions, dg.DagsterInstance]:
 
 def load(project: Path) -> None:
     """Load a project once, for all children to come."""
-    definitions, _ = _loaded(project)
+    definitions, _ = _loaded(project, CONFIG)
     for stage in STAGES:
         definitions.resolve_job_def(stage.asset)
 
 
-def run_stage(project: Path, stage: Stage) -> Said:
+def run_stage(project: Path, stage: Stage, config: str = CONFIG) -> Said:
     """Materialise the stage's partition."""
-    definitions, instance = _loaded(project)
+    definitions, instance = _loaded(project, config)
     key = stage.partition
     result = definitions.resolve_job_def(stage.asset).execute_in_process(
         partition_key=dg.MultiPartitionKey(key) if isinstance(key, dict) else key,

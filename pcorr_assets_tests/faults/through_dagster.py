@@ -24,6 +24,8 @@ from pcorr_assets_tests.waiting import wait_for
 
 KIND = "kill -9 through `dagster asset materialize`"
 SECONDS = 300
+# Characters of a run's output that are told.
+TOLD = 1500
 
 
 def trials(bench: Bench, folder: Path, count: int) -> Iterator[Callable[[], list[Outcome]]]:
@@ -50,29 +52,41 @@ def _kill(bench: Bench, folder: Path, stage: Stage, seed: int) -> list[Outcome]:
         run.kill()
     else:
         os.killpg(run.pid, signal.SIGKILL)
-    run.communicate()
-    again = _launch(bench, folder, stage)
+    run.wait()
     try:
-        output, _ = again.communicate(timeout=SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(again.pid, signal.SIGKILL)
-        output, _ = again.communicate()
-        outcome.bad.append((HANG, f"the relaunch took more than {SECONDS} s: {output[-1500:]}"))
-        return [outcome]
-    if again.returncode:
-        # A step that outlives its run still holds the partition, and is named.
-        outcome.named = "is being materialised by" in output
-        if not outcome.named:
-            outcome.bad.append((LOST, output[-1500:]))
-        if "Error" in output and "PcorrError" not in output:
-            outcome.bad.append((RAW, output[-1500:]))
-        os.killpg(run.pid, signal.SIGKILL)
-        third = _launch(bench, folder, stage)
-        output, _ = third.communicate(timeout=SECONDS)
-        if third.returncode:
-            outcome.bad.append((LOST, output[-1500:]))
+        succeeded, output = _relaunched(bench, folder, stage)
+        if not succeeded:
+            # A step that outlives its run still holds the partition, and is named.
+            outcome.named = "is being materialised by" in output
+            if not outcome.named:
+                column = LOST if "PcorrError" in output else RAW
+                outcome.bad.append((column, output[-TOLD:]))
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)
+            succeeded, output = _relaunched(bench, folder, stage)
+            if not succeeded:
+                outcome.bad.append((LOST, output[-TOLD:]))
+    except TimeoutError as error:
+        outcome.bad.append((HANG, str(error)))
     bench.compare(outcome, bench.trees[state + 1])
     return [outcome]
+
+
+def _relaunched(bench: Bench, folder: Path, stage: Stage) -> tuple[bool, str]:
+    """Whether a run to the end succeeds, and what it printed."""
+    run = _launch(bench, folder, stage)
+    try:
+        status = run.wait(SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        said = _output(folder).read_text()[-TOLD:]
+        raise TimeoutError(f"the relaunch took more than {SECONDS} s: {said}") from None
+    return status == 0, _output(folder).read_text()
+
+
+def _output(folder: Path) -> Path:
+    return folder / "dagster.out"
 
 
 def _locks(bench: Bench) -> set[tuple[Path, int]]:
@@ -80,7 +94,7 @@ def _locks(bench: Bench) -> set[tuple[Path, int]]:
     return {(path, path.stat().st_mtime_ns) for path in found}
 
 
-def _launch(bench: Bench, folder: Path, stage: Stage) -> subprocess.Popen[str]:
+def _launch(bench: Bench, folder: Path, stage: Stage) -> subprocess.Popen[bytes]:
     environment = {
         **os.environ,
         "PCORR_CONFIG": str(bench.project / CONFIG),
@@ -94,12 +108,12 @@ def _launch(bench: Bench, folder: Path, stage: Stage) -> subprocess.Popen[str]:
         key = "|".join(key[name] for name in sorted(key))
     if key is not None:
         command += ["--partition", key]
-    return subprocess.Popen(
-        command,
-        env=environment,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    with _output(folder).open("w") as output:
+        return subprocess.Popen(
+            command,
+            env=environment,
+            cwd=folder,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )

@@ -177,7 +177,7 @@ def halted(job: str, when: Callable[[], object] = lambda: True) -> Iterator[None
 
     It is let begin, and go on until `when` holds.
     """
-    pid = wait_for(f"the work of job {job}", lambda: _pid_of_work(job))
+    pid = wait_for(f"the work of job {job}", lambda: pid_of_work(job))
     wait_for("the moment to halt it", when, every=0.005)
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -187,7 +187,7 @@ def halted(job: str, when: Callable[[], object] = lambda: True) -> Iterator[None
             os.kill(pid, signal.SIGCONT)
 
 
-def _pid_of_work(job: str) -> int | None:
+def pid_of_work(job: str) -> int | None:
     with contextlib.suppress(subprocess.CalledProcessError, FileNotFoundError):
         for line in slurm("scontrol", "listpids", job).splitlines()[1:]:
             pid = line.split()[0]
