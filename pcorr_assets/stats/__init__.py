@@ -9,5 +9,6 @@ settings, units' names and Dagster; whoever calls hands over arrays and plain va
 - `projection`: an estimate made into sampling weights under caps
 - `groups`: which LLMs are independent of each other, and resamples of them
 - `rank_prediction`, `stability`, `verdict`: what held-out LLMs say about the estimate
+- `low_cells`: texts that an LLM knows too well, and the estimate without them
 - `selection_frequency`: how often resampled LLMs select the same texts
 """
