@@ -40,9 +40,11 @@ from pcorr_assets.matrix.layout import read_matrix
 from pcorr_assets.plausibility.matrices import deviations
 from pcorr_assets.report.overviews import matrix_overview
 from pcorr_assets.report.plots import estimate_histogram, histogram, rank_plot
+from pcorr_assets.stats.low_cells import find_low_cells
 from pcorr_assets.steps.error_vectors import target_error_vector
 from pcorr_assets.steps.estimates import TargetEstimates, estimate_targets
 from pcorr_assets.steps.inputs import level_of
+from pcorr_assets.steps.low_cells import low_cell_rows
 from pcorr_assets.steps.matrices import build_matrix
 from pcorr_assets.steps.rank_predictions import TargetValidation, validate_targets
 
@@ -76,8 +78,8 @@ def assets(platform: Platform) -> list[dg.AssetsDefinition]:
 def _bpb_matrix(platform: Platform) -> dg.AssetsDefinition:
     @table_asset(
         platform,
-        tables=("bpb_matrix", "matrix_coverage"),
-        rooms=("matrix", "steps/matrices.py"),
+        tables=("bpb_matrix", "matrix_coverage", "low_cells"),
+        rooms=("matrix", "steps/matrices.py", "steps/low_cells.py", "stats/low_cells.py"),
         sections=("samples", "selection.max_nan_fraction"),
         checks=[
             dg.AssetCheckSpec(
@@ -99,6 +101,11 @@ def _bpb_matrix(platform: Platform) -> dg.AssetsDefinition:
         registered = context.instance.get_dynamic_partitions(LLM)
         with platform.lock(context, "bpb_matrix", sample):
             matrix = build_matrix(platform.warehouse, platform.settings, sample, registered)
+            level = level_to_compare(matrix)
+            view = read_matrix(platform.warehouse, sample, level)
+            cells = find_low_cells(view.X)
+            rows = low_cell_rows(sample, level, view, cells)
+            matrix.written["low_cells"] = platform.warehouse.write("low_cells", (sample,), rows)
         left_out = matrix.coverage.filter(pc.field("included") == pa.scalar(False))
         metadata = {
             "LLMs included": matrix.llm_count,
@@ -106,6 +113,9 @@ def _bpb_matrix(platform: Platform) -> dg.AssetsDefinition:
             **{f"{level}s": count for level, count in matrix.unit_counts.items()},
             "report": sentences(matrix.report),
             "LLMs left out": rows_table(left_out, ["llm", "nan_count", "reason"]),
+            "unexpectedly low cells": rows_table(
+                rows.slice(0, SHOWN_LLMS), ["llm", "unit", "bpb", "expected_bpb", "deviation"]
+            ),
         }
         check = dg.AssetCheckResult(
             check_name="enough_llms",
@@ -114,12 +124,10 @@ def _bpb_matrix(platform: Platform) -> dg.AssetsDefinition:
             description="; ".join(matrix.doubts) or None,
             metadata={"LLMs": matrix.llm_count, "families": matrix.family_count},
         )
-        own = ("bpb_matrix", "matrix_coverage")
+        own = ("bpb_matrix", "matrix_coverage", "low_cells")
         written = [(table, (sample,), matrix.written[table]) for table in own]
         imported = [found for table, found in matrix.written.items() if table not in own]
-        level = level_to_compare(matrix)
-        view = read_matrix(platform.warehouse, sample, level)
-        checks = built_matrix(platform.settings, sample, registered, matrix, level, view)
+        checks = built_matrix(platform.settings, sample, registered, matrix, level, view, cells)
         metadata |= overview(matrix_overview(view.X, view.llms, deviations(view.X), level))
         return materialised(platform, written, metadata, checks=[check, *checks], also=imported)
 

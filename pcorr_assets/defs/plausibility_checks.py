@@ -21,6 +21,7 @@ from pcorr_assets.jobs.evaluate_llm import CHANCE
 from pcorr_assets.matrix.candidates import bpb_keys
 from pcorr_assets.matrix.layout import MatrixView
 from pcorr_assets.plausibility import Finding, estimates, llms, matrices, targets
+from pcorr_assets.stats.low_cells import LowCells
 from pcorr_assets.steps.estimates import TargetEstimates
 from pcorr_assets.steps.inputs import level_of
 from pcorr_assets.steps.matrices import BuiltMatrix
@@ -43,6 +44,8 @@ DESCRIPTIONS = {
         "coverage_is_high": "Nearly all registered LLMs and nearly all chunks are in the matrix.",
         "no_llm_is_unlike_the_others": "No LLM's BPB is far off that of the others on most texts: "
         "such an LLM is probably broken.",
+        "no_text_is_known_by_heart": "No LLM's BPB on some text is far below what LLM and text "
+        "explain: it may have been trained on it.",
     },
     "error_vector": {
         "enough_llms": "Enough LLMs and families have an error to correlate over.",
@@ -101,8 +104,12 @@ def built_matrix(
     matrix: BuiltMatrix,
     level: str,
     view: MatrixView,
+    cells: LowCells,
 ) -> list[dg.AssetCheckResult]:
-    """Results of the checks of `bpb_matrix`; `view` is the matrix at a level."""
+    """Results of the checks of `bpb_matrix`.
+
+    `view` is the matrix at a level, `cells` what is unexpectedly low there.
+    """
     is_text = settings.samples[sample].is_text
     expected = registered if is_text else matrix.coverage["llm"].to_pylist()
     finest = max(matrix.unit_counts, key=lambda level: matrix.unit_counts[level])
@@ -110,9 +117,12 @@ def built_matrix(
         matrix.coverage, expected, matrix.unit_counts[finest], finest
     )
     unlike = matrices.no_llm_is_unlike_the_others(view.X, view.llms, level)
+    names = view.units.to_pylist()
+    known = matrices.no_text_is_known_by_heart(cells, view.X, view.llms, names, level)
     return [
         result("coverage_is_high", coverage),
         result("no_llm_is_unlike_the_others", unlike),
+        result("no_text_is_known_by_heart", known),
     ]
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from pcorr_assets.matrix.candidates import NOT_MATERIALISED, REMOVED
 from pcorr_assets.matrix.wording import count, name_some
 from pcorr_assets.plausibility.finding import Finding
+from pcorr_assets.stats.low_cells import FALSE_DISCOVERY_RATE, LowCells
 
 # A backfill that is nearly through needs no warning; an LLM that was refused always does.
 MIN_LLM_SHARE = 0.9
@@ -135,3 +136,36 @@ def no_llm_is_unlike_the_others(X: np.ndarray, llms: Sequence[str], level: str) 
         "allowed": MAX_DEVIATION,
     }
     return Finding(tuple(problems), numbers)
+
+
+def no_text_is_known_by_heart(
+    cells: LowCells, X: np.ndarray, llms: Sequence[str], units: Sequence[str], level: str
+) -> Finding:
+    """Is an LLM's BPB on some unit far below what the LLM and the unit explain?
+
+    `cells` are those of `X` (N, D), whose rows are `llms` and whose columns are `units`.
+    """
+    if cells.reason:
+        return Finding(note=f"{cells.reason}.")
+    numbers = {
+        "cells found": cells.rows.size,
+        "of cells": X.size,
+        "false-discovery rate": FALSE_DISCOVERY_RATE,
+    }
+    if not cells.rows.size:
+        return Finding(numbers=numbers)
+    worst = [
+        f"{llms[row]} on {units[column]} ({X[row, column]:.3f} bits per byte, {expected:.3f} "
+        "expected)"
+        for row, column, expected in zip(cells.rows, cells.columns, cells.expected, strict=True)
+    ]
+    found, counts = np.unique(cells.rows, return_counts=True)
+    most = int(counts.argmax())
+    problem = (
+        f"{count(cells.rows.size, 'cell')} (LLM and {level}) of {X.size:,} are lower than chance "
+        f"explains, with a false-discovery rate of {FALSE_DISCOVERY_RATE:.0%}, "
+        f"{counts[most]:,} of them of {llms[found[most]]}: {name_some(worst, 3)}. The LLM may have "
+        "been trained on these texts, or be the only one made for their language or kind. They are "
+        "in the table low_cells; compare estimate_without_low_cells with estimate."
+    )
+    return Finding((problem,), numbers)

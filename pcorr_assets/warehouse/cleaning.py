@@ -49,7 +49,11 @@ FOLDERS = {
     "exports/published": Folder(("sample",), "published_export"),
 }
 # Tables whose writer holds the lock of another one.
-LOCK_OF_TABLE = {"matrix_coverage": "bpb_matrix", "verdicts": "rank_predictions"}
+LOCK_OF_TABLE = {
+    "matrix_coverage": "bpb_matrix",
+    "low_cells": "bpb_matrix",
+    "verdicts": "rank_predictions",
+}
 OF_TEXT = ("chunks", "chunk_bpb", "fasttext_filters")
 
 Lock = tuple[str, tuple[str, ...]]

@@ -218,6 +218,27 @@ _CORRELATION_TABLES = (
         ),
     ),
     Table(
+        "low_cells",
+        "Cells of the matrix that LLM and unit do not explain: texts an LLM may have seen.",
+        ("sample",),
+        ("sample", "level", "unit", "llm"),
+        (
+            SAMPLE,
+            LEVEL,
+            UNIT,
+            LLM,
+            BPB,
+            Column("expected_bpb", NUMBER, "BPB that LLM and unit explain", BPB.unit, minimum=0),
+            Column(
+                "deviation",
+                NUMBER,
+                "How far the logarithm of BPB lies off that; negative: below",
+                "robust standard deviations",
+                maximum=0,
+            ),
+        ),
+    ),
+    Table(
         "error_vectors",
         "The error of each LLM on a target: its benchmarks combined.",
         ("target",),

@@ -83,6 +83,24 @@ def test_a_broken_llm_is_named(
     assert (found.description or "").startswith("fam1/llm-0: on the median page its BPB is 3.86")
 
 
+def test_a_text_that_an_llm_knows_is_found_and_listed(
+    matrix_settings: Settings, materialise: Materialise, tmp_path: Path
+) -> None:
+    def learn(rows: list[list[str]]) -> None:
+        rows[5][3] = str(0.2 * float(rows[5][3]))
+
+    edit(tmp_path / "bpb.csv", learn)
+    result = materialise(matrix_settings, ["bpb_matrix"], "published")
+    assert failed(result) == {"no_text_is_known_by_heart"}
+    found = checks(result)["no_text_is_known_by_heart"]
+    assert found.severity == dg.AssetCheckSeverity.WARN
+    assert "fam1/llm-0 on page-04 (0." in (found.description or "")
+    (row,) = Warehouse(matrix_settings.home).read("low_cells", "published").to_pylist()
+    assert (row["llm"], row["unit"], row["level"]) == ("fam1/llm-0", "page-04", "page")
+    assert row["bpb"] < 0.3 * row["expected_bpb"]
+    assert row["deviation"] < -5
+
+
 def test_lost_pages_are_noticed(
     matrix_settings: Settings, materialise: Materialise, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ PROMISED = {
     "commit_sha, dtype",
     "bpb_matrix": "sample, level, unit, llm, bpb, byte_count",
     "matrix_coverage": "sample, llm, included, chunk_count, nan_count, reason",
+    "low_cells": "sample, level, unit, llm, bpb, expected_bpb, deviation",
     "error_vectors": "target, source, llm, family, error",
     "estimates": "sample, target, level, unit, estimator, estimate, llm_count, selection_frequency",
     "rank_predictions": "sample, target, level, estimator, scheme, fold, llm, family, predictor, "
