@@ -266,3 +266,80 @@ def test_a_result_that_cannot_be_kept_costs_the_others_nothing(
     assert [row["benchmark"] for row in outcome.rows] == ["second"]
     with pytest.raises(PcorrError, match="1 of 2 benchmarks"):
         outcome.raise_failures("tiny/llm")
+
+
+CLASS = """
+from lm_eval.api.instance import Instance
+from lm_eval.api.metrics import mean
+from lm_eval.api.task import Task
+
+
+class Own(Task):
+    VERSION = 0
+    OUTPUT_TYPE = "loglikelihood"
+
+    def download(self, *rest, **options):
+        self.dataset = None
+
+    def has_training_docs(self):
+        return True
+
+    def has_validation_docs(self):
+        return False
+
+    def has_test_docs(self):
+        return True
+
+    def test_docs(self):
+        return [{"question": f"Word {n} of", "answer": f" rain {n}"} for n in range(12)]
+
+    def training_docs(self):
+        return self.test_docs()
+
+    def doc_to_text(self, doc):
+        return doc["question"]
+
+    def doc_to_target(self, doc):
+        return doc["answer"]
+
+    def construct_requests(self, doc, ctx, metadata, **options):
+        arguments = (ctx, self.doc_to_target(doc))
+        return Instance(
+            request_type="loglikelihood", doc=doc, arguments=arguments, idx=0, metadata=metadata
+        )
+
+    def process_results(self, doc, results):
+        return {"acc": float(results[0][1])}
+
+    def aggregation(self):
+        return {"acc": mean}
+
+    def higher_is_better(self):
+        return {"acc": True}
+"""
+
+
+def test_a_python_class_is_watched_as_well(tasks: Path, evaluator: Evaluator) -> None:
+    (tasks / "own.py").write_text(CLASS)
+    text = "task: odd\nclass: !function own.Own\n"
+    assert run(tasks, evaluator, text, num_fewshot=0).failures == {}
+    refused = run(tasks, evaluator, text, num_fewshot=4).failures["odd"]
+    assert "of 12 prompts of odd hold the answer to their own item" in refused
+
+
+def test_files_that_lm_eval_would_not_end_with(tasks: Path, evaluator: Evaluator) -> None:
+    """Its own reading would write out 400 million values, or scan the current folder."""
+    text = choice("odd", tasks / "few.jsonl")
+    bomb = "".join(
+        f"{name}: &{name} [{', '.join([inner] * 9)}]\n"
+        for name, inner in zip(
+            "abcdefghi", ["x", *(f"*{name}" for name in "abcdefgh")], strict=True
+        )
+    )
+    refused = run(tasks, evaluator, f"{bomb}{text}metadata: {{bomb: *i}}\n").failures["odd"]
+    assert "the aliases in odd.yaml stand for more than 1,000,000 values" in refused
+    endless = text.replace("metadata: {version: 2.0}", "metadata: &m {again: *m}")
+    assert "the aliases in odd.yaml" in run(tasks, evaluator, endless).failures["odd"]
+    everything = "\n".join(line for line in text.splitlines() if "dataset_kwargs" not in line)
+    refused = run(tasks, evaluator, f"{everything}\n").failures["odd"]
+    assert "odd.yaml reads json files, but does not say which" in refused
