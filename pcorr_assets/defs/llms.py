@@ -70,7 +70,9 @@ def _benchmark_errors(platform: Platform) -> dg.AssetsDefinition:
         platform,
         tables=("benchmark_errors",),
         rooms=(
+            "config/metrics.py",
             "lm/evaluation.py",
+            "lm/harness.py",
             "lm/results.py",
             "lm/benchmark_settings.py",
             "lm/loading.py",
