@@ -136,7 +136,7 @@ VALUES: list[Any] = [
 ]  # fmt: skip
 TEMPLATES = [
     "{{", "}}", "{% if %}", "{{ question.nothing.more }}", "{{ 1 / 0 }}", "{{ answer + question }}",
-    "{{ question * 2000 }}", "{% for n in range(20000) %}{{ n }} {% endfor %}",
+    "{{ question * 2000 }}", "{% for n in range(4000) %}{{ n }} {% endfor %}",
     "{% include 'other' %}", "{{ choices[9] }}", "{{ question | nofilter }}", "{{ none }}",
     "{{ [choices, choices] }}", "[1, 2", "['a', 'b']", "{% raw %}", "{{ answer + 3 }}",
     "{{ -1 }}", "{{ question[:0] }}", "{% set x = 5 %}", "__import__('os').mkdir('CANARY')",

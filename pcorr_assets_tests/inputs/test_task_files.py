@@ -25,6 +25,8 @@ def evaluator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Evaluator:
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("evaluate.load", _offline)
+    # A thousand resamples of mcc are honest work of seconds, whatever the task.
+    monkeypatch.setattr("pcorr_assets.lm.evaluation.BOOTSTRAP_ITERATIONS", 10)
     torch.set_num_threads(1)
     return Evaluator(
         ResolvedLLM(tiny.local_spec("tiny/llm", Path("nowhere")), COMMIT),
