@@ -224,6 +224,12 @@ def _columns(shard: Shard, pool: Pool) -> list[str] | None:
                 f"{shard.path}: cannot be read as Parquet, it is probably truncated or damaged: "
                 f"copy or download it again ({first_line(error)})"
             ) from error
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise PcorrError(
+            f"{shard.where}: it has several columns {', '.join(map(repr, repeated))}: rename them "
+            "apart, or write the file again without them"
+        )
     required = _required_columns(pool)
     require_columns(names, required, shard.where)
     optional = [pool.id_column] if pool.id_column in names else []

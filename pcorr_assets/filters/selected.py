@@ -7,7 +7,6 @@ scored, and giving them one Arrow schema. Does not belong here: files and manife
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,20 @@ import numpy as np
 import pyarrow as pa
 
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.filters.columns import (
+    JSON_TEXT,
+    clean,
+    common_type,
+    fits_parquet,
+    has_float,
+    has_wide_int,
+    json_text,
+    without_null,
+)
 from pcorr_assets.filters.pools import Shard, has_schema, iter_rows, iter_tables
 from pcorr_assets.text.cleaning import replace_invalid
-from pcorr_assets.text.files import Row, column_values
+from pcorr_assets.text.files import column_values
+from pcorr_assets.text.rows import Row, text_of
 
 if TYPE_CHECKING:
     from pcorr_assets.config import Pool
@@ -26,8 +36,11 @@ SCORE = "score"
 
 
 def score_column(names: Iterable[str]) -> str:
-    """The name of the score beside these columns: `score`, else `pcorr_score` and so on."""
-    taken = set(names)
+    """The name of the score beside these columns: `score`, else `pcorr_score` and so on.
+
+    Upper and lower case are the same here, as they are to DuckDB and Spark.
+    """
+    taken = {name.casefold() for name in names}
     name = SCORE
     while name in taken:
         name = f"pcorr_{name}"
@@ -56,18 +69,18 @@ class SelectedRows:
             return
         for rows, chosen, scores in self._chosen_rows():
             self._check([row.get(self._pool.text_column) for row in rows], chosen)
-            yield rows, scores.tolist()
+            yield [_clean_names(row) for row in rows], scores.tolist()
 
     def tables(self) -> Iterator[pa.Table]:
         """Selected rows as Arrow tables of one schema, the score last.
 
         Parquet and datasets keep their types. JSON Lines are read twice, once to find a
-        schema that fits all selected rows; a column whose values have no common type
-        becomes JSON text.
+        schema that fits all selected rows; a column whose values have no common type, or one
+        that Parquet does not know, becomes JSON text.
         """
         if has_schema(self._shard):
             for table, _, scores in self._chosen_tables():
-                yield table.append_column(
+                yield _for_parquet(table, self._shard.where).append_column(
                     score_column(table.schema.names), pa.array(scores, pa.float64())
                 )
             return
@@ -79,7 +92,7 @@ class SelectedRows:
 
     def _chosen_tables(self) -> Iterator[tuple[pa.Table, slice, np.ndarray]]:
         for table, inside, positions in self._select(iter_tables(self._shard, self._pool)):
-            chosen = table.take(pa.array(positions))
+            chosen = _take(table, positions)
             texts = column_values(chosen[self._pool.text_column], self._shard.where)
             self._check(texts, inside)
             yield chosen, inside, self._scores[inside]
@@ -105,10 +118,10 @@ class SelectedRows:
             "selected: it was changed after it was scored; score the shard again"
         )
 
-    def _check(self, texts: list[str | None], inside: slice) -> None:
+    def _check(self, texts: list[Any], inside: slice) -> None:
         expected = self._hashes[inside].to_pylist()
         for offset, (text, content_sha256) in enumerate(zip(texts, expected, strict=True)):
-            found = hashlib.sha256(replace_invalid(text or "")[1]).hexdigest()
+            found = hashlib.sha256(replace_invalid(text_of(text) or "")[1]).hexdigest()
             if found != content_sha256:
                 row = int(self._rows[inside][offset])
                 raise PcorrError(
@@ -118,44 +131,42 @@ class SelectedRows:
 
     def _json_schema(self) -> pa.Schema:
         fields: dict[str, pa.DataType] = {}
+        wide: set[str] = set()
         for rows, _ in self.rows():
             for name in dict.fromkeys(key for row in rows for key in row):
-                found = _common_type([row.get(name) for row in rows], fields.get(name))
-                fields[name] = found
-        return pa.schema([(name, _without_null(kind)) for name, kind in fields.items()])
+                values = [row.get(name) for row in rows]
+                fields[name] = common_type(values, fields.get(name))
+                if name not in wide and any(map(has_wide_int, values)):
+                    wide.add(name)
+        for name in wide:
+            if has_float(fields[name]):
+                fields[name] = JSON_TEXT
+        return pa.schema([(name, without_null(kind)) for name, kind in fields.items()])
 
 
-JSON_TEXT = pa.large_string()
-
-
-def _common_type(values: list[Any], known: pa.DataType | None) -> pa.DataType:
-    """A type for the values and those before; `JSON_TEXT` if there is none."""
-    if known == JSON_TEXT:
-        return JSON_TEXT
+def _clean_names(row: Row) -> Row:
     try:
-        found = pa.array([_clean(value) for value in values]).type
-        if known is None:
-            return found
-        schemas = [pa.schema([("x", kind)]) for kind in (known, found)]
-        return pa.unify_schemas(schemas, promote_options="permissive").field("x").type
-    except (pa.ArrowException, OverflowError):
-        return JSON_TEXT
+        "".join(row).encode()
+    except UnicodeEncodeError:
+        return {replace_invalid(name)[0]: value for name, value in row.items()}
+    return row
 
 
-def _without_null(kind: pa.DataType) -> pa.DataType:
-    """Columns that were NULL throughout are text; Parquet files of other shards may be."""
-    return pa.string() if pa.types.is_null(kind) else kind
+def _take(table: pa.Table, positions: np.ndarray) -> pa.Table:
+    try:
+        return table.take(pa.array(positions))
+    except pa.ArrowNotImplementedError:  # string views and run-end encoded columns
+        runs = np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1)
+        return pa.concat_tables([table.slice(int(run[0]), len(run)) for run in runs])
 
 
-def _clean(value: Any) -> Any:
-    """The value with lone surrogates replaced, which Arrow cannot hold."""
-    if isinstance(value, str):
-        return replace_invalid(value)[0]
-    if isinstance(value, list):
-        return [_clean(item) for item in value]
-    if isinstance(value, dict):
-        return {replace_invalid(key)[0]: _clean(item) for key, item in value.items()}
-    return value
+def _for_parquet(table: pa.Table, where: str) -> pa.Table:
+    for index, field in enumerate(table.schema):
+        if not fits_parquet(field.type):
+            values = column_values(table.column(index), f"{where}: column {field.name!r}")
+            texts = pa.array([json_text(value) for value in values], JSON_TEXT)
+            table = table.set_column(index, field.name, texts)
+    return table
 
 
 def _to_table(rows: list[Row], schema: pa.Schema) -> pa.Table:
@@ -163,8 +174,8 @@ def _to_table(rows: list[Row], schema: pa.Schema) -> pa.Table:
     for field in schema:
         values = [row.get(field.name) for row in rows]
         if field.type == JSON_TEXT:
-            values = [None if value is None else json.dumps(value) for value in values]
-        columns.append(pa.array([_clean(value) for value in values], field.type))
+            values = [json_text(value) for value in values]
+        columns.append(pa.array([clean(value) for value in values], field.type))
     return pa.table(columns, schema=schema)
 
 

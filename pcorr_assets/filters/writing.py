@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pcorr_assets.config.keys import to_slug
+from pcorr_assets.filters.columns import JsonValues
 from pcorr_assets.filters.model import FASTTEXT_EPSILON
 from pcorr_assets.filters.pools import Shard
 from pcorr_assets.filters.selected import SCORE, SelectedRows
@@ -136,10 +137,19 @@ class _ShardWriter:
             return entry
         source = SelectedRows(shard, self._pool, documents)
         with atomic_path(path) as temporary:
+            non_finite = 0
             if self._pool.format == "parquet":
                 column = _write_parquet(source, temporary)
             else:
-                column = _write_json_lines(source, temporary, self._pool.format)
+                texts = {self._pool.text_column, self._pool.id_column}
+                column, non_finite = _write_json_lines(source, temporary, self._pool.format, texts)
+            if non_finite:
+                logger.warning(
+                    "%s: %s numbers are NaN or infinite, which JSON has no word for: written as "
+                    "null (format: parquet keeps them)",
+                    shard.where,
+                    f"{non_finite:,}",
+                )
             entry = {
                 "file": path.name,
                 "shard": shard.key,
@@ -149,6 +159,7 @@ class _ShardWriter:
                 "bytes": temporary.stat().st_size,
                 "sha256": sha256_file(temporary),
                 "score_column": column,
+                "non_finite_numbers_as_null": non_finite,
             }
         write_text(note, json.dumps({"selection": self._fingerprint, "entry": entry}))
         return entry
@@ -180,31 +191,28 @@ def _write_parquet(source: SelectedRows, path: Path) -> str:
     return schema.names[-1]
 
 
-def _write_json_lines(source: SelectedRows, path: Path, kind: str) -> str:
+def _write_json_lines(
+    source: SelectedRows, path: Path, kind: str, texts: Collection[str]
+) -> tuple[str, int]:
     column = SCORE
     # Whether a row far down has a column of that name shows only when it comes.
-    while not _try_json_lines(source, path, kind, column):
+    while (values := _try_json_lines(source, path, kind, column, texts)) is None:
         column = f"pcorr_{column}"
-    return column
+    return column, values.non_finite
 
 
-def _try_json_lines(source: SelectedRows, path: Path, kind: str, column: str) -> bool:
-    """Write the rows with `column` for the score; False if a row has such a column."""
+def _try_json_lines(
+    source: SelectedRows, path: Path, kind: str, column: str, texts: Collection[str]
+) -> JsonValues | None:
+    """Write the rows with `column` for the score; None if a row has such a column."""
+    values = JsonValues(texts)
     with _text_file(path, compressed=kind.endswith(".zst")) as file:
         for rows, scores in source.rows():
             for row, score in zip(rows, scores, strict=True):
-                if column in row:
-                    return False
-                # Lone surrogates are escaped, so what is written is always valid UTF-8.
-                line = json.dumps({**row, column: score}, ensure_ascii=False, default=_json_value)
-                file.write(line.encode("utf-8", "backslashreplace") + b"\n")
-    return True
-
-
-def _json_value(value: object) -> object:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "surrogateescape")
-    return str(value)
+                if any(column == name.casefold() for name in row):
+                    return None
+                file.write(values.line({**row, column: score}))
+    return values
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,24 +27,27 @@ def pages(world: Any) -> list[str]:
 def test_datatrove_keeps_the_same_documents(
     make_world: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("datatrove")
-    pytest.importorskip("fasteners")
+    """With the snippet as the page has it, in the environment of this project."""
     from datatrove.data import Document
     from datatrove.pipeline.filters import FastTextClassifierFilter
 
-    # It asks for the name of one of two distributions of the same module, not for the module.
-    monkeypatch.setattr(FastTextClassifierFilter, "_requires_dependencies", [])
+    page = (Path(__file__).parents[2] / "docs/selection.md").read_text()
+    (snippet,) = re.findall(r"```python\n(.*?FastTextClassifierFilter.*?)```", page, re.DOTALL)
+    # What the snippet sets is put back after the test.
+    before = FastTextClassifierFilter._requires_dependencies
+    monkeypatch.setattr(FastTextClassifierFilter, "_requires_dependencies", before)
     world = make_world()
     built = build_filter(world.warehouse, SAMPLE, TARGET, world.selection)
     model = load_filter(world.warehouse, SAMPLE, TARGET)
     texts = pages(world)
     scores = model.score(normalise(text).encode() for text in texts)
     threshold = float(sorted(scores)[-30]) - 1e-6
-    theirs = FastTextClassifierFilter(
-        str(built.path),
-        keep_labels=("include", threshold + FASTTEXT_EPSILON),
-        newline_replacement=" ",
-    )
+    names: dict[str, Any] = {
+        "model_path": str(built.path),
+        "threshold": threshold + FASTTEXT_EPSILON,
+    }
+    exec(snippet, names)
+    theirs = names["keep"]
     # A no-break space is the one thing datatrove leaves to fastText, which does not split there.
     kept = [
         theirs.filter(Document(text=text.replace("\u00a0", " "), id=str(number)))
