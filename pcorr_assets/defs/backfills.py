@@ -8,6 +8,7 @@ jobs that people launch (`jobs`).
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,10 +24,18 @@ from dagster._core.utils import make_new_backfill_id
 from dagster._time import get_current_timestamp
 
 from pcorr_assets.defs.plans import Part, Plan
+from pcorr_assets.errors import PcorrError
 
 logger = logging.getLogger(__name__)
 
 MAX_TITLE = 100
+BACKFILLS = "BACKFILL"
+# The daemon looks each half minute, and may be busy with another backfill for some.
+SECONDS_TO_TAKE_UP = 300.0
+SECONDS_BETWEEN_LOOKS = 1.0
+# It shows itself each half minute.
+SECONDS_UNTIL_SILENT = 120.0
+REFUSED = (BulkActionStatus.FAILING, BulkActionStatus.FAILED)
 ACTIVE = (BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING)
 
 
@@ -66,6 +75,60 @@ def submit(
         )
         instance.add_backfill(backfill)
     return backfill.backfill_id
+
+
+def wait_until_taken_up(
+    instance: dg.DagsterInstance,
+    graph: Any,
+    backfill_id: str,
+    *,
+    seconds: float = SECONDS_TO_TAKE_UP,
+) -> bool:
+    """Wait until the daemon has begun with a backfill; False if none runs, or it took too long.
+
+    Raises:
+        PcorrError: the daemon refused the backfill, with its reason.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        backfill = instance.get_backfill(backfill_id)
+        if backfill is None:
+            raise PcorrError(f"Backfill {backfill_id} was deleted before anything was made of it.")
+        if backfill.status in REFUSED:
+            raise PcorrError(_why_refused(backfill))
+        if backfill.status is not BulkActionStatus.REQUESTED or _is_begun(
+            instance, graph, backfill
+        ):
+            return True
+        if not daemon_is_on(instance):
+            return False
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    return False
+
+
+def daemon_is_on(instance: dg.DagsterInstance) -> bool:
+    """Whether a daemon that launches backfills has lately shown itself."""
+    heartbeat = instance.get_daemon_heartbeats().get(BACKFILLS)
+    # Either way: a clock that was set back makes the last one look later than now.
+    return (
+        heartbeat is not None
+        and abs(get_current_timestamp() - heartbeat.timestamp) < SECONDS_UNTIL_SILENT
+    )
+
+
+def _is_begun(instance: dg.DagsterInstance, graph: Any, backfill: PartitionBackfill) -> bool:
+    with dg.partition_loading_context(dynamic_partitions_store=instance):
+        return backfill.get_asset_backfill_data(graph).requested_runs_for_target_roots
+
+
+def _why_refused(backfill: PartitionBackfill) -> str:
+    said = backfill.error.message.strip() if backfill.error is not None else "it gave no reason"
+    return (
+        f"Dagster refused backfill {backfill.backfill_id}, so nothing of it is made: {said}\n"
+        "If samples, targets or pools of pcorr.yaml were edited, Dagster still has the partitions "
+        "from before: reload the code location (Deployment > Code locations > Reload in the "
+        "UI, or start `pcorr ui` again), then launch this job again."
+    )
 
 
 def parts_in_progress(instance: dg.DagsterInstance, graph: Any) -> set[Part]:

@@ -22,9 +22,11 @@ from pcorr_assets.defs import (
 )
 from pcorr_assets.defs.automation import automation_sensor
 from pcorr_assets.defs.cleaning import clean_job
+from pcorr_assets.defs.executor import EXECUTOR
 from pcorr_assets.defs.jobs import jobs, nightly_schedule
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.registration import llm_sensor, shard_sensor
+from pcorr_assets.defs.slots import slot_sensor
 
 STAGES = (texts, llms, correlation, selection, filters, reports, exports, operations)
 
@@ -45,5 +47,11 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             assets=assets,
             jobs=[*jobs(platform, assets), clean_job(platform)],
             schedules=[nightly_schedule(platform, assets), operations.overview_schedule()],
-            sensors=[llm_sensor(platform), shard_sensor(platform), automation_sensor()],
+            sensors=[
+                llm_sensor(platform),
+                shard_sensor(platform),
+                slot_sensor(),
+                automation_sensor(),
+            ],
+            executor=EXECUTOR,
         )

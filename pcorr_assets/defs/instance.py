@@ -1,20 +1,20 @@
 """Which Dagster instance the commands use, found the same way by all of them.
 
 Belongs here: `DAGSTER_HOME`, its default beside `pcorr.yaml`, the `dagster.yaml` that a
-new one gets, and serving the UI on it. Does not belong here: what else is done with it.
+new one gets. Does not belong here: serving the UI on it (`serving`), and what else is done
+with it.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
-import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from pcorr_assets.config import Settings
 from pcorr_assets.errors import PcorrError
@@ -26,26 +26,29 @@ logger = logging.getLogger(__name__)
 
 HOME_VARIABLE = "DAGSTER_HOME"
 DEFAULT_HOME = "dagster_home"
+# What Dagster makes in its home, and what tells it how.
+USED = frozenset({"dagster.yaml", "history", "schedules", "storage"})
+# Its databases are named by URLs, in which these do not stand for themselves.
+UNUSABLE = re.compile(r"\?|%[0-9A-Fa-f]{2}")
 INSTANCE = Path(__file__).parent / "dagster.yaml"
 
 
 def dagster_home(settings: Settings) -> Path:
-    """`$DAGSTER_HOME`, else `dagster_home` beside `pcorr.yaml`, made if it is not there.
+    """`$DAGSTER_HOME`, else `dagster_home` beside `pcorr.yaml`; made if it is not there.
 
     Raises:
-        PcorrError: the variable names no folder, or not by an absolute path; or it is unset
-            and there is no configuration file.
+        PcorrError: the variable names no folder, or not by an absolute path; it is unset and
+            there is no configuration file; or the folder cannot be made or used.
     """
     named = os.environ.get(HOME_VARIABLE, "").strip()
     if named:
         home = Path(named).expanduser()
-        if not home.is_absolute() or not home.is_dir():
+        if not home.is_absolute():
             raise PcorrError(
-                f"{HOME_VARIABLE} is {named!r}; Dagster needs the absolute path of a folder that "
-                f"exists. Create it (mkdir -p), or unset {HOME_VARIABLE} to use {DEFAULT_HOME} "
-                "beside pcorr.yaml."
+                f"{HOME_VARIABLE} is {named!r}; Dagster needs an absolute path. Correct it, or "
+                f"unset {HOME_VARIABLE} to use {DEFAULT_HOME} beside pcorr.yaml."
             )
-        return home
+        return prepare_home(home)
     if settings.path is None:
         raise PcorrError(
             f"{HOME_VARIABLE} is not set, and there is no pcorr.yaml to put a {DEFAULT_HOME} "
@@ -55,12 +58,34 @@ def dagster_home(settings: Settings) -> Path:
 
 
 def prepare_home(home: Path) -> Path:
-    """A Dagster home with this project's `dagster.yaml`; one that is there stays as it is."""
-    if not home.is_dir():
-        home.mkdir(parents=True)
-        logger.warning("Made the Dagster home %s", home)
-    if not (home / "dagster.yaml").exists():
-        shutil.copyfile(INSTANCE, home / "dagster.yaml")
+    """A Dagster home, with this project's `dagster.yaml` if Dagster has not used it yet.
+
+    One that was used stays as it is: without a `dagster.yaml` of its own it is somebody's
+    instance with the settings of Dagster.
+
+    Raises:
+        PcorrError: it is no folder, cannot be made, or has a name that Dagster cannot use.
+    """
+    if UNUSABLE.search(str(home)):
+        raise PcorrError(
+            f"The Dagster home {home} has a ? or an escape such as %20 in its path, where "
+            f"Dagster's database would lie elsewhere. Name another folder in {HOME_VARIABLE}, by "
+            "an absolute path."
+        )
+    try:
+        if not home.is_dir():
+            home.mkdir(parents=True)
+            logger.warning("Made the Dagster home %s", home)
+        if not USED.intersection(os.listdir(home)):
+            from pcorr_assets.warehouse.files import atomic_path
+
+            with atomic_path(home / "dagster.yaml") as path:
+                shutil.copyfile(INSTANCE, path)
+    except OSError as error:
+        raise PcorrError(
+            f"The Dagster home {home} cannot be used ({error.strerror}: {error.filename}). Make it "
+            f"a folder that you may write, or name another one in {HOME_VARIABLE}."
+        ) from None
     return home
 
 
@@ -81,15 +106,3 @@ def use_home(home: Path, config: Path | None) -> None:
     os.environ[HOME_VARIABLE] = str(home)
     if config is not None:
         os.environ["PCORR_CONFIG"] = str(config)
-
-
-def serve(home: Path, config: Path | None, *, host: str = "127.0.0.1", port: int) -> NoReturn:
-    """Replace this process by `dagster dev`: the UI, and the daemon that launches runs."""
-    use_home(home, config)
-    sys.stderr.write(f"http://{host}:{port}   (Ctrl-C ends it; DAGSTER_HOME is {home})\n")
-    sys.stderr.flush()
-    # A shell has the background processes of its scripts ignore SIGINT, and their children
-    # inherit that; Dagster does on SIGTERM what SIGINT does, so nothing could end it.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    command = ["dagster", "dev", "-m", "pcorr_assets.definitions", "-h", host, "-p", str(port)]
-    os.execv(sys.executable, [sys.executable, "-m", *command])

@@ -17,7 +17,8 @@ from pydantic import Field
 
 from pcorr_assets.config.section import did_you_mean
 from pcorr_assets.defs.automation import automation_is_on, conditions
-from pcorr_assets.defs.backfills import parts_in_progress, submit
+from pcorr_assets.defs.backfills import parts_in_progress, submit, wait_until_taken_up
+from pcorr_assets.defs.executor import IN_ONE_PROCESS
 from pcorr_assets.defs.metadata import sentences
 from pcorr_assets.defs.partition_status import State
 from pcorr_assets.defs.partitions import LLM, POOL, SAMPLE, SHARD, TARGET
@@ -167,6 +168,11 @@ class _Launcher:
         for asset, partitions in plan.partitions.items():
             context.log.info(f"{asset}: {', '.join(str(key) for key in partitions)}")
         context.log.info(f"submitted backfill {backfill}: {plan.count} partition(s)")
+        if not wait_until_taken_up(instance, graph, backfill):
+            context.log.warning(
+                f"No daemon has begun with backfill {backfill} yet: it waits until one runs "
+                "(`pcorr ui` starts one)."
+            )
         return {
             "submitted": plan.count,
             "backfill": backfill,
@@ -255,7 +261,7 @@ def _score_new_llms(launcher: _Launcher) -> dg.JobDefinition:
         assets = SCORES if launcher.platform.settings.benchmarks else SCORES[:1]
         return dg.Output(None, metadata=launcher.launch(context, assets, due, keep))
 
-    @dg.job(executor_def=dg.in_process_executor, tags=_tags("score_new_llms"))
+    @dg.job(executor_def=IN_ONE_PROCESS, tags=_tags("score_new_llms"))
     def score_new_llms() -> None:
         """Score and evaluate the LLMs that were not yet: the backlog, or some of it.
 
@@ -277,7 +283,7 @@ def _refresh_estimates(launcher: _Launcher) -> dg.JobDefinition:
         due = _due(config.everything)
         return dg.Output(None, metadata=launcher.launch(context, ESTIMATES, due, keep))
 
-    @dg.job(executor_def=dg.in_process_executor, tags=_tags("refresh_estimates"))
+    @dg.job(executor_def=IN_ONE_PROCESS, tags=_tags("refresh_estimates"))
     def refresh_estimates() -> None:
         """Matrices, error vectors, estimates, verdicts and distributions, from the LLMs there are.
 
@@ -299,7 +305,7 @@ def _refresh_filters(launcher: _Launcher) -> dg.JobDefinition:
         due = _due(config.everything)
         return dg.Output(None, metadata=launcher.launch(context, assets, due, keep))
 
-    @dg.job(executor_def=dg.in_process_executor, tags=_tags("refresh_filters"))
+    @dg.job(executor_def=IN_ONE_PROCESS, tags=_tags("refresh_filters"))
     def refresh_filters() -> None:
         """Distributions, filters, reports, scores of the pools and what is selected from them.
 
@@ -319,7 +325,7 @@ def _refresh_everything(launcher: _Launcher) -> dg.JobDefinition:
         assets = [name for name in NIGHTLY if name not in automated]
         return dg.Output(None, metadata=launcher.launch(context, assets, OUT_OF_DATE, keep))
 
-    @dg.job(executor_def=dg.in_process_executor, tags=_tags("refresh_everything"))
+    @dg.job(executor_def=IN_ONE_PROCESS, tags=_tags("refresh_everything"))
     def refresh_everything() -> None:
         """All that is out of date from the matrices to the exported database; no LLM, no pool.
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import dagster as dg
 import pyarrow as pa
 
+from pcorr_assets.defs.executor import IN_ONE_PROCESS
 from pcorr_assets.defs.metadata import rows_table, sentences
 from pcorr_assets.defs.partition_status import STATES, PartitionState, partition_states
 from pcorr_assets.defs.platform import Platform
@@ -82,7 +83,7 @@ def overview_schedule() -> dg.ScheduleDefinition:
         selection=[NAME],
         description="What is materialised, missing, failed, in progress or stale; the check "
         f"{FAILED_CHECK} lists what failed.",
-        executor_def=dg.in_process_executor,
+        executor_def=IN_ONE_PROCESS,
         tags={"pcorr/job": "look_at_partitions", "dagster/priority": "10"},
     )
     return dg.ScheduleDefinition(

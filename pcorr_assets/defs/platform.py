@@ -15,6 +15,7 @@ import dagster as dg
 
 from pcorr_assets.config import Settings, load_settings
 from pcorr_assets.defs.partitions import Partitions
+from pcorr_assets.defs.run_processes import join_run
 from pcorr_assets.warehouse import Warehouse
 
 
@@ -40,6 +41,11 @@ class Platform:
 
     @contextmanager
     def lock(self, context: dg.AssetExecutionContext, table: str, *keys: str) -> Iterator[None]:
-        """Keep other runs off a partition; the second to come fails and names the first."""
+        """Keep other runs off a partition; the second to come fails and names the first.
+
+        Raises:
+            PcorrError: another run has the partition, or this one was ended meanwhile.
+        """
+        join_run(context.instance, context.run.run_id)
         with self.warehouse.lock(table, *keys, holder=f"run {context.run.run_id}"):
             yield

@@ -13,13 +13,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 import dagster as dg
 
 from pcorr_assets.config import load_settings
-from pcorr_assets.defs.instance import DEFAULT_HOME, prepare_home, serve, use_home
+from pcorr_assets.defs.instance import DEFAULT_HOME, prepare_home, use_home
 from pcorr_assets.defs.registration import register_llms, register_shards
+from pcorr_assets.defs.run_processes import end_dead_runs
+from pcorr_assets.defs.serving import serve
 from pcorr_assets.demo.comparison import selected_against_random
 from pcorr_assets.demo.runs import materialise_all, quieten_libraries
 from pcorr_assets.demo.summary import summarise
@@ -49,6 +50,7 @@ def run_demo(folder: Path, seed: int) -> None:
     say(f"  world with its tiny LLMs                {time.monotonic() - started:6.1f} s")
     settings = load_settings(world.config_path)
     with environment(world) as instance:
+        end_dead_runs(instance)  # of a demo that was killed: they would hold the slots of this one
         register_llms(instance, settings)
         register_shards(instance, settings)
         for asset, count, seconds in materialise_all(settings, instance):
@@ -61,10 +63,10 @@ def run_demo(folder: Path, seed: int) -> None:
         say(line)
 
 
-def serve_demo(folder: Path, port: int) -> NoReturn:
-    """Replace this process by `dagster dev` on what the demo materialised."""
+def serve_demo(folder: Path, port: int) -> int:
+    """Serve the UI on what the demo materialised; returns the exit status."""
     world = read_world(folder)
-    serve(prepare_home(world.folder / DEFAULT_HOME), world.config_path, port=port)
+    return serve(prepare_home(world.folder / DEFAULT_HOME), world.config_path, port=port)
 
 
 def main() -> int:
@@ -77,7 +79,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         if options.ui:
-            serve_demo(options.folder, options.port)
+            return serve_demo(options.folder, options.port)
         run_demo(options.folder, options.seed)
     except PcorrError as error:
         sys.stderr.write(f"{error}\n")

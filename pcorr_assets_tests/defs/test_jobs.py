@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,14 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus
+from dagster._daemon.types import DaemonHeartbeat
+from dagster_shared.error import SerializableErrorInfo
 
 from pcorr_assets.config.loading import settings_from
 from pcorr_assets.defs.automation import automation_is_on
+from pcorr_assets.defs.backfills import wait_until_taken_up
 from pcorr_assets.defs.build import build_definitions
+from pcorr_assets.errors import PcorrError
 from pcorr_assets.warehouse import TABLES, Warehouse
 from pcorr_assets_tests.defs.automation_world import AutomationWorld
 
@@ -113,6 +118,45 @@ def through_estimates(world: AutomationWorld) -> None:
     world.materialise("error_vector", "arc", "piqa")
     for asset in CHAIN:
         world.materialise(asset, "web|arc", "web|piqa")
+
+
+# what the daemon does with it
+
+
+def daemon_shows_itself(world: AutomationWorld) -> None:
+    world.instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), "BACKFILL", "one", []))
+
+
+def test_a_backfill_that_was_refused_fails_its_job_with_the_reason(
+    world: AutomationWorld,
+) -> None:
+    assert score(world, llms=[ONE]).success
+    (found,) = backfills(world)
+    error = SerializableErrorInfo("Targeted 1 unavailable partitions of chunk_bpb", [], None)
+    world.instance.update_backfill(found.with_status(BulkActionStatus.FAILING).with_error(error))
+    graph = world.definitions.resolve_asset_graph()
+    with pytest.raises(PcorrError, match="unavailable partitions of chunk_bpb") as raised:
+        wait_until_taken_up(world.instance, graph, found.backfill_id)
+    assert "reload the code location (Deployment > Code locations" in str(raised.value)
+
+
+def test_a_job_ends_when_its_backfill_has_begun_or_nobody_will_begin_it(
+    world: AutomationWorld,
+) -> None:
+    assert score(world, llms=[ONE]).success  # no daemon
+    (found,) = backfills(world)
+    graph = world.definitions.resolve_asset_graph()
+    assert not wait_until_taken_up(world.instance, graph, found.backfill_id)
+    daemon_shows_itself(world)
+    assert not wait_until_taken_up(world.instance, graph, found.backfill_id, seconds=0)
+    with dg.partition_loading_context(dynamic_partitions_store=world.instance):
+        begun = found.get_asset_backfill_data(graph).with_requested_runs_for_target_roots(True)
+        world.instance.update_backfill(
+            found.with_asset_backfill_data(
+                begun, dynamic_partitions_store=world.instance, asset_graph=graph
+            )
+        )
+    assert wait_until_taken_up(world.instance, graph, found.backfill_id)
 
 
 # what is asked for

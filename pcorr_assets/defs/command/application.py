@@ -7,6 +7,8 @@ they need. Does not belong here: any command.
 from __future__ import annotations
 
 import errno
+import os
+import signal
 import sys
 from typing import Any
 
@@ -14,7 +16,12 @@ import typer
 from typer.core import TyperGroup
 
 from pcorr_assets.config import Settings, find_config, load_settings
+from pcorr_assets.defs.instance import DEFAULT_HOME, HOME_VARIABLE
 from pcorr_assets.errors import PcorrError
+
+_ROOMS_OF_THE_INSTANCE = ("dagster", "dagster_shared", "sqlalchemy", "sqlite3", "alembic", "yaml")
+# As a shell sees a program that SIGPIPE ended.
+CLOSED_PIPE = 128 + signal.SIGPIPE
 
 
 class _Commands(TyperGroup):
@@ -23,16 +30,59 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
         except PcorrError as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(1) from None
         except OSError as error:
             # A path that cannot be read or written, a full disk; a closed pipe is not an error.
-            if error.errno is None or error.errno == errno.EPIPE:
+            if error.errno is None:
                 raise
-            typer.echo(str(error), err=True)
+            if error.errno == errno.EPIPE:
+                # Python would try to write the rest once more when it ends.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                raise typer.Exit(CLOSED_PIPE) from None
+            typer.echo(_said(error), err=True)
             raise typer.Exit(1) from None
+        except UnicodeEncodeError as error:
+            typer.echo(
+                f"{error.object!a} cannot be written in the encoding {error.encoding} of this "
+                "shell's locale. Set LC_ALL=C.UTF-8 and run the command again.",
+                err=True,
+            )
+            raise typer.Exit(1) from None
+        except Exception as error:
+            if not _is_of_the_instance(error):
+                raise
+            typer.echo(_said_of_instance(error), err=True)
+            raise typer.Exit(1) from None
+
+
+def _said(error: OSError) -> str:
+    if error.errno == errno.ENOENT and error.filename is None:
+        return "The working directory is gone (it was removed or renamed). Go to another one."
+    return str(error)
+
+
+def _is_of_the_instance(error: Exception) -> bool:
+    """Whether Dagster, or the database under it, raised the error."""
+    rooms = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
+    return not rooms.isdisjoint(
+        ("dagster", "dagster_shared", "sqlalchemy", "sqlite3", "alembic", "yaml")
+    )
+
+
+def _said_of_instance(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = " ".join(lines[:3])[:500] or type(error).__name__
+    return (
+        f"The Dagster instance ({HOME_VARIABLE}, or {DEFAULT_HOME} beside pcorr.yaml) could not do "
+        f"what was asked: {reason}\nLook at that folder: whether its disk is full or read-only, "
+        "whether its dagster.yaml is in order, and whether another version of Dagster made it "
+        "(then `dagster instance migrate`)."
+    )
 
 
 app = typer.Typer(

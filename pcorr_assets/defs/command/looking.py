@@ -22,6 +22,8 @@ from pcorr_assets.defs.command.application import configured
 from pcorr_assets.errors import PcorrError
 
 if TYPE_CHECKING:
+    import dagster as dg
+
     from pcorr_assets.defs.partition_status import PartitionState
 
 
@@ -81,6 +83,7 @@ def status(
     from pcorr_assets.defs.partition_status import partition_states
 
     with open_instance(settings) as instance:
+        _warn_of_dead_runs(instance)
         try:
             found = partition_states(instance, build_definitions(settings), asset)
         except KeyError as error:
@@ -93,6 +96,18 @@ def status(
         _print_partitions(shown)
     else:
         _print_assets(found)
+
+
+def _warn_of_dead_runs(instance: dg.DagsterInstance) -> None:
+    from pcorr_assets.defs.run_processes import processes
+
+    dead = [seen.name for seen in processes(instance) if seen.life == "dead"]
+    if dead:
+        typer.echo(
+            f"warning: not in progress, though shown so, because its process is gone: "
+            f"{'; '.join(dead)}. `pcorr free-slots` ends it; so does the sensor free_slots.",
+            err=True,
+        )
 
 
 def _print_assets(states: Sequence[PartitionState]) -> None:

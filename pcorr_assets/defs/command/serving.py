@@ -13,7 +13,8 @@ from typing import Annotated
 import typer
 
 from pcorr_assets.defs.command.application import configured
-from pcorr_assets.defs.instance import dagster_home, serve
+from pcorr_assets.defs.instance import dagster_home
+from pcorr_assets.defs.serving import serve
 
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port of the UI.")]
 
@@ -46,7 +47,8 @@ def ui(
 
     Serves the assets of pcorr.yaml on the instance of DAGSTER_HOME; unset, that is the folder
     dagster_home beside pcorr.yaml, which is made with this project's dagster.yaml if it is not
-    there. Ends with Ctrl-C; launch again what was running then, it goes on where it stopped.
+    there. Its address is printed once it answers. Ends with Ctrl-C; launch again what was running
+    then, it goes on where it stopped.
     """
     settings = configured()
-    serve(dagster_home(settings), settings.path, host=host, port=port)
+    raise typer.Exit(serve(dagster_home(settings), settings.path, host=host, port=port))
