@@ -8,8 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import dagster as dg
@@ -18,9 +16,7 @@ import pytest
 from pcorr_assets.defs.build import build_definitions
 from pcorr_assets.defs.command import COMMANDS, main
 from pcorr_assets.defs.instance import INSTANCE, dagster_home, open_instance
-from pcorr_assets.errors import PcorrError
 from pcorr_assets_tests.defs.command_world import CommandWorld, make_world
-from pcorr_assets_tests.waiting import wait_for
 
 PCORR = Path(sys.executable).with_name("pcorr")
 
@@ -102,15 +98,85 @@ def test_sql_answers_and_refuses(world: CommandWorld) -> None:
 def test_the_instance_of_the_user_is_used(
     world: CommandWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = tmp_path / "own"
-    for wrong in ("relative", str(own)):
-        monkeypatch.setenv("DAGSTER_HOME", wrong)
-        with pytest.raises(PcorrError, match="absolute path of a folder that exists"):
-            dagster_home(world.settings())
-    own.mkdir()
+    own = tmp_path / "not" / "there"
+    monkeypatch.setenv("DAGSTER_HOME", str(own))
     assert dagster_home(world.settings()) == own
-    assert os.listdir(own) == []
+    assert (own / "dagster.yaml").read_bytes() == INSTANCE.read_bytes()
+    used = tmp_path / "used"
+    (used / "history").mkdir(parents=True)
+    monkeypatch.setenv("DAGSTER_HOME", str(used))
+    assert dagster_home(world.settings()) == used
+    assert os.listdir(used) == ["history"]
     assert not (world.folder / "dagster_home").exists()
+
+
+def test_a_home_that_cannot_be_used_is_said_by_every_command(
+    world: CommandWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = world.folder / "texts.jsonl"
+    wrong = {
+        "relative": "needs an absolute path",
+        str(file): "cannot be used",
+        str(file / "below"): "cannot be used",
+        str(tmp_path / "what?" / "home"): "has a ? or an escape such as %20 in its path",
+        str(tmp_path / "a%20b" / "home"): "has a ? or an escape such as %20 in its path",
+    }
+    for named, message in wrong.items():
+        monkeypatch.setenv("DAGSTER_HOME", named)
+        for command in (["status"], ["register"], ["ui"], ["clean"], ["free-slots"]):
+            assert message in world.run(*command, status=1)
+    assert not (tmp_path / "what").exists()
+
+
+def test_an_instance_that_dagster_cannot_open_is_said_without_a_traceback(
+    world: CommandWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "broken"
+    home.mkdir()
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    for broken in ("concurrency: {pools: {granularity: other}}\n", "a: [\n", "no_such_key: 1\n"):
+        (home / "dagster.yaml").write_text(broken)
+        said = world.run("register", status=1)
+        assert said.startswith("The Dagster instance (DAGSTER_HOME"), said
+        assert "whether its dagster.yaml is in order" in said
+    (home / "dagster.yaml").write_bytes(INSTANCE.read_bytes())
+    (home / "history").mkdir()
+    (home / "history" / "runs.db").write_text("no database at all, but a text that is long" * 50)
+    assert "file is not a database" in world.run("register", status=1)
+
+
+@pytest.mark.parametrize("name", ["a b", "it's", 'a"b', "100%", "a*b", "a[b]", "äöü", "a#b;c"])
+def test_a_project_in_a_folder_with_an_odd_name(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    world = CommandWorld(tmp_path / name)
+    shutil.copytree(whole, world.folder)
+    monkeypatch.chdir(world.folder)
+    assert "no mistakes found" in world.run("check-config")
+    assert "1 new LLMs: tiny/a" in world.run("register")
+    assert world.run("sql", "--format", "csv", "SELECT count(*) AS n FROM chunks") == "n\n3\n"
+    assert "exports/pcorr_export.duckdb: " in world.run("export")
+    assert "chunk_bpb" in world.run("status")
+    assert "0 files or folders" in world.run("clean")
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_a_reader_that_is_gone_and_a_poor_locale_are_no_errors(world: CommandWorld) -> None:
+    query = "SELECT 'größer ' || range AS text FROM range(100000)"
+    command = [str(PCORR), "sql", "--format", "csv", query]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"text\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 128 + signal.SIGPIPE
+    poor = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [str(PCORR), "sql", "SELECT chr(246) AS text"], env=poor, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert rb"\xf6" in done.stdout
 
 
 def test_a_new_instance_is_made_once_beside_the_configuration(
@@ -161,32 +227,3 @@ def test_status_of_every_partition(world: CommandWorld) -> None:
     ]
     assert world.run("status", "--asset", "chunk_bpb", "--state", "failed") == ""
     assert "chunk_bp" in world.run("status", "--asset", "chunk_bp", status=1)
-
-
-def test_the_installed_command_serves_the_ui(world: CommandWorld, free_port: int) -> None:
-    environment = {**os.environ, "PCORR_CONFIG": str(world.config)}
-    with (world.folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [PCORR, "ui", "--port", str(free_port)],
-            env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        wait_for("the UI", lambda: answers(free_port))
-        assert (world.folder / "dagster_home" / "dagster.yaml").is_file()
-        said = (world.folder / "log").read_text()
-        assert f"http://127.0.0.1:{free_port}" in said
-        assert "Made the Dagster home" in said
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=120)
-
-
-def answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=10) as reply:
-            return bool(json.load(reply)["dagster_version"])
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
