@@ -126,8 +126,8 @@ def _is_of_tokenizers(error: BaseException, text: str) -> bool:
 
 
 UNKNOWN = (
-    "The {part} of {label} could not be loaded with transformers {transformers} ({reason}). If "
-    "its files are damaged, download them again; if it is newer than transformers, update that."
+    "{label}: its {part} cannot be used with transformers {transformers} ({reason}). If its files "
+    "are damaged, download them again; if it is newer than transformers, update that."
 )
 
 # The first that matches counts.
@@ -149,14 +149,14 @@ CAUSES = (
     ),
     Cause(
         _is_in_remote_code,
-        "The {part} of {label}: the Python code that comes with it fails with transformers "
+        "{label}, its {part}: the Python code that comes with it fails with transformers "
         "{transformers} ({reason}); it was written for {written}. Give a revision whose code "
         "fits, or set `trust_remote_code: false` if transformers knows its architecture by now, "
         "or remove it from pcorr.yaml.",
     ),
     Cause(
         _is_unwritable,
-        "The {part} of {label} could not be loaded, since a file could not be read or written "
+        "{label}: its {part} could not be loaded, since a file could not be read or written "
         "({reason}). Free space, or correct the permissions there; HF_HOME says where files of "
         "the hub are kept.",
     ),
@@ -178,7 +178,7 @@ CAUSES = (
     ),
     Cause(
         _is_of_tokenizers,
-        "The {part} of {label} could not be read by tokenizers {tokenizers} ({reason}): "
+        "{label}: its {part} is refused by tokenizers {tokenizers} ({reason}): "
         "tokenizer.json is damaged, or was written by a newer version. Download it again, or "
         "update tokenizers; or save it anew with tokenizer.save_pretrained of the version that "
         "wrote it.",

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.lm.causes import errors_belong_to_llm
+from pcorr_assets.lm.tokens import embedding_count, vocabulary_problem
 
 if TYPE_CHECKING:
     import torch
@@ -85,12 +87,17 @@ def prepare(model: PreTrainedModel, sample_ids: np.ndarray, label: str) -> LossM
     model's own logits: some models scale or cap them.
 
     Raises:
-        PcorrError: earlier tokens depend on later ones, so this is no causal model.
+        PcorrError: earlier tokens depend on later ones, so this is no causal model; or
+            whatever the model raises on them.
     """
     import torch
 
-    ids = torch.from_numpy(sample_ids[:PROBE_TOKENS].astype(np.int64))[None].to(model.device)
-    with torch.inference_mode():
+    sample_ids = sample_ids[:PROBE_TOKENS]
+    largest = int(sample_ids.max()) if len(sample_ids) else 0
+    if problem := vocabulary_problem(largest, embedding_count(model), label):
+        raise PcorrError(problem)
+    ids = torch.from_numpy(sample_ids.astype(np.int64))[None].to(model.device)
+    with torch.inference_mode(), errors_belong_to_llm(label, "first forward pass"):
         logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
         _refuse_if_not_causal(model, ids, logits, label)
         sliced = _head_is_all(model, ids, logits)

@@ -104,6 +104,7 @@ def load_tokenizer(resolved: ResolvedLLM) -> PreTrainedTokenizerBase:
         )
         # Without its files transformers makes one that knows nothing but special tokens.
         tokens = tokenizer(ANY_TEXT, add_special_tokens=False)["input_ids"]
+        special_tokens(tokenizer)  # what is put around a text may fail on its own
     if not tokens:
         raise PcorrError(
             f"The tokenizer of {resolved.label} makes no tokens of a text: files of its vocabulary "

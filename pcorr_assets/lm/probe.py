@@ -21,7 +21,7 @@ from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.hub import describe_repository
 from pcorr_assets.lm.identity import ResolvedLLM, resolve
 from pcorr_assets.lm.loading import ANY_TEXT
-from pcorr_assets.lm.tokens import check_context, check_vocabulary, tokenise
+from pcorr_assets.lm.tokens import check_context, check_vocabulary, embedding_count, tokenise
 from pcorr_assets.lm.weights import weight_files
 from pcorr_assets.warehouse import Warehouse
 
@@ -117,7 +117,7 @@ def look_at(
     skeleton = load_skeleton(described)
     tokenizer = load_tokenizer(described)
     context = context_length(skeleton.config)
-    embeddings = getattr(skeleton.get_input_embeddings(), "num_embeddings", None)
+    embeddings = embedding_count(skeleton)
     samples: list[SampleCost] = []
     warnings: list[str] = []
     text = ANY_TEXT

@@ -27,6 +27,7 @@ from pcorr_assets.lm.tokens import (
     TokenisedChunks,
     check_context,
     check_vocabulary,
+    embedding_count,
     tokenise,
     tokenizer_warnings,
 )
@@ -123,7 +124,7 @@ class Scoring:
         self.chunks = chunks
         self.settings = settings
         self.tokens = tokenise(tokenizer, chunks.texts, resolved.label)
-        check_vocabulary(self.tokens, _embedding_count(model), resolved.label)
+        check_vocabulary(self.tokens, embedding_count(model), resolved.label)
         context = context_length(model.config)
         self.too_long = check_context(
             self.tokens, chunks.chunk_ids, context, settings.overlong, resolved.label
@@ -335,8 +336,3 @@ def combine(
         bpb = token_count / chunks.byte_count * loss / np.log(2)
     bpb = np.where(np.isfinite(bpb), bpb, np.nan)
     return ChunkScores(loss, token_count, tokens.unk_count, bpb, identity)
-
-
-def _embedding_count(model: PreTrainedModel) -> int | None:
-    embeddings = model.get_input_embeddings()
-    return getattr(embeddings, "num_embeddings", None)

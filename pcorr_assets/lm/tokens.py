@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.lm.causes import errors_belong_to_llm
 from pcorr_assets.progress import Progress
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TEXTS_PER_CALL = 256
 UNK_SHARE_TO_WARN = 0.01
@@ -52,6 +53,9 @@ def tokenise(
     Nothing is truncated or padded. A token is unknown if it is the tokenizer's unknown
     token; tokenizers that use one id for that and for the start or end of a text (GPT-2)
     have byte-level vocabularies, which know everything.
+
+    Raises:
+        PcorrError: the tokenizer fails on a text.
     """
     unk = tokenizer.unk_token_id
     if unk in (tokenizer.bos_token_id, tokenizer.eos_token_id):
@@ -61,14 +65,15 @@ def tokenise(
     with Progress(f"tokenise for {label}", total=len(texts), unit="chunks") as progress:
         for start in range(0, len(texts), TEXTS_PER_CALL):
             batch = list(texts[start : start + TEXTS_PER_CALL])
-            encoded: Any = tokenizer(
-                batch,
-                truncation=False,
-                padding=False,
-                return_attention_mask=False,
-                return_token_type_ids=False,
-                verbose=False,
-            )
+            with errors_belong_to_llm(label, "tokenizer, on a text,"):
+                encoded: Any = tokenizer(
+                    batch,
+                    truncation=False,
+                    padding=False,
+                    return_attention_mask=False,
+                    return_token_type_ids=False,
+                    verbose=False,
+                )
             for ids in encoded["input_ids"]:
                 tokens = np.asarray(ids, dtype=np.int32)
                 parts.append(tokens)
@@ -82,11 +87,26 @@ def tokenise(
 
 def check_vocabulary(tokens: TokenisedChunks, embedding_count: int | None, label: str) -> None:
     """PcorrError if the tokenizer gives ids that the model has no embedding for."""
-    if embedding_count is not None and len(tokens.ids) and tokens.ids.max() >= embedding_count:
-        raise PcorrError(
-            f"The tokenizer of {label} gives token id {tokens.ids.max()}, but the model has only "
-            f"{embedding_count} embeddings: model and tokenizer do not belong together."
-        )
+    if not len(tokens.ids):
+        return
+    problem = vocabulary_problem(int(tokens.ids.max()), embedding_count, label)
+    if problem:
+        raise PcorrError(problem)
+
+
+def vocabulary_problem(largest: int, embedding_count: int | None, label: str) -> str | None:
+    """What is wrong if the largest token id is too large; None if nothing is, or none is known."""
+    if embedding_count is None or largest < embedding_count:
+        return None
+    return (
+        f"The tokenizer of {label} gives token id {largest}, but the model has only "
+        f"{embedding_count} embeddings: model and tokenizer do not belong together."
+    )
+
+
+def embedding_count(model: PreTrainedModel) -> int | None:
+    """How many token ids a model knows; None where its input layer does not say."""
+    return getattr(model.get_input_embeddings(), "num_embeddings", None)
 
 
 def check_context(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.text.files import first_line
+from pcorr_assets.libraries import errors_belong_to, reason
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -37,20 +37,26 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
         )
     source, revision = (str(folder), "") if is_folder else text.partition("@")[::2]
     options: dict[str, Any] = {"revision": revision} if revision else {}
-    try:
+    ways_out = (
+        "the folder needs the files that tokenizer.save_pretrained writes, and the version of "
+        "tokenizers that is installed has to understand them"
+        if is_folder
+        else "check the name; if it is gated, accept its terms on the hub and log in "
+        "(`hf auth login` or HF_TOKEN); offline, it has to be in the local cache already, "
+        "or give a local folder"
+    )
+    with errors_belong_to(
+        lambda error: f"tokenizer {text!r}: cannot be loaded ({reason(error)}); {ways_out}"
+    ):
         tokenizer = AutoTokenizer.from_pretrained(
             source, trust_remote_code=False, local_files_only=is_folder, **options
         )
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        ways_out = (
-            "the folder needs the files that tokenizer.save_pretrained writes"
-            if is_folder
-            else "check the name; if it is gated, accept its terms on the hub and log in "
-            "(`hf auth login` or HF_TOKEN); offline, it has to be in the local cache already, "
-            "or give a local folder"
+        tokens = tokenizer("any text", add_special_tokens=False)["input_ids"]
+    if not tokens:
+        raise PcorrError(
+            f"tokenizer {text!r}: makes no tokens of a text, since files of its vocabulary are "
+            f"missing; {ways_out}"
         )
-        reason = f"{type(error).__name__}: {first_line(error)}"
-        raise PcorrError(f"tokenizer {text!r}: cannot be loaded ({reason}); {ways_out}") from error
     tokenizer.model_max_length = UNLIMITED_TOKENS
     return tokenizer
 
