@@ -7,13 +7,13 @@ in it (the sections) and anything that uses the settings.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from pcorr_assets.config.section import Location, mistakes_of, path_text, shown
+from pcorr_assets.config.section import Location, Mistake, mistakes_of, path_text, shown
 from pcorr_assets.config.settings import Settings
 from pcorr_assets.config.yaml_reader import Document, Lines, read_yaml
 from pcorr_assets.errors import PcorrError
@@ -121,18 +121,23 @@ def settings_from(
     except ValidationError as error:
         found += mistakes_of(error)
     lines = document.lines if document else {}
+    raise PcorrError(mistakes_text(found, source, lines))
+
+
+def mistakes_text(found: Iterable[Mistake], source: str, lines: Lines) -> str:
+    """All mistakes of a file in one text, in the order of their lines."""
     in_order = sorted(found, key=lambda mistake: _line(mistake[0], lines) or 0)
     texts = list(dict.fromkeys(_sentence(place, text, lines) for place, text in in_order))
     count = "1 mistake" if len(texts) == 1 else f"{len(texts):,} mistakes"
     more = len(texts) - MISTAKES_SHOWN
     ending = [f"and {more:,} more"] if more > 0 else []
-    raise PcorrError("\n  ".join([f"{source}: {count}", *texts[:MISTAKES_SHOWN], *ending]))
+    return "\n  ".join([f"{source}: {count}", *texts[:MISTAKES_SHOWN], *ending])
 
 
 def _sentence(place: Location, text: str, lines: Lines) -> str:
     line = _line(place, lines)
-    where = path_text(place)
-    return f"{where}: {text}" + (f" (line {line})" if line else "")
+    where = f"{path_text(place)}: " if place else ""
+    return f"{where}{text}" + (f" (line {line})" if line else "")
 
 
 def _line(place: Location, lines: Lines) -> int | None:

@@ -76,7 +76,7 @@ def _run_on_slurm(
     # Imported here: local mode needs no ssh and no Slurm client.
     from dagster._core.errors import DagsterPipesExecutionError
 
-    from pcorr_assets.defs.slurm import SlurmClient, SlurmRequest, slurm_resource
+    from pcorr_assets.defs.slurm import SlurmClient, SlurmRequest, job_options, slurm_resource
     from pcorr_assets.defs.slurm_failures import explain
 
     source = node.source_sha256(job)
@@ -91,8 +91,7 @@ def _run_on_slurm(
             payload_path=node.__file__,
             extras={"job": job, "source_sha256": source, "signal": signal},
             extra_env={"OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads},
-            # Said again, because with GPUs the general memory setting is left out.
-            extra_slurm_opts={"mem": resources.memory} if resources.memory else None,
+            extra_slurm_opts=job_options(resources),
             poll_timeout=slurm.poll_timeout,
         )
     except (RuntimeError, DagsterPipesError, DagsterPipesExecutionError) as error:

@@ -140,6 +140,11 @@ def slurm_resource(slurm: Slurm, resources: SlurmResources) -> SlurmResource:
     )
 
 
+def job_options(resources: SlurmResources) -> dict[str, Any] | None:
+    """Options beside those of the queue: memory is left out with GPUs unless it is said again."""
+    return {"mem": resources.memory} if resources.memory else None
+
+
 class SlurmClient(SlurmPipesClient):
     """Runs one request; `report` tells what became of its job, also after a failure."""
 
@@ -156,6 +161,27 @@ class SlurmClient(SlurmPipesClient):
         self._host = resource.ssh.host
         self._last_answer = time.monotonic()
         self._messages: Any = None
+
+    def check_accounting(self, ssh_pool: SSHConnectionPool) -> None:
+        """Refuse before any GPU time is spent, rather than after.
+
+        Raises:
+            PcorrError: accounting does not answer.
+        """
+        if "answers" not in ssh_pool.run("sacct -X -n -j 1 >/dev/null && echo answers; :"):
+            raise PcorrError(NO_ACCOUNTING.format(host=self._host))
+
+    def test_command(self, resources: SlurmResources) -> str:
+        """The command that asks Slurm whether it would take such a job, and submits none."""
+        command = self._build_sbatch_command(
+            job_name="pcorr_check",
+            working_dir="/tmp",
+            output_file="/dev/null",
+            error_file="/dev/null",
+            script_path="--wrap=true",
+            extra_opts=job_options(resources),
+        )
+        return command.replace("sbatch ", "sbatch --test-only ", 1)
 
     def _get_asset_key_string(self, op_context: dg.OpExecutionContext | None) -> str:
         """Asset *and* partition: by the asset alone a run adopts another partition's job."""
@@ -182,7 +208,7 @@ class SlurmClient(SlurmPipesClient):
         is gone. A job that was asked for something else (another dtype, other benchmarks)
         is cancelled, because it would write over the partition later.
         """
-        self._check_accounting(ssh_pool)
+        self.check_accounting(ssh_pool)
         if op_context is None:
             return None
         instance = op_context.instance
@@ -326,11 +352,6 @@ class SlurmClient(SlurmPipesClient):
 
     def _collect_and_emit_metrics(self, *args: Any, **options: Any) -> None:
         """Nothing: `report.accounting` becomes part of the materialisation's metadata."""
-
-    def _check_accounting(self, ssh_pool: SSHConnectionPool) -> None:
-        """Refuse before any GPU time is spent, rather than after."""
-        if "answers" not in ssh_pool.run("sacct -X -n -j 1 >/dev/null && echo answers; :"):
-            raise PcorrError(NO_ACCOUNTING.format(host=self._host))
 
     def _read_messages(self, ssh_pool: SSHConnectionPool) -> None:
         """The node's own messages, from the file: a stream may have lost lines at the end."""

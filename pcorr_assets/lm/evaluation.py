@@ -227,13 +227,7 @@ class Evaluator:
 
     def _load(self, name: str, benchmark: Benchmark) -> Any:
         manager = self._manager(name, benchmark.task_path)
-        if name not in manager.all_tasks:
-            raise PcorrError(_unknown_task(name, benchmark, manager.all_tasks))
-        if name in manager.all_tags:
-            raise PcorrError(
-                "it is a tag of lm-eval, a list of tasks without a common score; list its tasks "
-                "one by one and combine them in a target"
-            )
+        check_task(manager, name, benchmark)
         if benchmark.task_path is not None:
             refuse_unusable(name, benchmark.task_path)
         loaded = manager.load([name])
@@ -306,6 +300,17 @@ class Evaluator:
             values=values,
             higher_is_better=dict(found.get("higher_is_better", {}).get(name, {})),
             chance=chance,
+        )
+
+
+def check_task(manager: TaskManager, name: str, benchmark: Benchmark) -> None:
+    """PcorrError if `name` is no task or group that lm-eval gives a score of."""
+    if name not in manager.all_tasks:
+        raise PcorrError(_unknown_task(name, benchmark, manager.all_tasks))
+    if name in manager.all_tags:
+        raise PcorrError(
+            "it is a tag of lm-eval, a list of tasks without a common score; list its tasks "
+            "one by one and combine them in a target"
         )
 
 

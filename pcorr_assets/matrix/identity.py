@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from pcorr_assets.errors import PcorrError
 
+LONGEST_COLUMN = 1000
 _KEY_WITH_STEP = re.compile(r"@(step[0-9]+)\Z")
 _STEP = re.compile(r"(?P<name>.+)_(?P<revision>step[0-9]+)")
 
@@ -36,11 +37,13 @@ def parse_column(column: str) -> tuple[str, str]:
     Raises PcorrError for a tuple that is not one of two names, and for blank names.
     """
     text = column.strip()
+    if len(text) > LONGEST_COLUMN:
+        raise PcorrError(_not_a_name(f"{column[:50]}..."))
     if not text.startswith("("):
         return _checked(column, text.split("/", maxsplit=1)[0], text)
     try:
         parts = ast.literal_eval(text)
-    except (ValueError, SyntaxError) as error:
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise PcorrError(_not_a_name(column)) from error
     match parts:
         case (str(family), str(name)):

@@ -6,6 +6,8 @@ them (`wide_files`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,25 +23,43 @@ def read_parquet_cells(path: Path, first_column: str) -> tuple[list[str], pa.Tab
     number. Raises PcorrError for a file that is missing or no Parquet file, without the
     column `first_column` or without another, and for columns of other types.
     """
+    with _opened(path) as file:
+        table = file.read()
+    order = _order(path, table.schema, first_column)
+    header = [table.schema.names[i] for i in order]
+    columns = [_cells(path, header[n], table.column(i), n == 0) for n, i in enumerate(order)]
+    return header, pa.table(columns, names=[str(n) for n in range(len(order))])
+
+
+def read_parquet_header(path: Path, first_column: str) -> list[str]:
+    """The names of the columns, that of the row names first; PcorrError as above."""
+    with _opened(path) as file:
+        schema = file.schema_arrow
+    return [schema.names[i] for i in _order(path, schema, first_column)]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path) as file:
-            table = file.read()
+            yield file
     except FileNotFoundError as error:
         raise PcorrError(f"{path} does not exist; mend the path under matrix_csv") from error
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException) as error:
         raise PcorrError(f"{path} cannot be read as a Parquet file: {error}") from error
-    places = table.schema.get_all_field_indices(first_column)
+
+
+def _order(path: Path, schema: pa.Schema, first_column: str) -> list[int]:
+    """Positions of the columns, that of the row names first."""
+    places = schema.get_all_field_indices(first_column)
     if len(places) != 1:
         raise PcorrError(
             f"{path} has {len(places)} columns {first_column!r}; expected one with the names of "
             "the rows, and one column for each LLM"
         )
-    order = [*places, *(i for i in range(table.num_columns) if i not in places)]
-    if len(order) == 1:
+    if len(schema.names) == 1:
         raise PcorrError(f"{path} has no column beside {first_column!r}, so it names no LLM")
-    header = [table.schema.names[i] for i in order]
-    columns = [_cells(path, header[n], table.column(i), n == 0) for n, i in enumerate(order)]
-    return header, pa.table(columns, names=[str(n) for n in range(len(order))])
+    return [*places, *(i for i in range(len(schema.names)) if i not in places)]
 
 
 def _cells(path: Path, name: str, column: pa.ChunkedArray, is_name: bool) -> pa.ChunkedArray:

@@ -7,6 +7,7 @@ cells, names and columns keep it from being read. Does not belong here: the two 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,13 +17,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pcorr_assets.config.keys import split_hub_key
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.matrix.csv_files import MISSING, read_csv_cells
+from pcorr_assets.matrix.csv_files import MISSING, read_csv_cells, read_csv_header
 from pcorr_assets.matrix.identity import parse_column
-from pcorr_assets.matrix.parquet_files import read_parquet_cells
+from pcorr_assets.matrix.parquet_files import read_parquet_cells, read_parquet_header
 from pcorr_assets.matrix.wording import count, name_some
 
 NUMBERS_SHOWN = 5
+CELL_SHOWN = 60
+_DECIMAL_COMMA = re.compile(r"'[-+]?[0-9]+,[0-9]+(e[-+]?[0-9]+)?' in column")
 PARQUET = ".parquet"
 
 
@@ -53,6 +57,11 @@ def read_wide(path: Path, first_column: str) -> WideFile:
     problems += _repeated("column", [str(pair) for pair in columns])
     names = table.column(0).combine_chunks()
     row_names = names.to_pylist()
+    if _is_transposed(columns, row_names):
+        raise PcorrError(
+            f"{path} has its LLMs as rows ({row_names[0]!r}, ...); expected a column for each LLM, "
+            f"and as rows what the column {first_column!r} names: transpose it (pandas: frame.T)"
+        )
     problems += _repeated(first_column, row_names)
     blank = sum(not name.strip() for name in row_names)
     if blank:
@@ -62,8 +71,23 @@ def read_wide(path: Path, first_column: str) -> WideFile:
     values, cell_problems = _numbers(table, header, row_names)
     problems += cell_problems
     if problems:
-        raise PcorrError(f"{path} cannot be imported:\n" + "\n".join(f"- {p}" for p in problems))
+        raise PcorrError(_all_of(path, problems))
     return WideFile(path, columns, names, values)
+
+
+def read_wide_header(path: Path, first_column: str) -> list[tuple[str, str]]:
+    """(family, published name) of the columns, without reading the rows.
+
+    Raises PcorrError as `read_wide`, for what the header shows.
+    """
+    is_parquet = path.suffix.lower() == PARQUET
+    read_header = read_parquet_header if is_parquet else read_csv_header
+    problems: list[str] = []
+    columns = list(_parsed(read_header(path, first_column)[1:], problems))
+    problems += _repeated("column", [str(pair) for pair in columns])
+    if problems:
+        raise PcorrError(_all_of(path, problems))
+    return columns
 
 
 def describe_cells(wide: WideFile, wrong: np.ndarray) -> str:
@@ -77,12 +101,31 @@ def describe_cells(wide: WideFile, wrong: np.ndarray) -> str:
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
+def _all_of(path: Path, problems: list[str]) -> str:
+    return f"{path} cannot be imported:\n" + "\n".join(f"- {problem}" for problem in problems)
+
+
 def _parsed(header: list[str], problems: list[str]) -> Iterator[tuple[str, str]]:
     for column in header:
         try:
             yield parse_column(column)
         except PcorrError as error:
             problems.append(str(error))
+
+
+def _is_transposed(columns: list[tuple[str, str]], row_names: list[str]) -> bool:
+    """Are all rows named as LLMs are, and no column?"""
+    return (
+        bool(row_names)
+        and all(map(_is_llm_name, row_names))
+        and not any(_is_llm_name(name) or family != name for family, name in columns)
+    )
+
+
+def _is_llm_name(name: str) -> bool:
+    """`('family', 'org/name')` or `org/name`, which names of pages and domains are not."""
+    text = name.strip()
+    return text.startswith("('") or split_hub_key(text) is not None
 
 
 def _repeated(what: str, names: list[str]) -> list[str]:
@@ -110,7 +153,7 @@ def _numbers(
                 column = column.cast(pa.float64())
             except pa.ArrowInvalid:
                 wrong += [
-                    f"{cell!r} in column {header[position + 1]} at {name}"
+                    f"{_cut(cell)!r} in column {_cut(header[position + 1])} at {_cut(name)}"
                     for cell, name in zip(column.to_pylist(), row_names, strict=True)
                     if not _is_number(cell)
                 ]
@@ -118,9 +161,14 @@ def _numbers(
         values[position] = column.to_numpy()
     if not wrong:
         return values, []
-    return values, [
-        f"{count(len(wrong), 'cell')} without a number: {name_some(wrong, NUMBERS_SHOWN)}"
-    ]
+    said = f"{count(len(wrong), 'cell')} without a number: {name_some(wrong, NUMBERS_SHOWN)}"
+    with_comma = sum(_DECIMAL_COMMA.match(text) is not None for text in wrong)
+    hint = "; write decimal points (0.5), not commas" if with_comma == len(wrong) else ""
+    return values, [said + hint]
+
+
+def _cut(text: str | None) -> str | None:
+    return text if text is None or len(text) <= CELL_SHOWN else f"{text[:CELL_SHOWN]}..."
 
 
 def _is_number(cell: str | None) -> bool:

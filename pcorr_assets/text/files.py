@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.text.cleaning import decode_lossless
+from pcorr_assets.text.content import check_csv_text, check_separator, content_of
 from pcorr_assets.text.lines import first_line, iter_lines
 from pcorr_assets.text.rows import Row, Rows
 
@@ -201,22 +202,13 @@ def check_content(path: Path) -> None:
         head = file.read(4)
     if not head and (kind == "parquet" or compression):
         raise PcorrError(f"{path}: the file is empty: copy or download it again")
-    found = _content_of(head)
+    found = content_of(head)
     expected = compression or (kind if kind == "parquet" else None)
     if found != expected:
         raise PcorrError(
             f"{path}: the ending says {expected or 'plain ' + kind}, but the content is "
             f"{found or 'something else (plain text or damaged)'}: rename or replace the file"
         )
-
-
-def _content_of(head: bytes) -> str | None:
-    if head[:2] == b"\x1f\x8b":
-        return "gzip"
-    is_skippable_frame = len(head) == 4 and head[0] & 0xF0 == 0x50 and head[1:] == b"\x2a\x4d\x18"
-    if head == b"\x28\xb5\x2f\xfd" or is_skippable_frame:
-        return "zstd"
-    return "parquet" if head == b"PAR1" else None
 
 
 def _parquet_batch_rows(metadata: pq.FileMetaData) -> int:
@@ -305,6 +297,7 @@ def _pick(rows: Rows, columns: Sequence[str] | None, optional: Sequence[str]) ->
 
 def _iter_csv(path: Path, columns: Sequence[str] | None, optional: Sequence[str]) -> Iterator[Rows]:
     check_content(path)
+    check_csv_text(path)
     # The module's limit is one for the process; a page in a field may be longer than it.
     csv.field_size_limit(CSV_FIELD_BYTES)
     number = 0
@@ -345,6 +338,7 @@ def _csv_header(
     header = next(reader, None)
     if header is None:
         raise PcorrError(f"{path}: the file is empty; a header line is needed")
+    check_separator(header, path)
     require_columns(header, columns or [], str(path))
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 UNIT_COLUMNS = {"chunk": "chunk_id", "page": "page_id", "domain": "domain"}
 BATCH_ROWS = 256
 NAMES_SHOWN = 5
+VALUE_SHOWN = 60
+LARGEST_COUNT = 2**63 - 1
 
 
 def count_unit_tokens(
@@ -95,7 +97,7 @@ def read_unit_tokens(
         for row in rows:
             row_number += 1
             unit = row["unit"]
-            where = f"{path}, row {row_number:,} (unit {unit!r})"
+            where = f"{path}, row {row_number:,} (unit {unit[:VALUE_SHOWN]!r})"
             if unit in counts:
                 raise PcorrError(f"{where}: the unit is listed twice: keep one line for it")
             counts[unit] = _parse_count(row["token_count"], where)
@@ -135,12 +137,19 @@ def _parse_count(value: str, where: str) -> int:
         number = float(value)
         count = int(value) if value.strip().lstrip("+-").isdigit() else int(number)
     except (ValueError, OverflowError) as error:
-        raise PcorrError(f"{where}: token_count {value!r} is not a whole number") from error
+        hint = "; write it without separators" if _has_separators(value) else ""
+        said = f"{where}: token_count {value[:VALUE_SHOWN]!r} is not a whole number{hint}"
+        raise PcorrError(said) from error
     if count != number and abs(count) < 2**53:
-        raise PcorrError(f"{where}: token_count {value!r} is not a whole number")
-    if count < 0:
-        raise PcorrError(f"{where}: token_count {value!r} is negative")
+        raise PcorrError(f"{where}: token_count {value[:VALUE_SHOWN]!r} is not a whole number")
+    if not 0 <= count <= LARGEST_COUNT:
+        what = "negative" if count < 0 else "larger than any text"
+        raise PcorrError(f"{where}: token_count {value[:VALUE_SHOWN]!r} is {what}")
     return count
+
+
+def _has_separators(value: str) -> bool:
+    return value.replace(",", "").replace(".", "").strip().isdigit()
 
 
 def _refuse(units: list[str], what: str, remedy: str) -> None:

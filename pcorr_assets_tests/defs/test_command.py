@@ -58,9 +58,17 @@ def test_commands_say_that_there_is_no_configuration(
     world: CommandWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for arguments in (["status"], ["sql", "SELECT 1"], ["ui"], ["clean"], ["add-llm", "a/b"]):
-        assert "no pcorr.yaml" in world.run(*arguments, status=1)
-    assert "no configuration file" in world.run("check-config")
+    for arguments in (
+        ["status"],
+        ["sql", "SELECT 1"],
+        ["ui"],
+        ["clean"],
+        ["add-llm", "a/b"],
+        ["check-config"],
+        ["check-config", "--deep"],
+    ):
+        said = world.run(*arguments, status=1)
+        assert f"no pcorr.yaml in this folder ({tmp_path})" in said
     assert sorted(os.listdir(tmp_path)) == ["w"]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -267,3 +269,48 @@ def test_a_byte_order_mark_and_blanks_around_numbers_do_no_harm(tmp_path: Path) 
     imported = import_published("s", MatrixCsv(bpb=path, errors=errors, level="chunk"), 0.05)
     np.testing.assert_array_equal(wide(imported).to_numpy(), [[1.5, 2.0], [3.0, 4.0]])
     assert set(imported.llms["family"].to_pylist()) == {"o"}
+
+
+GOOD = 'id,o/a,o/b\n"x,1",1,2\ny,3,4\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\n" + GOOD.encode(), "line 1 is blank; the header must be the first line"),
+        (GOOD.encode("utf-16"), "it is UTF-16 or binary, not UTF-8"),
+        (GOOD.encode("utf-16-le"), "it is UTF-16 or binary, not UTF-8"),
+        (gzip.compress(GOOD.encode()), "its content is gzip, whatever its name says"),
+        (b"id;o/a;o/b\nx;1,5;2,5\n", "separated by semicolons, not by commas"),
+        (b"id\to/a\nx\t1\n", "separated by tabs, not by commas"),
+        (b'id,o/a\nx,"1,5"\ny,"2,5"\n', r"'1,5' in column o/a at x.*decimal points \(0\.5\)"),
+        (
+            b"id,x.org,y.org\no/a,1,2\no/b,3,4\n",
+            r"has its LLMs as rows \('o/a', \.\.\.\).*transpose",
+        ),
+        (b"llm,x.org\no/a,1\n", "first column of .* is 'llm'.*if its rows are the LLMs, transpose"),
+        (b"id,o/a\nx," + b"9" * 5000 + b"\n", "(negative or infinite|without a number)"),
+        (b"id,o/a\nx," + b"a" * 5000 + b"\n", r"'a{60}\.\.\.' in column o/a at x"),
+        (b"id,o/a,o/b\nx,1\n", "each line needs 3 fields as the header has"),
+        (b"id," + b"o" * 5000 + b"\nx,1\n", r"'o{50}\.\.\.' names no LLM"),
+        (b"id," + b"(" * 900 + b"\nx,1\n", "names no LLM"),
+        (b"id,o/a\n\xff\xfe,1\n", "in UTF-8"),
+    ],
+)
+def test_odd_files_are_named_for_what_they_are(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    good = write_csv(tmp_path / "errors.csv", "benchmark", LLMS, ERRORS)
+    path = tmp_path / "bpb.csv"
+    path.write_bytes(content)
+    with pytest.raises(PcorrError, match=message) as caught:
+        import_published("s", MatrixCsv(bpb=path, errors=good, level="page"), 0.05)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value)) < 1500
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    good = write_csv(tmp_path / "errors.csv", "benchmark", LLMS, ERRORS)
+    os.mkfifo(tmp_path / "bpb.csv")
+    with pytest.raises(PcorrError, match="a folder or a pipe"):
+        import_published("s", MatrixCsv(bpb=tmp_path / "bpb.csv", errors=good), 0.05)

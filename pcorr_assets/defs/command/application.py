@@ -10,6 +10,7 @@ import errno
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -112,8 +113,8 @@ def configured() -> Settings:
     path = find_config()
     if path is None:
         raise PcorrError(
-            "There is no pcorr.yaml in this folder and PCORR_CONFIG is not set. Go to its folder, "
-            "or set PCORR_CONFIG; `pcorr demo` makes a world to try things on."
+            f"There is no pcorr.yaml in this folder ({Path.cwd()}) and PCORR_CONFIG is not set. Go "
+            "to its folder, or set PCORR_CONFIG; `pcorr demo` makes a world to try things on."
         )
     return load_settings(path)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pcorr_assets.config import find_config, load_settings
+from pcorr_assets.config import Settings
 from pcorr_assets.defs.command.application import configured
 from pcorr_assets.errors import PcorrError
 
@@ -45,9 +45,19 @@ class State(StrEnum):
     STALE = "stale"
 
 
-def check_config() -> None:
-    """Report every mistake in pcorr.yaml at once, with its place; or what the file holds."""
-    settings = load_settings(find_config())
+def check_config(
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also: is all that the file names there and usable?")
+    ] = False,
+) -> None:
+    """Report every mistake in pcorr.yaml at once, with its place; or what the file holds.
+
+    With --deep, what the file names is looked at as well: files and their columns, tokenizers, LLMs
+    (without their weights), lm-eval tasks, published matrices, the home, and in mode slurm ssh and
+    what sbatch --test-only says. Nothing is made, run or downloaded as a whole. What is on the hub
+    is looked at where the hub can be reached.
+    """
+    settings = configured()
     counts = {
         "samples": settings.samples,
         "LLMs": settings.llm_specs,
@@ -58,6 +68,25 @@ def check_config() -> None:
     typer.echo(f"{settings.path or 'no configuration file'}: no mistakes found")
     for what, found in counts.items():
         typer.echo(f"  {what:10} {len(found):4}  {', '.join(list(found)[:5])}")
+    if deep:
+        _look_deeper(settings)
+
+
+def _look_deeper(settings: Settings) -> None:
+    from pcorr_assets.config.loading import mistakes_text, read_config
+    from pcorr_assets.config.yaml_reader import read_yaml
+    from pcorr_assets.defs.deep_check import deep_check
+
+    assert settings.path is not None
+    path = str(settings.path)
+    findings = deep_check(settings, lambda line: typer.echo(line, err=True))
+    for note in dict.fromkeys(findings.notes):
+        typer.echo(f"note: {note}")
+    if findings.found:
+        lines = read_yaml(read_config(settings.path), path).lines
+        found = [(finding.place, finding.text) for finding in findings.found]
+        raise PcorrError(mistakes_text(found, path, lines))
+    typer.echo("all that it names can be used")
 
 
 def status(

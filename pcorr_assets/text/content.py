@@ -1,0 +1,62 @@
+"""What a file is by its bytes, whatever its name says, and what every CSV file must be.
+
+Belongs here: looking at the first bytes and the header line. Does not belong here:
+reading rows (`files`, `matrix.csv_files`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pcorr_assets.errors import PcorrError
+
+HEAD_BYTES = 1 << 16
+_BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+
+
+def content_of(head: bytes) -> str | None:
+    """`gzip`, `zstd` or `parquet` by the first four bytes; None for anything else."""
+    if head[:2] == b"\x1f\x8b":
+        return "gzip"
+    magic = head[:4]
+    is_skippable_frame = (
+        len(magic) == 4 and magic[0] & 0xF0 == 0x50 and magic[1:] == b"\x2a\x4d\x18"
+    )
+    if magic == b"\x28\xb5\x2f\xfd" or is_skippable_frame:
+        return "zstd"
+    return "parquet" if magic == b"PAR1" else None
+
+
+def check_csv_text(path: Path) -> None:
+    """PcorrError unless the file starts as a CSV file in UTF-8 does, with a header line."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    found = content_of(head)
+    if found is not None:
+        raise PcorrError(
+            f"{path} cannot be read as a CSV file: its content is {found}, whatever its name says; "
+            "unpack it, or give it the ending of what it is"
+        )
+    # A letter of UTF-16 has a zero byte in most languages; UTF-8 has none at all.
+    if head.startswith(_BYTE_ORDER_MARKS) or head.count(0) > len(head) // 5:
+        raise PcorrError(
+            f"{path} cannot be read as a CSV file: it is UTF-16 or binary, not UTF-8; save it "
+            'with that encoding (Excel: "CSV UTF-8")'
+        )
+    text = head.removeprefix(b"\xef\xbb\xbf")
+    if text.strip() and not text.split(b"\n", 1)[0].strip():
+        raise PcorrError(f"{path}: line 1 is blank; the header must be the first line of the file")
+
+
+def check_separator(header: Sequence[str], path: Path) -> None:
+    """PcorrError if the whole header stands in one field, with other separators than commas."""
+    if len(header) != 1:
+        return
+    for separator, name in _SEPARATORS.items():
+        if separator in header[0]:
+            raise PcorrError(
+                f"{path}: its fields are separated by {name}, not by commas; write it with commas "
+                "(and with decimal points, 0.5)"
+            )
