@@ -7,7 +7,9 @@ belong here: what is trained on, and judging the result (`training`).
 from __future__ import annotations
 
 import ctypes
+import errno
 import logging
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,7 +61,23 @@ def train_model(corpus: Path, settings: FastText, path: Path, *, quantize: bool 
         raise PcorrError(
             f"fastText could not be trained ({error}): a lower selection.fasttext.lr mends NaN"
         ) from error
+    _save(model, path, settings.dim)
+
+
+def _save(model: Any, path: Path, dim: int) -> None:
+    """fastText does not say that the disk was full: the file is then shorter, and loads.
+
+    At its end stand the rows and columns (int64) of the output matrix, a row a label, and its
+    values (float32).
+    """
     model.save_model(str(path))
+    rows = len(model.get_labels())
+    size = struct.calcsize("<qq") + 4 * rows * dim
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - size))
+        found = file.read(struct.calcsize("<qq"))
+    if found != struct.pack("<qq", rows, dim):
+        raise OSError(errno.ENOSPC, "fastText could not write all of the model", str(path))
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,11 +40,12 @@ from pcorr_assets.filters.model import FilterModel
 from pcorr_assets.filters.splitting import Split, split_pages
 from pcorr_assets.filters.words import Term, top_terms
 from pcorr_assets.warehouse import TABLES, Warehouse
-from pcorr_assets.warehouse.files import atomic_path, sha256_file
+from pcorr_assets.warehouse.files import move_into_place, scratch_folder, sha256_file
 
 logger = logging.getLogger(__name__)
 
 BATCH_ROWS = 4096
+SCRATCH = ".training-"
 
 # What a filter was trained on, noted beside its row.
 DISTRIBUTION_HASH = "sampling_distribution_sha256"
@@ -110,14 +110,13 @@ def build_filter(
     pages = label_pages(_chunks(warehouse, sample, PAGE_COLUMNS), labels)
     split = split_pages(pages, selection.fasttext.test_fraction, selection.fasttext.seed)
     folder = _model_folder(warehouse, sample, target)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".training-", dir=folder) as scratch:
+    with scratch_folder(folder, SCRATCH) as scratch:
         lines = write_lines(
-            _chunks(warehouse, sample, TEXT_COLUMNS), pages.page_ids, Path(scratch) / "pages.txt"
+            _chunks(warehouse, sample, TEXT_COLUMNS), pages.page_ids, scratch / "pages.txt"
         )
-        path = _train_and_keep(lines, pages, split, selection.fasttext, folder, Path(scratch))
+        path = _train_and_keep(lines, pages, split, selection.fasttext, folder, scratch)
         model = FilterModel.load(path)
-        built = _judge(model, path, lines, pages, split, labels, selection, Path(scratch))
+        built = _judge(model, path, lines, pages, split, labels, selection, scratch)
     row = {"sample": sample, "target": target, **built.row}
     notes = (*_verdict_notes(verdict), *built.notes)
     built = BuiltFilter(row, built.beats_random, built.terms, built.languages, split, labels, notes)
@@ -159,8 +158,7 @@ def _train_and_keep(
     train_model(corpus, settings, trained, quantize=settings.quantize)
     sha256 = sha256_file(trained)
     path = folder / f"{sha256}{'.ftz' if settings.quantize else '.bin'}"
-    with atomic_path(path) as temporary:
-        trained.replace(temporary)
+    move_into_place(trained, path)
     return path
 
 

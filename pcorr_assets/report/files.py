@@ -18,7 +18,7 @@ from pcorr_assets.config.keys import to_slug
 from pcorr_assets.report.page import VERDICTS, Summary, render_index, render_report, summary_of
 from pcorr_assets.report.reading import read_facts
 from pcorr_assets.warehouse import Warehouse
-from pcorr_assets.warehouse.files import remove_stale, sha256_file, write_text
+from pcorr_assets.warehouse.files import sha256_file, write_text
 from pcorr_assets.warehouse.locks import waiting_lock
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,6 @@ def write_report(wh: Warehouse, settings: Settings, sample: str, target: str) ->
     facts = read_facts(wh, settings, sample, target)
     path = report_path(wh.home, sample, target)
     page = render_report(facts)
-    remove_stale(path.parent)
     write_text(path, page)
     return WrittenReport(
         path=path,
@@ -79,7 +78,6 @@ def write_index(home: Path) -> Path:
     last has seen the reports of all.
     """
     folder = home / "reports"
-    folder.mkdir(parents=True, exist_ok=True)
     with waiting_lock(home / "locks" / "reports.index.lock", "the index of reports"):
         rows = sorted(_summaries(folder), key=lambda row: (row[1].sample, row[1].target))
         write_text(folder / INDEX, render_index(rows))

@@ -40,7 +40,7 @@ def export_place(path: Path, holder: str) -> Iterator[Path]:
         _refuse_other_files(path)
         remove_leftovers(path)
         try:
-            with atomic_path(path) as temporary:
+            with atomic_path(path, made_by_library=True) as temporary:
                 yield temporary
         except (duckdb.IOException, duckdb.FatalException) as error:
             raise PcorrError(

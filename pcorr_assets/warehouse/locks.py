@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.warehouse.files import writing
 
 
 @contextmanager
@@ -30,8 +31,7 @@ def partition_lock(path: Path, what: str, holder: str) -> Iterator[None]:
     Raises:
         PcorrError: at once, if somebody else holds it; names `what` and the holder.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = _open(path)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,8 +46,9 @@ def partition_lock(path: Path, what: str, holder: str) -> Iterator[None]:
             "process": os.getpid(),
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(note).encode(), 0)
+        with writing(path):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(note).encode(), 0)
         yield
     finally:
         os.close(descriptor)
@@ -60,8 +61,7 @@ def waiting_lock(path: Path, what: str, *, seconds: float = 120) -> Iterator[Non
     Raises:
         PcorrError: somebody else still holds it after so many seconds.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = _open(path)
     deadline = time.monotonic() + seconds
     try:
         while True:
@@ -78,6 +78,12 @@ def waiting_lock(path: Path, what: str, *, seconds: float = 120) -> Iterator[Non
         yield
     finally:
         os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
 
 
 def _holder(descriptor: int) -> str:

@@ -285,7 +285,7 @@ def test_a_crash_in_the_middle_leaves_the_old_file(wh: Warehouse, tmp_path: Path
     """
     killed = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False)
     assert killed.returncode == -9
-    (left,) = tmp_path.glob(".x.duckdb.*.tmp")
+    (left,) = tmp_path.glob(".x.duckdb.*.writing")
     log = left.with_name(f"{left.name}.wal")
     log.touch()
     of_another = left.with_name(left.name.replace(".x.duckdb.", ".x.duckdb.old."))
@@ -347,12 +347,12 @@ def test_a_damaged_partition_is_named_and_the_old_file_stays(wh: Warehouse, tmp_
     whole = broken.read_bytes()
     for damage in (b"PAR1 no PAR1", whole[:40] + b"\xff" * 64 + whole[104:]):
         broken.write_bytes(damage)
-        with pytest.raises(PcorrError, match="is not a whole Parquet file") as refused:
+        with pytest.raises(PcorrError, match="is damaged") as refused:
             export(wh, path)
         assert str(broken) in str(refused.value)
         assert "\n" not in str(refused.value)
     assert path.read_bytes() == content
-    assert not list(tmp_path.glob(".x.duckdb.*.tmp"))
+    assert not list(tmp_path.glob(".x.duckdb.*.writing"))
 
 
 def test_two_exports_to_one_file(
