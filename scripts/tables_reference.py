@@ -23,6 +23,10 @@ A partition of a table is one Parquet file (zstd) under `<home>/warehouse`, name
 the order given below. Key columns stand inside the files as well. Every table has a DuckDB view
 of its name, in `<home>/pcorr.duckdb` and in `pcorr_assets.warehouse.connect(home)`.
 
+Each file carries CRCs of its pages, and in its metadata (`pcorr_seal`) the SHA-256 of its
+bytes: the platform verifies both whenever it reads it ([damaged files](operating.md#damaged-files)).
+To any other reader it is plain Parquet.
+
 Where a column may not be NULL or NaN, or has limits, a write that breaks the rule is refused and
 the old partition stays. NULL means that there is no such value; NaN is allowed only where it is
 listed. Imported rows of `llms` and `benchmark_errors` lie in partitions of their own,

@@ -27,6 +27,7 @@ from pcorr_assets.defs.jobs import jobs, nightly_schedule
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.registration import llm_sensor, shard_sensor
 from pcorr_assets.defs.slots import slot_sensor
+from pcorr_assets.defs.verification import verify_job
 
 STAGES = (texts, llms, correlation, selection, filters, reports, exports, operations)
 
@@ -45,7 +46,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         assets = [asset for stage in STAGES for asset in stage.assets(platform)]
         return dg.Definitions(
             assets=assets,
-            jobs=[*jobs(platform, assets), clean_job(platform)],
+            jobs=[*jobs(platform, assets), clean_job(platform), verify_job(platform)],
             schedules=[nightly_schedule(platform, assets), operations.overview_schedule()],
             sensors=[
                 llm_sensor(platform),

@@ -139,7 +139,7 @@ def combined_errors(
 ) -> list[dg.AssetCheckResult]:
     """Results of the checks of `error_vector`; `vectors` are the rows just written."""
     benchmarks = settings.targets[target].benchmarks
-    rows = wh.read_all("benchmark_errors", columns=["llm", "source", "benchmark", "error"])
+    rows, _ = wh.read_sound("benchmark_errors")
     by_benchmark = targets.errors_by_benchmark(vectors, rows, benchmarks)
     return [
         result("enough_llms", targets.enough_llms(vectors)),

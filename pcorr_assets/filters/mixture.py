@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.warehouse.files import atomic_path, write_text
+from pcorr_assets.warehouse.parquet_files import write_parquet
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def export_mixture(distribution: pa.Table, folder: Path) -> MixtureFiles:
     fields = [distribution.schema.field(n) for n in ("unit", "weight", "tau", "token_count")]
     files = MixtureFiles(folder / "mixture.parquet", folder / "mixture.yaml", len(kept))
     with atomic_path(files.parquet) as temporary:
-        pq.write_table(pa.Table.from_pylist(kept, schema=pa.schema(fields)), temporary)
+        write_parquet(temporary, pa.Table.from_pylist(kept, schema=pa.schema(fields)))
     weights = {row["unit"]: row["weight"] for row in kept}
     text = yaml.safe_dump(weights, allow_unicode=True, sort_keys=False)
     write_text(files.yaml, text)

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ import pyarrow as pa
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.warehouse import Warehouse
+from pcorr_assets.warehouse.files import scratch_folder
 
 if TYPE_CHECKING:
     import duckdb
@@ -39,6 +38,7 @@ MEMORY_LIMIT = "2GB"
 THREADS = 2
 BINS_PER_UNIT = 2000
 SMALLEST = 1e-12
+SCRATCH = ".selecting-"
 # A little further than the budget, so that some copies do not need a second search.
 FIRST_REACH = 1.05
 
@@ -153,24 +153,39 @@ def select_documents(
         )
     filter_sha256 = _common(warehouse, shards, target, "filter_sha256", "filters")
     source = _common(warehouse, shards, target, "token_source", "token counts")
-    warehouse.home.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".selecting-", dir=warehouse.home))
+    # DuckDB, which reads them from here on, checks neither pages nor seals.
+    paths = {key: warehouse.verified("pool_scores", key, target) for key in shards}
+    with (
+        scratch_folder(warehouse.home, SCRATCH) as scratch,
+        _saying_when_full(warehouse.home),
+        _connect(scratch) as connection,
+    ):
+        summary = _Chooser(connection, list(paths.values())).choose(pool, filter_sha256, source)
+        if summary.is_short:
+            logger.warning(
+                "pool %s, target %s: the budget is %s tokens, but the pool holds only %s "
+                "(exact duplicates once): everything was selected, so the filter decided "
+                "nothing; lower the budget or add shards",
+                pool_name,
+                target,
+                f"{summary.budget:,}",
+                f"{summary.token_count:,}",
+            )
+        yield OpenSelection(summary, connection, paths)
+
+
+@contextmanager
+def _saying_when_full(home: Path) -> Iterator[None]:
+    import duckdb
+
     try:
-        with _connect(scratch) as connection:
-            summary = _Chooser(connection, list(paths.values())).choose(pool, filter_sha256, source)
-            if summary.is_short:
-                logger.warning(
-                    "pool %s, target %s: the budget is %s tokens, but the pool holds only %s "
-                    "(exact duplicates once): everything was selected, so the filter decided "
-                    "nothing; lower the budget or add shards",
-                    pool_name,
-                    target,
-                    f"{summary.budget:,}",
-                    f"{summary.token_count:,}",
-                )
-            yield OpenSelection(summary, connection, paths)
-    finally:
-        shutil.rmtree(scratch)
+        yield
+    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        reason = " ".join(str(error).split())
+        raise PcorrError(
+            f"Selecting documents needs room under {home} for what does not fit into memory "
+            f"({reason}). Make room on its disk, then launch this again."
+        ) from error
 
 
 def _common(warehouse: Warehouse, shards: Sequence[str], target: str, name: str, what: str) -> str:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pcorr_assets.config.keys import to_slug
+from pcorr_assets.errors import DamagedFileError
 from pcorr_assets.filters.columns import JsonValues
 from pcorr_assets.filters.model import FASTTEXT_EPSILON
 from pcorr_assets.filters.pools import Shard
@@ -26,16 +27,17 @@ from pcorr_assets.filters.selected import SCORE, SelectedRows
 from pcorr_assets.filters.selection import OpenSelection, select_documents
 from pcorr_assets.progress import Progress
 from pcorr_assets.warehouse import Warehouse
-from pcorr_assets.warehouse.files import atomic_path, sha256_file, write_text
+from pcorr_assets.warehouse.files import atomic_path, sha256_file
+from pcorr_assets.warehouse.json_files import read_json, write_json
+from pcorr_assets.warehouse.parquet_files import SealedWriter
 from pcorr_assets.warehouse.store import content_hash
+from pcorr_assets.warehouse.verification import MANIFEST, PART_NOTE
 
 if TYPE_CHECKING:
     from pcorr_assets.config import Pool
 
 logger = logging.getLogger(__name__)
 
-MANIFEST = "manifest.json"
-PART_SUFFIX = ".part.json"
 BYTES_PER_GROUP = 32 << 20
 
 
@@ -75,7 +77,6 @@ def write_selected(
         PcorrError: as `select_documents`; a shard changed since it was scored.
     """
     folder = warehouse.home / "selected" / to_slug(pool_name) / to_slug(target)
-    folder.mkdir(parents=True, exist_ok=True)
     keys = [shard.key for shard in shards]
     with select_documents(warehouse, pool_name, pool, target, keys) as selection:
         writer = _ShardWriter(folder, pool, selection, _fingerprint(warehouse, selection, target))
@@ -92,7 +93,7 @@ def write_selected(
                 done.update()
             manifest = _manifest(selection, pool_name, pool, target, parts, config, run_id)
             table.metadata["manifest"] = str(folder / MANIFEST)
-            write_text(folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+            write_json(folder / MANIFEST, manifest, indent=2)
     _remove_others(folder, {part["file"] for part in parts})
     return SelectedData(folder, manifest, writer.reused_count)
 
@@ -131,7 +132,7 @@ class _ShardWriter:
     def write(self, shard: Shard, documents: pa.Table) -> dict[str, Any]:
         """The manifest's entry of the shard's file, which is there afterwards."""
         path = self._folder / f"{shard.slug}.{self._pool.format}"
-        note = path.with_name(f"{path.name}{PART_SUFFIX}")
+        note = path.with_name(f"{path.name}{PART_NOTE}")
         if entry := self._finished(path, note):
             self.reused_count += 1
             return entry
@@ -161,13 +162,17 @@ class _ShardWriter:
                 "score_column": column,
                 "non_finite_numbers_as_null": non_finite,
             }
-        write_text(note, json.dumps({"selection": self._fingerprint, "entry": entry}))
+        write_json(note, {"selection": self._fingerprint, "entry": entry})
         return entry
 
     def _finished(self, path: Path, note: Path) -> dict[str, Any] | None:
         if not (path.is_file() and note.is_file()):
             return None
-        found = json.loads(note.read_text(encoding="utf-8"))
+        try:
+            found = read_json(note)
+        except DamagedFileError as error:
+            logger.warning("%s is damaged (%s): %s is written again", note, error.reason, path.name)
+            return None
         entry = found["entry"]
         if found["selection"] != self._fingerprint or sha256_file(path) != entry["sha256"]:
             return None
@@ -175,12 +180,10 @@ class _ShardWriter:
 
 
 def _write_parquet(source: SelectedRows, path: Path) -> str:
-    import pyarrow.parquet as pq
-
     tables = source.tables()
     waiting = [next(tables)]
     schema = waiting[0].schema
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    with SealedWriter(path, schema) as writer:
         for table in tables:
             waiting.append(table.cast(schema))
             if sum(part.nbytes for part in waiting) >= BYTES_PER_GROUP:

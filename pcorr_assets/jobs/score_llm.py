@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from pcorr_assets.config.keys import to_slug
-from pcorr_assets.errors import PcorrError
+from pcorr_assets.errors import DamagedFileError, PcorrError
 from pcorr_assets.jobs.description import ScoreJob, read_job
 from pcorr_assets.text.chunked_dataset import check_chunk_ids
 from pcorr_assets.warehouse import TABLES, Warehouse, WrittenPartition
 from pcorr_assets.warehouse.files import sha256_file
+from pcorr_assets.warehouse.parquet_files import stored_metadata
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +100,12 @@ def _partition(description: ScoreJob) -> tuple[str, ...]:
 def _is_up_to_date(wh: Warehouse, keys: tuple[str, ...], identity: dict[str, str]) -> bool:
     if not wh.exists("chunk_bpb", *keys):
         return False
-    noted = wh.metadata("chunk_bpb", *keys)
+    try:
+        with wh.open("chunk_bpb", *keys) as file:
+            noted = stored_metadata(file)
+    except DamagedFileError as error:
+        logger.warning("%s is damaged (%s) and is scored again", error.path, error.reason)
+        return False
     return all(noted.get(name) == value for name, value in identity.items())
 
 

@@ -6,7 +6,6 @@ Belongs here: storing what lm-eval said, finding it again, and reading a row of
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,9 +15,9 @@ import pyarrow as pa
 
 from pcorr_assets.config.keys import to_slug
 from pcorr_assets.config.metrics import known
-from pcorr_assets.errors import PcorrError
+from pcorr_assets.errors import DamagedFileError, PcorrError
 from pcorr_assets.lm.benchmark_settings import benchmark_settings_sha256
-from pcorr_assets.warehouse.files import write_text
+from pcorr_assets.warehouse.json_files import read_json, write_json
 
 if TYPE_CHECKING:
     from pcorr_assets.config import Benchmark
@@ -87,8 +86,8 @@ class KeptResults:
 
     def keep(self, result: Result, row: Row | None) -> None:
         """Store a result, and the row that the present settings make of it."""
-        text = json.dumps({"result": asdict(result), "row": row}, indent=1, sort_keys=True)
-        write_text(self.folder / f"{to_slug(result.benchmark)}.json", text + "\n")
+        path = self.folder / f"{to_slug(result.benchmark)}.json"
+        write_json(path, {"result": asdict(result), "row": row})
 
     def rows(self, commit_sha: str, dtype: str) -> list[Row]:
         """The rows of all readable results of these weights, sorted by benchmark."""
@@ -293,10 +292,12 @@ class _DamagedError(Exception):
 
 def _load(path: Path) -> tuple[Result, Row | None]:
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         result, row = Result(**stored["result"]), stored["row"]
         if row is not None and row["benchmark"] != result.benchmark:
             raise ValueError(f"its row is of {row['benchmark']}")
+    except DamagedFileError as error:
+        raise _DamagedError(error.reason) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _DamagedError(f"{type(error).__name__}: {error}") from error
     return result, row

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from pcorr_assets.errors import DamagedFileError
 from pcorr_assets.lm.batching import BatchPlan
 from pcorr_assets.warehouse.files import atomic_path, remove_stale
+from pcorr_assets.warehouse.parquet_files import read_parquet, write_parquet
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class ShardFolder:
         }
         path = self.folder / f"batches-{batches[0]:08d}-{batches[-1]:08d}.parquet"
         with atomic_path(path) as temporary:
-            pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+            write_parquet(temporary, table, metadata)
         return path
 
     def clear(self) -> None:
@@ -102,10 +103,9 @@ class ShardFolder:
     def _take(self, path: Path, finished: Finished) -> str | None:
         """Add a shard to `finished`; or say why it cannot be used."""
         try:
-            table = pq.read_table(path)
-        except (pa.ArrowInvalid, OSError) as error:
-            return f"it cannot be read: {error}"
-        metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
+            table, metadata = read_parquet(path)
+        except DamagedFileError as error:
+            return f"it is damaged: {error.reason}"
         foreign = [
             f"{name} is {_short(metadata.get(name))}, not {_short(value)}"
             for name, value in self.identity.items()

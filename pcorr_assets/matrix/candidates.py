@@ -18,6 +18,7 @@ from pcorr_assets.config.keys import llm_key_problem
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.matrix.wording import count
 from pcorr_assets.warehouse import TABLES, Warehouse
+from pcorr_assets.warehouse.parquet_files import stored_metadata
 
 CHUNKS_HASH = "chunks_sha256"
 NOT_MATERIALISED = "not materialised yet"
@@ -69,8 +70,9 @@ def find_candidates(
         else:
             stamp = _stamp(wh, keys)
             try:
-                chunk_counts[llm] = wh.row_count("chunk_bpb", *keys)
-                noted = wh.metadata("chunk_bpb", *keys)
+                with wh.open("chunk_bpb", *keys) as file:
+                    rows, noted = file.metadata.num_rows, stored_metadata(file)
+                chunk_counts[llm] = rows
                 mixture = _mixture(wh, llm, noted)
             except PcorrError as error:
                 reasons[llm] = str(error)

@@ -66,6 +66,7 @@ def error_vector(
     expected_settings: Mapping[str, str],
     llm_keys: Collection[str] | None = None,
     scales: Mapping[str, float] | None = None,
+    unreadable: Mapping[str, str] | None = None,
 ) -> ErrorVector:
     """Combine benchmark errors into the error of each LLM on a target, source by source.
 
@@ -77,6 +78,7 @@ def error_vector(
         llm_keys: registered LLMs; own evaluations of others are left out. None: all count.
         scales: the best score of each benchmark that has one other than 1, which turns the
             standard error of its scores into that of its errors.
+        unreadable: LLMs whose own evaluations cannot be read, and why; they are left out.
 
     An LLM needs every benchmark of the target. `mean` averages their errors; `mean_rank`
     averages its ranks (1 = lowest error, ties share the average rank) among the LLMs of
@@ -93,9 +95,13 @@ def error_vector(
     left_out: dict[str, dict[str, str]] = {}
     report: list[str] = []
     found: list[Row] = []
-    for source in sorted({row["source"] for row in rows}):
+    lost = {llm: why for llm, why in (unreadable or {}).items() if llm in (registered or {llm})}
+    for source in sorted({row["source"] for row in rows} | ({OWN_SOURCE} if lost else set())):
         own = [row for row in rows if row["source"] == source]
         good, reasons = _judge(source, own, record, expected_settings, registered)
+        if source == OWN_SOURCE:
+            good = {llm: found for llm, found in good.items() if llm not in lost}
+            reasons |= lost
         complete = _complete(good, target.benchmarks, reasons)
         left_out[source] = reasons
         report += [

@@ -9,13 +9,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedWriter
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
 from pcorr_assets.config.keys import llm_key_problem
 from pcorr_assets.errors import PcorrError
@@ -28,6 +27,7 @@ from pcorr_assets.matrix.wording import count, name_some
 from pcorr_assets.progress import Progress
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import atomic_path
+from pcorr_assets.warehouse.parquet_files import SealedWriter
 from pcorr_assets.warehouse.store import IMPORTED
 
 FORMATS = ("csv", "parquet")
@@ -243,23 +243,27 @@ def _write(path: Path, header: list[str], tables: Iterable[pa.Table], rows: int)
     schema = pa.schema([pa.field(header[0], pa.string()), *numbers])
     with (
         atomic_path(path) as temporary,
-        temporary.open("wb") as file,
         Progress(f"export {path.name}", total=rows, unit="rows") as progress,
-        _writer(path, file, schema) as writer,
+        _writer(temporary, schema, path.suffix) as writer,
     ):
         for table in tables:
             writer.write_table(table.rename_columns(header))
             progress.update(table.num_rows)
 
 
+@contextmanager
 def _writer(
-    path: Path, file: BufferedWriter, schema: pa.Schema
-) -> pa_csv.CSVWriter | pq.ParquetWriter:
-    if path.suffix == PARQUET:
-        return pq.ParquetWriter(file, schema, compression="zstd")
+    path: Path, schema: pa.Schema, suffix: str
+) -> Iterator[pa_csv.CSVWriter | SealedWriter]:
+    if suffix == PARQUET:
+        with SealedWriter(path, schema) as parquet:
+            yield parquet
+        return
     # Written here, so that only names with a comma or a quote are quoted, as published.
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(schema.names)
-    file.write(text.getvalue().encode())
     options = pa_csv.WriteOptions(include_header=False, quoting_style="needed")
-    return pa_csv.CSVWriter(file, schema, write_options=options)
+    with path.open("wb") as file:
+        file.write(text.getvalue().encode())
+        with pa_csv.CSVWriter(file, schema, write_options=options) as writer:
+            yield writer

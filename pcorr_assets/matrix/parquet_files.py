@@ -13,7 +13,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pcorr_assets.errors import PcorrError
+from pcorr_assets.errors import DamagedFileError, PcorrError
+from pcorr_assets.warehouse.parquet_files import naming_damage, open_parquet
 
 
 def read_parquet_cells(path: Path, first_column: str) -> tuple[list[str], pa.Table]:
@@ -41,10 +42,12 @@ def read_parquet_header(path: Path, first_column: str) -> list[str]:
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file, naming_damage(path):
             yield file
     except FileNotFoundError as error:
         raise PcorrError(f"{path} does not exist; mend the path under matrix_csv") from error
+    except DamagedFileError as error:
+        raise PcorrError(f"{path} cannot be read as a Parquet file: {error.reason}") from error
     except (OSError, pa.ArrowException) as error:
         raise PcorrError(f"{path} cannot be read as a Parquet file: {error}") from error
 

@@ -6,7 +6,7 @@ them. Does not belong here: tokenising (`text`) and projecting (`stats`).
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pcorr_assets.config import Sample, Selection, Settings
-from pcorr_assets.errors import PcorrError
+from pcorr_assets.errors import DamagedFileError, PcorrError
 from pcorr_assets.lm.loading import tokenizer_sha256
 from pcorr_assets.matrix.candidates import CHUNKS_HASH
 from pcorr_assets.matrix.layout import read_units
@@ -22,8 +22,12 @@ from pcorr_assets.matrix.wide_files import read_wide
 from pcorr_assets.text.token_counts import UNIT_COLUMNS, count_unit_tokens, read_unit_tokens
 from pcorr_assets.text.tokenizers import load_tokenizer
 from pcorr_assets.warehouse import Warehouse
-from pcorr_assets.warehouse.files import write_text
+from pcorr_assets.warehouse.json_files import read_json, write_json
 from pcorr_assets.warehouse.store import content_hash
+
+logger = logging.getLogger(__name__)
+
+COUNTS = "token_counts"
 
 
 @dataclass(frozen=True)
@@ -125,8 +129,22 @@ def _counted(wh: Warehouse, sample: str, level: str, tokenizer_name: str) -> dic
     )
     key = content_hash(level, tokenizer_sha256(tokenizer), *counted)
     kept: Path = wh.home / "cache" / "unit_tokens" / f"{key}.json"
-    if kept.is_file():
-        return json.loads(kept.read_text(encoding="utf-8"))
-    counts = count_unit_tokens(wh.path("chunks", sample), level, tokenizer, surviving=surviving)
-    write_text(kept, json.dumps(counts))
-    return counts
+    found = kept_counts(kept)
+    if found is None:
+        chunks = wh.path("chunks", sample)
+        found = count_unit_tokens(chunks, level, tokenizer, surviving=surviving)
+        write_json(kept, {COUNTS: found}, indent=None)
+    return found
+
+
+def kept_counts(kept: Path) -> dict[str, int] | None:
+    """Tokens of each unit as an earlier run counted them; None without, or if they are damaged."""
+    if not kept.is_file():
+        return None
+    try:
+        found = read_json(kept)
+    except DamagedFileError as error:
+        logger.warning("%s is damaged (%s): the tokens are counted again", kept, error.reason)
+        return None
+    counts = found.get(COUNTS)
+    return counts if isinstance(counts, dict) else found  # earlier versions wrote them bare

@@ -11,6 +11,7 @@ from pcorr_assets.config import Settings
 from pcorr_assets.lm.benchmark_settings import benchmark_settings_sha256
 from pcorr_assets.matrix.errors import ErrorVector, error_vector
 from pcorr_assets.warehouse import Warehouse
+from pcorr_assets.warehouse.store import IMPORTED
 
 
 def target_error_vector(
@@ -19,13 +20,22 @@ def target_error_vector(
     """The error vector of a target, from own evaluations and imports.
 
     `llm_keys` are the registered LLMs. Own evaluations count only if they were made with
-    the benchmark settings of today. Raises what `pcorr_assets.matrix.errors` raises.
+    the benchmark settings of today. LLMs with a damaged file are left out and named, as in
+    the matrix. Raises what `pcorr_assets.matrix.errors` raises, and PcorrError for a damaged
+    import, or if no errors are left.
     """
+    errors, damaged = wh.read_sound("benchmark_errors")
+    llms, damaged_records = wh.read_sound("llms")
+    damaged |= damaged_records
+    for keys, error in damaged.items():
+        if keys[0] == IMPORTED or not errors.num_rows:
+            raise error
     return error_vector(
         target,
         settings.targets[target],
-        wh.read_all("benchmark_errors"),
-        wh.read_all("llms"),
+        errors,
+        llms,
+        unreadable={llm: str(error) for (llm, *_), error in damaged.items()},
         expected_settings={
             name: benchmark_settings_sha256(name, benchmark)
             for name, benchmark in settings.benchmarks.items()

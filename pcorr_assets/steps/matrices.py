@@ -6,16 +6,19 @@ before. Does not belong here: how either is made (`matrix`).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from pcorr_assets.config import Settings
-from pcorr_assets.errors import PcorrError
+from pcorr_assets.errors import DamagedFileError, PcorrError
 from pcorr_assets.matrix.assemble import assemble
 from pcorr_assets.matrix.imports import import_published
 from pcorr_assets.warehouse import Warehouse, WrittenPartition
+
+logger = logging.getLogger(__name__)
 
 MATRIX_HASH = "bpb_matrix_sha256"
 
@@ -87,7 +90,11 @@ def build_matrix(
 def _included(wh: Warehouse, sample: str) -> frozenset[str]:
     if not wh.exists("matrix_coverage", sample):
         return frozenset()
-    rows = wh.read("matrix_coverage", sample).to_pylist()
+    try:
+        rows = wh.read("matrix_coverage", sample).to_pylist()
+    except DamagedFileError as error:  # it is about to be written anew
+        logger.warning("%s", error)
+        return frozenset()
     return frozenset(row["llm"] for row in rows if row["included"])
 
 

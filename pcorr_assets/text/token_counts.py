@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.progress import Progress
 from pcorr_assets.text.files import iter_file
 from pcorr_assets.text.tokenizers import rust_tokenizer
+from pcorr_assets.warehouse.parquet_files import open_parquet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -56,7 +56,7 @@ def count_unit_tokens(
     unit_column = UNIT_COLUMNS[level]
     columns = list(dict.fromkeys(["chunk_id", unit_column, "text"]))
     counts: dict[str, int] = {}
-    total = pq.read_metadata(chunks).num_rows if isinstance(chunks, Path) else chunks.num_rows
+    total = _row_count(chunks)
     with Progress(f"count tokens of each {level}", total=total, unit="chunks") as progress:
         for batch in _batches(chunks, columns):
             names, units, texts = (
@@ -115,9 +115,16 @@ def read_unit_tokens(
     return {unit: counts[unit] for unit in units}
 
 
+def _row_count(chunks: Path | pa.Table) -> int:
+    if isinstance(chunks, Path):
+        with open_parquet(chunks, only_footer=True) as file:
+            return file.metadata.num_rows
+    return chunks.num_rows
+
+
 def _batches(chunks: Path | pa.Table, columns: list[str]) -> Iterable[pa.RecordBatch]:
     if isinstance(chunks, Path):
-        with pq.ParquetFile(chunks) as file:
+        with open_parquet(chunks) as file:
             yield from file.iter_batches(batch_size=BATCH_ROWS, columns=columns)
     else:
         yield from chunks.select(columns).to_batches(max_chunksize=BATCH_ROWS)

@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pcorr_assets.errors import PcorrError
+from pcorr_assets.errors import DamagedFileError, PcorrError
 from pcorr_assets.progress import Progress
 from pcorr_assets.warehouse.export_place import export_place
 from pcorr_assets.warehouse.export_readme import comment_statements, own_statements, readme_rows
 from pcorr_assets.warehouse.files import sha256_file
+from pcorr_assets.warehouse.parquet_files import naming_damage, open_verified, stored_metadata
 from pcorr_assets.warehouse.registry import TABLES, Table
-from pcorr_assets.warehouse.store import IMPORTED, Warehouse, content_hash, damaged
+from pcorr_assets.warehouse.store import IMPORTED, Warehouse, content_hash, damaged_partition
 from pcorr_assets.warehouse.views import STORAGE_VERSION, sql_literal, sql_type
 
 if TYPE_CHECKING:
@@ -216,12 +216,15 @@ class _Copy:
 
         path = self.wh.path(table, *keys)
         try:
-            with path.open("rb") as file:
+            with path.open("rb") as file, naming_damage(path):
                 return _copy_file(connection, TABLES[table], self.columns(TABLES[table]), file)
         except FileNotFoundError:
             return None
-        except (pa.ArrowInvalid, duckdb.InvalidInputException) as error:
-            raise damaged(path, error) from None
+        except DamagedFileError as error:
+            raise damaged_partition(path, table, keys, error.reason) from None
+        except duckdb.InvalidInputException as error:
+            reason = str(error).partition("\n")[0]
+            raise damaged_partition(path, table, keys, reason) from None
 
     def inputs_sha256(self, provenance: Mapping[str, Mapping[str, str]]) -> str:
         """Hash of all that decides what is in the file, apart from the time it was made."""
@@ -239,8 +242,7 @@ def _copy_file(
     """Append the rows of an open Parquet file; columns it lacks (an older home) are NULL."""
     status = os.fstat(file.fileno())
     sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    file.seek(0)
-    with pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20) as parquet:
+    with open_verified(file) as parquet:
         schema = pa.schema([f for f in parquet.schema_arrow if f.name in names])
         quoted = ", ".join(f'"{name}"' for name in schema.names)
         batches = parquet.iter_batches(batch_size=BATCH_ROWS, columns=schema.names)
@@ -251,9 +253,8 @@ def _copy_file(
             )
         finally:
             connection.unregister("batches")
-        stored = parquet.metadata.metadata or {}
+        notes = stored_metadata(parquet)
         rows = parquet.metadata.num_rows
-    notes = {key.decode(): value.decode() for key, value in stored.items()}
     return CopiedPartition(
         rows=rows,
         byte_count=status.st_size,

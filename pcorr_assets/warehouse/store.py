@@ -18,9 +18,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pcorr_assets.config.keys import from_slug, to_slug
-from pcorr_assets.errors import PcorrError
-from pcorr_assets.warehouse.files import atomic_path, remove_stale, sha256_file
+from pcorr_assets.errors import DamagedFileError, PcorrError
+from pcorr_assets.warehouse.files import atomic_path, sha256_file
 from pcorr_assets.warehouse.locks import partition_lock
+from pcorr_assets.warehouse.parquet_files import (
+    SealedWriter,
+    naming_damage,
+    open_parquet,
+    stored_metadata,
+)
 from pcorr_assets.warehouse.registry import TABLES, Table
 from pcorr_assets.warehouse.validation import refuse_values_out_of_range
 from pcorr_assets.warehouse.views import ensure_layout
@@ -83,7 +89,7 @@ class Warehouse:
         """One partition, in the order it was written.
 
         Raises:
-            PcorrError: the partition is not there, or its file is damaged.
+            PcorrError: the partition is not there, or (DamagedFileError) its file is damaged.
         """
         with self.open(table, *keys) as file:
             return file.read(columns=columns)
@@ -95,15 +101,25 @@ class Warehouse:
         parts = [self.read(table, *keys, columns=columns) for keys in self.partitions(table)]
         return pa.concat_tables([schema.empty_table(), *parts])
 
+    def read_sound(self, table: str) -> tuple[pa.Table, dict[tuple[str, ...], DamagedFileError]]:
+        """As `read_all`, without the partitions that are damaged: those come second, by keys."""
+        parts = [TABLES[table].schema.empty_table()]
+        damaged: dict[tuple[str, ...], DamagedFileError] = {}
+        for keys in self.partitions(table):
+            try:
+                parts.append(self.read(table, *keys))
+            except DamagedFileError as error:
+                damaged[keys] = error
+        return pa.concat_tables(parts), damaged
+
     def metadata(self, table: str, *keys: str) -> dict[str, str]:
         """What the writer of a partition noted beside its rows."""
-        with self._open(table, keys) as file:
-            stored = file.metadata.metadata or {}
-        return {k.decode(): v.decode() for k, v in stored.items() if k != b"ARROW:schema"}
+        with self._naming(table, keys), self._open(table, keys, only_footer=True) as file:
+            return stored_metadata(file)
 
     def row_count(self, table: str, *keys: str) -> int:
         """Rows of a partition, from its footer."""
-        with self._open(table, keys) as file:
+        with self._open(table, keys, only_footer=True) as file:
             return file.metadata.num_rows
 
     def written(self, table: str, *keys: str) -> WrittenPartition:
@@ -116,30 +132,45 @@ class Warehouse:
     def open(self, table: str, *keys: str) -> Iterator[pq.ParquetFile]:
         """The partition's file, for reading it row group by row group in the block.
 
-        Raises:
-            PcorrError: the partition is not there, or its file is damaged, even if that is
-                only found by what the block reads.
-        """
-        with self._open(table, keys) as file:
-            try:
-                yield file
-            except OSError as error:
-                if error.errno is not None:  # of the system, not of pyarrow about its data
-                    raise
-                raise damaged(self.path(table, *keys), error) from None
+        The whole file is verified first, and each page again as it is read.
 
-    def _open(self, table: str, keys: tuple[str, ...]) -> pq.ParquetFile:
+        Raises:
+            PcorrError: the partition is not there, or (DamagedFileError) its file is damaged,
+                even if that is only found by what the block reads.
+        """
+        with self._open(table, keys) as file, self._naming(table, keys):
+            yield file
+
+    def verified(self, table: str, *keys: str) -> Path:
+        """The path of a partition whose file was verified, for those who read it themselves.
+
+        Raises:
+            PcorrError: as `open`.
+        """
+        with self.open(table, *keys):
+            return self.path(table, *keys)
+
+    def _open(
+        self, table: str, keys: tuple[str, ...], *, only_footer: bool = False
+    ) -> pq.ParquetFile:
         path = self.path(table, *keys)
         try:
-            # A file handle rather than a path: it stays whole if the file is replaced.
-            return pq.ParquetFile(pa.OSFile(str(path)), pre_buffer=False)
+            with self._naming(table, keys):
+                return open_parquet(path, only_footer=only_footer)
         except FileNotFoundError:
             raise PcorrError(
                 f"{table}: partition {'|'.join(keys)} is not there ({path}). "
                 "Materialise the asset that writes it first."
             ) from None
-        except pa.ArrowInvalid as error:
-            raise damaged(path, error) from None
+
+    @contextmanager
+    def _naming(self, table: str, keys: tuple[str, ...]) -> Iterator[None]:
+        path = self.path(table, *keys)
+        try:
+            with naming_damage(path):
+                yield
+        except DamagedFileError as error:
+            raise damaged_partition(path, table, keys, error.reason) from None
 
     def write(
         self,
@@ -158,7 +189,6 @@ class Warehouse:
         """A writer that replaces one partition piece by piece; see `PartitionWriter`."""
         path = self.path(table, *keys)
         ensure_layout(self.home, with_database=self._with_database)
-        remove_stale(path.parent)
         return PartitionWriter(TABLES[table], keys, path)
 
     @contextmanager
@@ -175,13 +205,13 @@ class Warehouse:
             yield
 
 
-def damaged(path: Path, error: Exception) -> PcorrError:
-    """What is said about the file of a partition that cannot be read."""
-    reason = str(error).partition("\n")[0]
-    return PcorrError(
-        f"{path} is not a whole Parquet file ({reason}). It was not written by this platform "
-        "or was damaged since: remove it and materialise the partition again."
-    )
+def damaged_partition(
+    path: Path, table: str, keys: tuple[str, ...], reason: str
+) -> DamagedFileError:
+    """What is said about the file of a partition that is not as it was written."""
+    partition = "|".join(keys)
+    remedy = f"Remove it and materialise partition {partition} of {table} again."
+    return DamagedFileError(path, reason, remedy)
 
 
 def _keys_of(table: Table, path: Path, slugs: tuple[str, ...]) -> tuple[str, ...]:
@@ -223,9 +253,11 @@ class PartitionWriter:
     def __enter__(self) -> PartitionWriter:
         self._atomic = atomic_path(self._path)
         self._temporary = self._atomic.__enter__()
-        self._parquet = pq.ParquetWriter(
-            self._temporary, self.table.schema, compression="zstd", write_statistics=True
-        )
+        try:
+            self._parquet = SealedWriter(self._temporary, self.table.schema)
+        except BaseException as failure:
+            self._atomic.__exit__(type(failure), failure, failure.__traceback__)
+            raise
         return self
 
     def write(self, data: pa.Table | pa.RecordBatch) -> None:
@@ -240,7 +272,7 @@ class PartitionWriter:
             _check_constant(self.table, rows, column, key)
         refuse_values_out_of_range(self.table, rows)
         if rows.num_rows:
-            self._parquet.write_table(rows, row_group_size=rows.num_rows)
+            self._parquet.write_table(rows)
             self.row_count += rows.num_rows
 
     def __exit__(
@@ -249,17 +281,14 @@ class PartitionWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
-            self._parquet.add_key_value_metadata(dict(sorted(self.metadata.items())))
         try:
-            self._parquet.close()
             if kind is None:
-                self._written = WrittenPartition(
-                    self._path,
-                    self.row_count,
-                    self._temporary.stat().st_size,
-                    sha256_file(self._temporary),
-                )
+                self._parquet.metadata = self.metadata
+                sha256 = self._parquet.close()
+                size = self._temporary.stat().st_size
+                self._written = WrittenPartition(self._path, self.row_count, size, sha256)
+            else:
+                self._parquet.abandon()
         except BaseException as failure:
             self._atomic.__exit__(type(failure), failure, failure.__traceback__)
             raise

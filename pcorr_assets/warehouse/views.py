@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import logging
 import re
-import secrets
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pcorr_assets.errors import PcorrError
-from pcorr_assets.warehouse.files import atomic_path, write_text
+from pcorr_assets.errors import DamagedFileError, PcorrError
+from pcorr_assets.warehouse.files import atomic_path, move_into_place, scratch_folder, write_text
+from pcorr_assets.warehouse.parquet_files import open_parquet, write_parquet
 from pcorr_assets.warehouse.registry import TABLES, Table
 
 if TYPE_CHECKING:
@@ -33,12 +32,25 @@ DATABASE = "pcorr.duckdb"
 # later ones would.
 STORAGE_VERSION = "v1.2.0"
 
-# Whether another process holds the file is asked from a process of its own: closing a
-# file lets go of every lock that the closing process has on it, DuckDB's included.
-_IS_HELD_OPEN = (
+SCRATCH = ".views-"
+
+# What is asked about the file is asked by a process of its own: closing a file lets go of
+# every lock that the closing process has on it, DuckDB's included.
+_IS_FREE = (
     "import fcntl, sys; file = open(sys.argv[1], 'r+b'); "
     "fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)"
 )
+# DuckDB checks the blocks of a file that holds nothing but views as it opens it.
+_READS_WELL = """
+import duckdb, sys
+try:
+    with duckdb.connect() as connection:
+        path = sys.argv[1].replace("'", "''")
+        connection.execute(f"ATTACH '{path}' AS looked_at (READ_ONLY)")
+except duckdb.IOException as error:
+    sys.exit("lock" not in str(error))
+"""
+_seen_whole: set[tuple[int, int]] = set()
 
 
 def connect(home: Path | str) -> duckdb.DuckDBPyConnection:
@@ -102,16 +114,27 @@ def sql_type(kind: pa.DataType) -> str:
 def ensure_layout(home: Path, *, with_database: bool = True) -> None:
     """Write the zero-row schema files and, if a view would change, `pcorr.duckdb`.
 
-    Does nothing when all is there already, which is the usual case.
+    Does nothing when all is there already, which is the usual case. What is damaged is
+    written again, with a warning.
     """
     for table in TABLES.values():
         path = home / "warehouse" / table.name / SCHEMA_FILE
-        if path.is_file() and pq.read_schema(path).equals(table.schema):
-            continue
-        with atomic_path(path) as temporary:
-            pq.write_table(table.schema.empty_table(), temporary)
+        if not _has_schema(path, table.schema):
+            with atomic_path(path) as temporary:
+                write_parquet(temporary, table.schema.empty_table())
     if with_database:
         _refresh_database(home)
+
+
+def _has_schema(path: Path, schema: pa.Schema) -> bool:
+    try:
+        with open_parquet(path) as file:
+            return file.schema_arrow.equals(schema)
+    except FileNotFoundError:
+        return False
+    except DamagedFileError as error:
+        logger.warning("%s is damaged (%s) and is written again", path, error.reason)
+        return False
 
 
 def _refresh_database(home: Path) -> None:
@@ -121,8 +144,10 @@ def _refresh_database(home: Path) -> None:
     database = home / DATABASE
     note = home / "warehouse" / "views.sql"
     statements = "\n".join([f"-- storage {STORAGE_VERSION}", *view_statements(home)])
-    if database.is_file() and note.is_file() and note.read_text(encoding="utf-8") == statements:
-        return
+    if database.is_file() and note.is_file() and _text(note) == statements:
+        if _is_whole(database):
+            return
+        logger.warning("%s is damaged and is written again", database)
     if database.is_file() and _in_use(database):
         logger.warning(
             "%s is held open, or has a write-ahead log (%s.wal): its views are renewed at a later "
@@ -131,26 +156,55 @@ def _refresh_database(home: Path) -> None:
             database.name,
         )
         return
-    # DuckDB wants to make the file itself, so the temporary one is not opened before it.
-    temporary = home / f".{DATABASE}.{secrets.token_hex(8)}"
     try:
-        with duckdb.connect() as connection:
-            attached = (
-                f"{sql_literal(str(temporary))} AS pcorr (STORAGE_VERSION '{STORAGE_VERSION}')"
-            )
-            connection.execute(f"ATTACH {attached}; USE pcorr")
-            for statement in view_statements(home):
-                connection.execute(statement)
-        temporary.replace(database)
+        # DuckDB wants to make the file itself.
+        with scratch_folder(home, SCRATCH) as scratch:
+            made = scratch / DATABASE
+            with duckdb.connect() as connection:
+                attached = (
+                    f"{sql_literal(str(made))} AS pcorr (STORAGE_VERSION '{STORAGE_VERSION}')"
+                )
+                connection.execute(f"ATTACH {attached}; USE pcorr")
+                for statement in view_statements(home):
+                    connection.execute(statement)
+            move_into_place(made, database)
+            _seen_whole.add(_identity(database))
         write_text(note, statements)
-    except (OSError, duckdb.Error) as error:
+    except (OSError, PcorrError, duckdb.Error) as error:
         logger.warning("%s could not be renewed (%s): a later run tries again", database, error)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def _text(note: Path) -> str:
+    return note.read_text(encoding="utf-8", errors="replace")
+
+
+def _is_whole(database: Path) -> bool:
+    """As `database_is_whole`, but each process looks once, and not at what it wrote."""
+    if _identity(database) in _seen_whole:
+        return True
+    if not database_is_whole(database):
+        return False
+    _seen_whole.add(_identity(database))
+    return True
+
+
+def database_is_whole(database: Path) -> bool:
+    """Can DuckDB read all of a file of views? One that somebody has open counts as whole."""
+    return _asks_well(_READS_WELL, database)
+
+
+def _identity(database: Path) -> tuple[int, int]:
+    status = database.stat()
+    return status.st_dev, status.st_ino
 
 
 def _in_use(database: Path) -> bool:
     if database.with_name(f"{database.name}.wal").exists():
         return True
-    probe = [sys.executable, "-I", "-c", _IS_HELD_OPEN, str(database)]
-    return subprocess.run(probe, capture_output=True, check=False).returncode != 0
+    return not _asks_well(_IS_FREE, database)
+
+
+def _asks_well(program: str, database: Path) -> bool:
+    """Whether a program that looks at the file ends well, in a process of its own."""
+    probe = [sys.executable, "-I", "-c", program, str(database)]
+    return subprocess.run(probe, capture_output=True, check=False).returncode == 0

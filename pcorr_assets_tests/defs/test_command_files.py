@@ -166,3 +166,22 @@ def test_all_files_of_a_published_export_are_named(
     monkeypatch.setattr("pcorr_assets.steps.sharing.share_published", lambda *_, **__: [three])
     said = world.run("export", "--sample", "web")
     assert said.split() == ["b.csv", "e.csv", "t.csv"]
+
+
+def test_verify_names_what_is_damaged_as_the_job_does(world: CommandWorld) -> None:
+    for path in world.home.glob("evaluations/*/result.json"):
+        path.unlink()
+    whole = world.run("verify")
+    assert "files are as they were written" in whole
+    path = Warehouse(world.home).path("chunks", "web")
+    content = bytearray(path.read_bytes())
+    content[50] ^= 1
+    path.write_bytes(content)
+    damaged = world.run("verify", status=1)
+    assert f"{path} is damaged" in damaged
+    assert "1 files are damaged" in damaged
+    with open_instance(world.settings()) as instance:
+        job = build_definitions(world.settings()).resolve_job_def("verify")
+        result = job.execute_in_process(instance=instance, raise_on_error=False)
+    assert not result.success
+    assert "1 files are damaged" in str(result.failure_data_for_node("read_every_file"))

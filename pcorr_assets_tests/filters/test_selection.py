@@ -28,6 +28,7 @@ from pcorr_assets.filters.selection import SelectionSummary, select_documents
 from pcorr_assets.filters.training import build_filter, load_filter
 from pcorr_assets.filters.writing import write_selected
 from pcorr_assets.warehouse import Warehouse
+from pcorr_assets.warehouse.json_files import read_json
 
 SAMPLE, TARGET = "texts", "sailing_quiz"
 METADATA = {"filter_sha256": "f" * 64, "token_source": "column tokens"}
@@ -238,7 +239,7 @@ def test_documents_are_written_with_their_columns(
 ) -> None:
     warehouse, pool, folder = make_pool(ending, format=output)
     done = write(warehouse, pool, config={"keep": 1}, run_id="run-7")
-    manifest = json.loads((done.folder / "manifest.json").read_text())
+    manifest = read_json(done.folder / "manifest.json")
     assert manifest == json.loads(json.dumps(done.manifest))
     assert manifest["document_count"] == 10
     assert manifest["token_count"] == 40

@@ -112,6 +112,16 @@ def test_the_same_again_is_left_as_it_is_unless_forced(home: Path) -> None:
     assert first["sha256"] == again["sha256"] == forced["sha256"]
 
 
+def test_a_damaged_partition_is_scored_again(home: Path) -> None:
+    first = score_llm.run(describe(home))
+    path = Path(first["path"])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:200] + bytes([whole[200] ^ 1]) + whole[201:])
+    again = score_llm.run(describe(home))
+    assert not again["metadata"]["reused"]
+    assert path.read_bytes() == whole
+
+
 def test_a_sample_chunked_anew_is_scored_anew(home: Path) -> None:
     first = score_llm.run(describe(home))
     tiny.write_chunks(home, "web", tiny.TEXTS[:5])

@@ -177,7 +177,12 @@ def test_every_llm_has_a_row_in_the_coverage(make_world: MakeWorld) -> None:
     spoil_losses(world, "hurt", [1, -2, 3, math.inf])
     world.score("broken", [1, 2, 3, 4])
     world.wh.path("chunk_bpb", "broken", world.sample).write_bytes(b"half of a fi")
-    llms = ["good", "gaps", "short", "stale", "hurt", "late", "", "broken"]
+    world.score("rotten", [1, 2, 3, 4])
+    rotten = world.wh.path("chunk_bpb", "rotten", world.sample)
+    content = bytearray(rotten.read_bytes())
+    content[100] ^= 1
+    rotten.write_bytes(content)
+    llms = ["good", "gaps", "short", "stale", "hurt", "late", "", "broken", "rotten"]
     assembled = assemble(world.wh, "web", llms, 0.5)
     found = coverage(assembled)
     assert assembled.llms == ["good"]
@@ -190,7 +195,8 @@ def test_every_llm_has_a_row_in_the_coverage(make_world: MakeWorld) -> None:
         "gaps": "3 of 4 chunks are NaN",
         "short": "3 rows, the sample 4 chunks",
         "stale": r"another chunking of the sample \(chunking-zer",
-        "broken": "is not a whole Parquet file",
+        "broken": "is damaged",
+        "rotten": r"is damaged .*materialise partition rotten\|web of chunk_bpb again",
         "hurt": "2 of its 4 losses are negative or infinite",
     }.items():
         assert not found[llm][0]

@@ -159,7 +159,7 @@ def test_a_damaged_partition_is_named(tmp_path: Path) -> None:
     # Without its footer, and with a footer but unreadable rows.
     for content in (whole[:40], whole[:40] + b"\xff" * 64 + whole[104:]):
         path.write_bytes(content)
-        with pytest.raises(PcorrError, match=r"t\.parquet is not a whole Parquet file \(.*\)"):
+        with pytest.raises(PcorrError, match=r"t\.parquet is damaged \(.*\)\. Remove it"):
             warehouse.read("error_vectors", "t")
 
 

@@ -14,7 +14,7 @@ import threading
 from typing import Any
 
 from pcorr_assets.defs.command.application import app
-from pcorr_assets.defs.command.files import clean, export
+from pcorr_assets.defs.command.files import clean, export, verify
 from pcorr_assets.defs.command.llms import add_llm_command, register, remove_llm_command
 from pcorr_assets.defs.command.looking import check_config, sql, status
 from pcorr_assets.defs.command.runs import free_slots
@@ -32,6 +32,7 @@ COMMANDS = (
     ("add-llm", add_llm_command, "Check an LLM and put it on the list."),
     ("remove-llm", remove_llm_command, "Take an LLM off the list."),
     ("clean", clean, "List the files of keys that are gone; move them away."),
+    ("verify", verify, "Name the files that are not as they were written."),
     ("export", export, "One DuckDB file with everything, or a wide matrix."),
     ("register", register, "Add what pcorr.yaml lists as partitions, now."),
 )
