@@ -61,6 +61,11 @@ def _outcomes(
         outcome = Outcome(kind, stage.asset, seed, f"in {name!r}")
         if said.is_raw:
             outcome.bad.append((RAW, f"{said.kind}: {said.words}"))
+        elif not said.succeeded and stage.asset == "exported_database" and "?" in name:
+            # DuckDB looks for options after a question mark, and the export says so.
+            outcome.named = True
+            noted.add((LOST, "exports/pcorr_export.duckdb"))
+            noted.add((LOST, "exports/.pcorr_export.duckdb.lock"))
         elif not said.succeeded:
             outcome.bad.append((LOST, said.words))
         if unreadable:

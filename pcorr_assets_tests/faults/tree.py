@@ -33,6 +33,13 @@ _OF_RUNS = ("evaluations/", "shards/", "cache/")
 # Times, and ids of runs, in files that people read.
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?( UTC|Z|\+00:00)?")
 
+# Sizes and hashes of table files, which name the folder that the project lies in: these files
+# are compared by themselves.
+_FILE_IN_HTML = re.compile(
+    r'<td class="n">[^<]*</td><td class="n">[-\d]*</td><td><code>[0-9a-f]*</code></td>'
+)
+_FILES_IN_EXPORT = "SELECT table_name, partition_key, row_count FROM partition_files"
+
 
 def read_tree(home: Path, known: Known | None = None, former: Path | None = None) -> Tree:
     """`{path under home: digest of what must be equal}`; what cannot be read says so.
@@ -97,7 +104,7 @@ def _parquet(path: Path) -> str:
 
 
 def _html(path: Path) -> str:
-    return _TIME.sub("<time>", _text(path))
+    return _TIME.sub("<time>", _FILE_IN_HTML.sub("<file>", _text(path)))
 
 
 def _manifest(path: Path) -> str:
@@ -111,8 +118,11 @@ def _database(path: Path) -> str:
         statements = connection.execute(views).fetchall()
         tables = "SELECT table_name FROM duckdb_tables() ORDER BY 1"
         names = [row[0] for row in connection.execute(tables).fetchall()]
+        queries = {name: f'SELECT * FROM "{name}"' for name in names}
+        if "partition_files" in queries:
+            queries["partition_files"] = _FILES_IN_EXPORT
         rows = {
-            name: sorted(map(repr, connection.execute(f'SELECT * FROM "{name}"').fetchall()))
+            name: sorted(map(repr, connection.execute(queries[name]).fetchall()))
             # What an export says of the place that it was made at.
             for name in names
             if name != "README"
