@@ -53,8 +53,6 @@ def main() -> int:
     parser.add_argument("--slurm", type=int, default=6, help="kills on a cluster that is up")
     parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.name}")
     arguments = parser.parse_args()
-    # An end from outside, too, takes mounts and folders away.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     outcomes: list[Outcome] = []
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pcorr-faults-") as name:
@@ -79,6 +77,8 @@ def main() -> int:
 def _outcomes(arguments: argparse.Namespace, folder: Path, started: float) -> Iterator[Outcome]:
     bench = Bench(folder, plan.SHORT_STAGES if arguments.short else STAGES)
     bench.prepare()
+    # An end from outside, too, takes mounts and folders away; Dagster had a handler of its own.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     make = plan.short_plan if arguments.short else plan.long_plan
     trials = make(bench, folder, arguments.seed)
     if not arguments.short:

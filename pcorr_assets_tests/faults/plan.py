@@ -31,7 +31,7 @@ LONG: dict[kinds.Kind, int] = {
     kinds.two_runs: 2,
 }
 NEED_A_MOUNT = (kinds.really_full_disk, kinds.read_only_file_system)
-FLIPS_READ = 4
+FLIPS_READ = 10
 FLIPS_OF_OTHERS = 2
 
 # The short form: the first stages, which need neither lm-eval nor fastText.
@@ -78,11 +78,11 @@ def _of_stages(bench: Bench, plan: dict[kinds.Kind, int], seed: int) -> Iterator
 
 
 def _flips(bench: Bench, seed: int) -> Iterator[Trial]:
+    seeds = range(seed * FLIPS_READ, (seed + 1) * FLIPS_READ)
+    for place in flips.TABLES:
+        yield partial(flips.flip_and_read, bench, place, seeds)
     for place in (*flips.TABLES, *flips.OTHERS):
         yield partial(_one, flips.flip_and_run, bench, place, seed)
-    for number in range(FLIPS_READ):
-        for place in flips.TABLES:
-            yield partial(_one, flips.flip_and_read, bench, place, seed + number)
     for number in range(1, FLIPS_OF_OTHERS):
         for place in flips.OTHERS:
             yield partial(_one, flips.flip_and_run, bench, place, seed + number)
