@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,21 +159,33 @@ def _refresh_database(home: Path) -> None:
         )
         return
     try:
-        # DuckDB wants to make the file itself.
         with scratch_folder(home, SCRATCH) as scratch:
             made = scratch / DATABASE
-            with duckdb.connect() as connection:
-                attached = (
-                    f"{sql_literal(str(made))} AS pcorr (STORAGE_VERSION '{STORAGE_VERSION}')"
-                )
-                connection.execute(f"ATTACH {attached}; USE pcorr")
-                for statement in view_statements(home):
-                    connection.execute(statement)
+            _make_database(made, view_statements(home))
             move_into_place(made, database)
             _seen_whole.add(_identity(database))
         write_text(note, statements)
     except (OSError, PcorrError, duckdb.Error) as error:
         logger.warning("%s could not be renewed (%s): a later run tries again", database, error)
+
+
+def _make_database(path: Path, statements: list[str]) -> None:
+    """Let DuckDB make a file of views; it wants to do so itself.
+
+    After a `?` in a path it looks for options and finds no place for its log, though it reads
+    such files well: there the file is made elsewhere and copied.
+    """
+    import duckdb
+
+    with tempfile.TemporaryDirectory() as elsewhere:
+        made = Path(elsewhere) / path.name if "?" in str(path) else path
+        with duckdb.connect() as connection:
+            attached = f"{sql_literal(str(made))} AS pcorr (STORAGE_VERSION '{STORAGE_VERSION}')"
+            connection.execute(f"ATTACH {attached}; USE pcorr")
+            for statement in statements:
+                connection.execute(statement)
+        if made != path:
+            shutil.copyfile(made, path)
 
 
 def _text(note: Path) -> str:

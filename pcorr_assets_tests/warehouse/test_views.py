@@ -28,7 +28,9 @@ def count(connection: duckdb.DuckDBPyConnection, table: str = "error_vectors") -
     return row[0]
 
 
-@pytest.mark.parametrize("name", ["plain", "we'ird [x] *", "run=3", "a;--b", "{a,b}", 'qu"ote'])
+@pytest.mark.parametrize(
+    "name", ["plain", "we'ird [x] *", "run=3", "a;--b", "{a,b}", 'qu"ote', "what?"]
+)
 def test_any_home_can_be_queried_both_ways(tmp_path: Path, name: str) -> None:
     home = tmp_path / name / "home"
     Warehouse(home).write("error_vectors", ("t",), VECTOR)
