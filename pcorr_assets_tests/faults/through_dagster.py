@@ -16,13 +16,19 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import dagster as dg
+
+from pcorr_assets.config import load_settings
 from pcorr_assets.defs.instance import prepare_home
+from pcorr_assets.defs.registration import register_llms, register_shards
 from pcorr_assets_tests.faults.bench import Bench
 from pcorr_assets_tests.faults.outcomes import HANG, LOST, RAW, Outcome
+from pcorr_assets_tests.faults.process import in_child
 from pcorr_assets_tests.faults.world import CONFIG, Stage
 from pcorr_assets_tests.waiting import wait_for
 
 KIND = "kill -9 through `dagster asset materialize`"
+DAGSTER_HOME = "dagster_home"
 SECONDS = 300
 # Characters of a run's output that are told.
 TOLD = 1500
@@ -31,6 +37,8 @@ TOLD = 1500
 def trials(bench: Bench, folder: Path, count: int) -> Iterator[Callable[[], list[Outcome]]]:
     """So many kills, of one stage after the other, on one Dagster instance."""
     stages = [stage for stage in bench.stages if stage.faults]
+    if count:
+        in_child(_register, bench, folder)
     for seed in range(count):
         yield partial(_kill, bench, folder, stages[(1 + 4 * seed) % len(stages)], seed)
 
@@ -89,6 +97,14 @@ def _output(folder: Path) -> Path:
     return folder / "dagster.out"
 
 
+def _register(bench: Bench, folder: Path) -> None:
+    """Make the Dagster home and its partitions, as `pcorr register` does."""
+    settings = load_settings(bench.project / CONFIG)
+    with dg.DagsterInstance.from_config(str(prepare_home(folder / DAGSTER_HOME))) as instance:
+        register_llms(instance, settings)
+        register_shards(instance, settings)
+
+
 def _locks(bench: Bench) -> set[tuple[Path, int]]:
     found = (bench.home / "locks").rglob("*.lock")
     return {(path, path.stat().st_mtime_ns) for path in found}
@@ -98,7 +114,7 @@ def _launch(bench: Bench, folder: Path, stage: Stage) -> subprocess.Popen[bytes]
     environment = {
         **os.environ,
         "PCORR_CONFIG": str(bench.project / CONFIG),
-        "DAGSTER_HOME": str(prepare_home(folder / "dagster_home")),
+        "DAGSTER_HOME": str(folder / DAGSTER_HOME),
     }
     command = [sys.executable, "-m", "dagster", "asset", "materialize"]
     command += ["-m", "pcorr_assets.definitions", "--select", stage.asset]

@@ -30,6 +30,8 @@ Known = dict[tuple[str, str], str]
 _HERE = "<project>"
 # What runs keep for the runs after them.
 _OF_RUNS = ("evaluations/", "shards/", "cache/")
+# A hash of what is compared here by itself, and of the folder that the project lies in.
+_SEAL = "pcorr_seal"
 # Times, and ids of runs, in files that people read.
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?( UTC|Z|\+00:00)?")
 
@@ -100,6 +102,7 @@ def _model(path: Path) -> str:
 def _parquet(path: Path) -> str:
     table = pq.ParquetFile(path).read()
     notes = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
+    notes.pop(_SEAL, None)
     return repr((sorted(notes.items()), table.to_pydict()))
 
 
