@@ -24,8 +24,8 @@ the order given below. Key columns stand inside the files as well. Every table h
 of its name, in `<home>/pcorr.duckdb` and in `pcorr_assets.warehouse.connect(home)`.
 
 Each file carries CRCs of its pages, and in its metadata (`pcorr_seal`) the SHA-256 of its
-bytes: the platform verifies both whenever it reads it ([damaged files](operating.md#damaged-files)).
-To any other reader it is plain Parquet.
+bytes: the platform verifies both whenever it reads it
+([damaged files](operating.md#damaged-files)). To any other reader it is plain Parquet.
 
 Where a column may not be NULL or NaN, or has limits, a write that breaks the rule is refused and
 the old partition stays. NULL means that there is no such value; NaN is allowed only where it is
