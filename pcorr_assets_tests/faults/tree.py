@@ -111,7 +111,9 @@ def _html(path: Path) -> str:
 
 
 def _manifest(path: Path) -> str:
-    return json.dumps({**json.loads(path.read_text()), "run_id": None}, sort_keys=True)
+    # Its own hash is over the id of the run, too.
+    of_the_run = {"run_id": None, "content_sha256": None}
+    return json.dumps({**json.loads(path.read_text()), **of_the_run}, sort_keys=True)
 
 
 def _database(path: Path) -> str:
