@@ -6,10 +6,10 @@ off or damaged on the way. Does not belong here: what a line means (`files`).
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-
-import pyarrow as pa
 
 from pcorr_assets.errors import PcorrError
 
@@ -32,7 +32,8 @@ def iter_lines(path: Path, compression: str | None) -> Iterator[tuple[int, bytes
     """Yield (line number from 1, line without its end); only b"\\n" ends a line.
 
     `compression` is `gzip`, `zstd` or None. Members or frames that follow one another are
-    one file. Raises PcorrError naming file and line where the file is truncated or damaged,
+    one file; zeros that pad gzip members, as tapes and block devices leave them, are no part
+    of it. Raises PcorrError naming file and line where the file is truncated or damaged,
     where a line has more than 1 GiB, and where zstd needs a window of more than 2 GiB.
     """
     number = 0
@@ -57,11 +58,11 @@ def iter_lines(path: Path, compression: str | None) -> Iterator[tuple[int, bytes
 
 def _blocks(path: Path, compression: str | None) -> Iterator[bytes]:
     done = 0
-    blocks = _zstd_blocks(path) if compression == "zstd" else _arrow_blocks(path, compression)
+    blocks = _zstd_blocks(path) if compression == "zstd" else _plain_blocks(path, compression)
     while True:
         try:
             block = next(blocks, None)
-        except (pa.ArrowException, OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise PcorrError(_unreadable(path, done, error)) from error
         if block is None:
             return
@@ -69,8 +70,8 @@ def _blocks(path: Path, compression: str | None) -> Iterator[bytes]:
         yield block
 
 
-def _arrow_blocks(path: Path, compression: str | None) -> Iterator[bytes]:
-    with pa.input_stream(str(path), compression=compression) as stream:
+def _plain_blocks(path: Path, compression: str | None) -> Iterator[bytes]:
+    with gzip.open(path) if compression == "gzip" else path.open("rb") as stream:
         while block := stream.read(READ_BYTES):
             yield block
 
@@ -97,7 +98,7 @@ def _zstd_blocks(path: Path) -> Iterator[bytes]:
     except zstandard.ZstdError as error:
         raise OSError(first_line(error)) from error
     if not frame.eof:
-        raise EOFError("Truncated: the last frame is not complete")
+        raise EOFError("the last frame is not complete")
 
 
 def _unreadable(path: Path, line_count: int, error: BaseException) -> str:
@@ -108,5 +109,6 @@ def _unreadable(path: Path, line_count: int, error: BaseException) -> str:
             f"{where}: its zstd frames need a window of more than {ZSTD_WINDOW_BYTES >> 30} GiB "
             f"({reason}): compress it again without --ultra or with --long=31 at most"
         )
-    state = "it is truncated" if "runcated" in reason else "it is probably truncated or damaged"
+    cut_off = isinstance(error, EOFError)
+    state = "it is truncated" if cut_off else "it is probably truncated or damaged"
     return f"{where}, {state}: copy or download it again ({reason})"

@@ -161,6 +161,21 @@ def test_several_compressed_members_are_one_file(tmp_path: Path) -> None:
     assert read(path) == ROWS
 
 
+def test_zeros_after_gzip_members_are_padding_and_anything_else_is_damage(tmp_path: Path) -> None:
+    halves = [gzip.compress(to_lines(half)) for half in (ROWS[:1500], ROWS[1500:])]
+    path = tmp_path / "padded.jsonl.gz"
+    path.write_bytes(halves[0] + bytes(512) + halves[1] + bytes(100_000))
+    assert read(path) == ROWS
+    path.write_bytes(halves[0] + bytes(512) + b"x" * 512)
+    with pytest.raises(PcorrError, match=r"padded\.jsonl\.gz: .* probably truncated or damaged"):
+        read(path)
+    flipped = bytearray(halves[0])
+    flipped[len(flipped) // 2] ^= 1
+    path.write_bytes(flipped)
+    with pytest.raises(PcorrError, match=r"padded\.jsonl\.gz: .* probably truncated or damaged"):
+        read(path)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
