@@ -87,7 +87,8 @@ class KeptResults:
     def keep(self, result: Result, row: Row | None) -> None:
         """Store a result, and the row that the present settings make of it."""
         path = self.folder / f"{to_slug(result.benchmark)}.json"
-        write_json(path, {"result": asdict(result), "row": row})
+        values = {metric: _to_json(value) for metric, value in result.values.items()}
+        write_json(path, {"result": {**asdict(result), "values": values}, "row": row})
 
     def rows(self, commit_sha: str, dtype: str) -> list[Row]:
         """The rows of all readable results of these weights, sorted by benchmark."""
@@ -286,6 +287,15 @@ def _belongs(result: Result) -> tuple[str, str, str]:
     return result.commit_sha, result.dtype, result.evaluation_sha256
 
 
+def _to_json(value: float | None) -> float | str | None:
+    """The value; text ("inf") if it is infinite, for which JSON has no number."""
+    return value if value is None or math.isfinite(value) else str(value)
+
+
+def _from_json(value: float | str | None) -> float | None:
+    return float(value) if isinstance(value, str) else value
+
+
 class _DamagedError(Exception):
     """A file that is no kept result, and why."""
 
@@ -293,11 +303,12 @@ class _DamagedError(Exception):
 def _load(path: Path) -> tuple[Result, Row | None]:
     try:
         stored = read_json(path)
-        result, row = Result(**stored["result"]), stored["row"]
+        values = {metric: _from_json(value) for metric, value in stored["result"]["values"].items()}
+        result, row = Result(**{**stored["result"], "values": values}), stored["row"]
         if row is not None and row["benchmark"] != result.benchmark:
             raise ValueError(f"its row is of {row['benchmark']}")
     except DamagedFileError as error:
         raise _DamagedError(error.reason) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _DamagedError(f"{type(error).__name__}: {error}") from error
     return result, row

@@ -26,8 +26,12 @@ def write_json(path: Path, content: Mapping[str, Any], *, indent: int | None = 1
     """Replace the file by an object that is not empty, atomically.
 
     Its last entry, `content_sha256`, is the SHA-256 of the file with zeros in its place.
+
+    Raises:
+        ValueError: a number is NaN or infinite, for which JSON has no word; nothing is written.
     """
-    text = json.dumps({**content, HASH: f"{_MARK}{_NOTHING}"}, indent=indent, ensure_ascii=False)
+    sealed = {**content, HASH: f"{_MARK}{_NOTHING}"}
+    text = json.dumps(sealed, indent=indent, ensure_ascii=False, allow_nan=False)
     before, _, after = f"{text}\n".rpartition(_NOTHING)
     write_text(path, f"{before}{_sha256(f'{before}{_NOTHING}{after}'.encode())}{after}")
 

@@ -62,6 +62,15 @@ def test_every_part_of_a_file_is_guarded(tmp_path: Path) -> None:
         read(path)
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_that_json_has_no_word_for_is_never_written(tmp_path: Path, number: float) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"a": [{"b": number}]})
+    assert read_json(path) == {"a": 1}
+
+
 def test_a_sealed_file_is_plain_parquet(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     write_parquet(path, ROWS, {"note": "ü"})
