@@ -65,7 +65,9 @@ def read_tree(home: Path, known: Known | None = None, former: Path | None = None
 def _spellings(folders: Sequence[Path]) -> re.Pattern[str]:
     """A folder as it stands in links, in HTML, in JSON and in Python; longer ones first."""
     ways = (quote, html.escape, _in_json, _in_python, _in_views)
-    spelled = {way(str(folder)) for folder in folders for way in (str, *ways)}
+    once = {way(str(folder)) for folder in folders for way in (str, *ways)}
+    # Rows of DuckDB are compared as Python shows them, whatever is in them.
+    spelled = {*once, *map(_in_python, once)}
     return re.compile("|".join(re.escape(text) for text in sorted(spelled, key=len, reverse=True)))
 
 
