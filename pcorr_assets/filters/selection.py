@@ -160,7 +160,8 @@ def select_documents(
         _saying_when_full(warehouse.home),
         _connect(scratch) as connection,
     ):
-        summary = _Chooser(connection, list(paths.values())).choose(pool, filter_sha256, source)
+        chooser = _Chooser(connection, list(paths.values()))
+        summary = chooser.choose(pool_name, pool, filter_sha256, source)
         if summary.is_short:
             logger.warning(
                 "pool %s, target %s: the budget is %s tokens, but the pool holds only %s "
@@ -244,13 +245,15 @@ class _Chooser:
             FROM scored GROUP BY bin"""
         )
 
-    def choose(self, pool: Pool, filter_sha256: str, source: str) -> SelectionSummary:
+    def choose(
+        self, pool_name: str, pool: Pool, filter_sha256: str, source: str
+    ) -> SelectionSummary:
         tokens, documents = self._row("SELECT sum(tokens)::BIGINT, sum(documents) FROM bins")
         (all_documents,) = self._row("SELECT count(*) FROM scanned")
         if not tokens:
             raise PcorrError(
-                f"none of the {all_documents:,} scored documents has a token: check text_column "
-                "and the token counts of the pool"
+                f"pool {pool_name}: none of the {all_documents:,} scored documents has a token: "
+                "check text_column and the token counts of the pool"
             )
         budget = budget_tokens(pool, tokens)
         available = self._reach(budget, tokens)

@@ -27,11 +27,16 @@ from pcorr_assets.filters.selected import SCORE, SelectedRows
 from pcorr_assets.filters.selection import OpenSelection, select_documents
 from pcorr_assets.progress import Progress
 from pcorr_assets.warehouse import Warehouse
-from pcorr_assets.warehouse.files import atomic_path, sha256_file
+from pcorr_assets.warehouse.files import (
+    atomic_path,
+    replace_folder,
+    restore_folder,
+    sha256_file,
+)
 from pcorr_assets.warehouse.json_files import read_json, write_json
 from pcorr_assets.warehouse.parquet_files import SealedWriter
 from pcorr_assets.warehouse.store import content_hash
-from pcorr_assets.warehouse.verification import MANIFEST, PART_NOTE
+from pcorr_assets.warehouse.verification import MANIFEST
 
 if TYPE_CHECKING:
     from pcorr_assets.config import Pool
@@ -39,6 +44,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BYTES_PER_GROUP = 32 << 20
+UNFINISHED = ".unfinished"
+PART_NOTE = ".part.json"
 
 
 @dataclass(frozen=True)
@@ -65,9 +72,10 @@ def write_selected(
 
     Files go to `<home>/selected/<pool>/<target>/<slug>.<format>`, one for each shard with
     selected documents, in the shard's order, with the original columns and `score`
-    (`pcorr_score` if the pool has a column of that name). Each file appears whole; a run
-    that was interrupted goes on with the shards that are missing. `manifest.json` and the
-    table `selections` are written last, files of an earlier selection then removed.
+    (`pcorr_score` if the pool has a column of that name), beside `manifest.json`. They are
+    written to `<home>/selected/.unfinished` first, where an interrupted run goes on with the
+    shards that are missing. The whole folder then takes the place of the earlier selection,
+    and the table `selections` follows.
 
     Args:
         shards: all shards of the pool.
@@ -76,10 +84,14 @@ def write_selected(
     Raises:
         PcorrError: as `select_documents`; a shard changed since it was scored.
     """
-    folder = warehouse.home / "selected" / to_slug(pool_name) / to_slug(target)
+    selected, place = warehouse.home / "selected", Path(to_slug(pool_name), to_slug(target))
+    folder, unfinished = selected / place, selected / UNFINISHED / place
+    aside = unfinished.with_name(f".old-{unfinished.name}")
+    restore_folder(folder, aside)
     keys = [shard.key for shard in shards]
     with select_documents(warehouse, pool_name, pool, target, keys) as selection:
-        writer = _ShardWriter(folder, pool, selection, _fingerprint(warehouse, selection, target))
+        fingerprint = _fingerprint(warehouse, selection, target)
+        writer = _ShardWriter(unfinished, pool, selection, fingerprint)
         parts = []
         with (
             Progress(f"write {pool_name} for {target}", total=len(shards), unit="shards") as done,
@@ -93,8 +105,9 @@ def write_selected(
                 done.update()
             manifest = _manifest(selection, pool_name, pool, target, parts, config, run_id)
             table.metadata["manifest"] = str(folder / MANIFEST)
-            write_json(folder / MANIFEST, manifest, indent=2)
-    _remove_others(folder, {part["file"] for part in parts})
+            write_json(unfinished / MANIFEST, manifest, indent=2)
+            _keep_only(unfinished, {MANIFEST, *(part["file"] for part in parts)})
+            replace_folder(unfinished, folder, aside)
     return SelectedData(folder, manifest, writer.reused_count)
 
 
@@ -262,10 +275,8 @@ def _manifest(
     }
 
 
-def _remove_others(folder: Path, kept: set[str]) -> None:
-    """Remove files of an earlier selection, and the notes of finished shards."""
+def _keep_only(folder: Path, names: set[str]) -> None:
+    """Remove what an interrupted run left of another selection, and the notes of shards."""
     for path in folder.iterdir():
-        if path.is_file() and path.name != MANIFEST and path.name not in kept:
-            if path.name.startswith("."):
-                continue
+        if path.name not in names:
             path.unlink()

@@ -180,7 +180,8 @@ def batch_to_rows(batch: pa.RecordBatch | pa.Table, where: str, first: int = 1) 
 def column_values(column: pa.Array | pa.ChunkedArray, where: str) -> list[Any]:
     """Python values of an Arrow column; invalid UTF-8 becomes lone surrogates.
 
-    Raises PcorrError if invalid UTF-8 is nested inside a struct or list.
+    Raises PcorrError if invalid UTF-8 is nested inside a struct or list, or if a value cannot
+    be one of Python's.
     """
     try:
         return column.to_pylist(maps_as_pydicts="lossy")
@@ -189,6 +190,12 @@ def column_values(column: pa.Array | pa.ChunkedArray, where: str) -> list[Any]:
             raise PcorrError(
                 f"{where}: a nested string is not UTF-8: write the file again with valid text"
             ) from error
+    except (OverflowError, ValueError, KeyError, TypeError) as error:
+        # A date beyond Python's, an unknown time zone, a struct with a field twice.
+        raise PcorrError(
+            f"{where}: a value of type {column.type} has no counterpart outside Arrow ({error}): "
+            "write such columns as numbers or text, or leave them out"
+        ) from error
     binary = column.cast(pa.large_binary())
     return [None if value is None else decode_lossless(value) for value in binary.to_pylist()]
 

@@ -45,6 +45,7 @@ FOLDERS = {
     "mixtures": Folder(("sample", "target"), "sampling_distributions"),
     "filters": Folder(("text sample", "target"), "fasttext_filters"),
     "selected": Folder(("pool", "target"), "selections"),
+    "selected/.unfinished": Folder(("pool", "target"), "selections"),
     "reports": Folder(("sample", "target"), "reports", ".html"),
     "exports/published": Folder(("sample",), "published_export"),
 }

@@ -115,6 +115,37 @@ def move_into_place(source: Path, path: Path) -> None:
     _sync(path.parent)
 
 
+def replace_folder(source: Path, path: Path, aside: Path) -> None:
+    """Put the finished folder `source` where `path` is; `aside` is where that waits meanwhile.
+
+    All three are on one file system. A crash leaves the old folder or the new one at `path`,
+    or, between two renames, none: `restore_folder` then brings the old one back.
+
+    Raises:
+        PcorrError: as `writing`.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            os.rename(path, aside)
+        os.rename(source, path)
+        _sync(path.parent)
+        _sync(source.parent)
+        if aside.exists():
+            shutil.rmtree(aside)
+
+
+def restore_folder(path: Path, aside: Path) -> None:
+    """Undo, or finish, what a crash interrupted in `replace_folder`."""
+    if not aside.exists():
+        return
+    with writing(path):
+        if path.exists():
+            shutil.rmtree(aside)
+        else:
+            os.rename(aside, path)
+
+
 @contextmanager
 def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
     """Yield a new folder in `parent` that is removed at the end, whatever happens.

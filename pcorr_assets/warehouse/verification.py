@@ -23,7 +23,6 @@ from pcorr_assets.warehouse.views import DATABASE, SCHEMA_FILE, database_is_whol
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
-PART_NOTE = ".part.json"
 _MODEL = re.compile(r"([0-9a-f]{64})\.(bin|ftz)")
 
 # The first folder under the home, and what to do about a damaged file in it.
@@ -142,16 +141,12 @@ def _verify_model(path: Path) -> bool:
 
 
 def _verify_selected(path: Path) -> bool:
-    """Files of selected documents are known to the manifest, or to the note of a run."""
-    if path.name == MANIFEST or path.name.endswith(PART_NOTE):
+    """Files of selected documents are known to the manifest."""
+    if path.name == MANIFEST:
         return _verify_json(path)
-    note, manifest = path.with_name(f"{path.name}{PART_NOTE}"), path.with_name(MANIFEST)
-    entries = []
+    manifest = path.with_name(MANIFEST)
     try:
-        if note.is_file():
-            entries = [read_json(note)["entry"]]
-        elif manifest.is_file():
-            entries = read_json(manifest)["files"]
+        entries = read_json(manifest)["files"] if manifest.is_file() else []
     except DamagedFileError:  # which is said of that file
         return False
     expected = [entry["sha256"] for entry in entries if entry["file"] == path.name]

@@ -70,7 +70,12 @@ OTHERS = (
     Place("filter model", "filters/*/*/*.bin", "pool_scores"),
     Place("mixture", "mixtures/*/*/mixture.*", "sampling_distribution", rewritten=True),
     Place("selected documents", "selected/*/*/*.jsonl", "selected_data", rewritten=True),
-    Place("note of a finished shard", "selected/*/*/*.part.json", "selected_data", unfinished=True),
+    Place(
+        "note of a finished shard",
+        "selected/.unfinished/*/*/*.part.json",
+        "selected_data",
+        unfinished=True,
+    ),
     Place("manifest", "selected/*/*/manifest.json", "selected_data", rewritten=True),
     Place("report", "reports/*/*.html", "report", rewritten=True),
     Place("index of reports", "reports/index.html", "report", rewritten=True),

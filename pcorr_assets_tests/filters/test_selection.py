@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from fractions import Fraction
@@ -318,6 +319,48 @@ def test_files_of_an_earlier_selection_go(make_pool: PoolWorld) -> None:
     assert len(first.manifest["files"]) == 2
     assert {path.suffix for path in done.folder.iterdir()} == {".json", ".parquet"}
     assert len(list(done.folder.iterdir())) == 2
+
+
+@pytest.mark.parametrize("moment", ["a shard", "the move aside", "the move into place"])
+def test_a_killed_writer_leaves_the_old_selection_whole(
+    make_pool: PoolWorld, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    warehouse, pool, _ = make_pool(format="jsonl")
+    first = write(warehouse, pool)
+    before = {path.name: path.read_bytes() for path in first.folder.iterdir()}
+    smaller = pool.model_copy(update={"token_budget": 4})
+    real = os.rename
+
+    def die(source: Path, target: Path) -> None:
+        is_aside = Path(target).name.startswith(".old-")
+        if is_aside == (moment == "the move aside"):
+            raise KeyboardInterrupt
+        real(source, target)
+
+    with monkeypatch.context() as killed:
+        if moment == "a shard":
+            killed.setattr("pcorr_assets.filters.writing._manifest", _interrupt)
+        else:
+            killed.setattr("pcorr_assets.warehouse.files.os.rename", die)
+        with pytest.raises(KeyboardInterrupt):
+            write(warehouse, smaller)
+    # What a crash between the two moves left is put right before anything else is done.
+    with monkeypatch.context() as again:
+        again.setattr("pcorr_assets.filters.writing.select_documents", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            write(warehouse, smaller)
+    assert {path.name: path.read_bytes() for path in first.folder.iterdir()} == before
+    done = write(warehouse, smaller)
+    assert done.manifest["document_count"] == 1
+    assert {path.name for path in done.folder.iterdir()} == {
+        "manifest.json", *(entry["file"] for entry in done.manifest["files"])
+    }  # fmt: skip
+    unfinished = warehouse.home / "selected" / ".unfinished"
+    assert not [path for path in unfinished.rglob("*") if path.is_file() or ".old-" in path.name]
+
+
+def _interrupt(*_: Any, **__: Any) -> Any:
+    raise KeyboardInterrupt
 
 
 def test_mixture_files(tmp_path: Path) -> None:
