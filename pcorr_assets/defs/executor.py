@@ -1,20 +1,44 @@
 """How the steps of every run are executed: Dagster's own way, in a process that is known.
 
 Belongs here: the two executors of the platform, for runs with a process for each step and
-for runs in one process. Does not belong here: what is noted of a process
+for runs in one process, and how they wait. Does not belong here: what is noted of a process
 (`run_processes`), and the slots that steps wait for (`slots`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from functools import wraps
 from typing import Any, cast
 
 import dagster as dg
+from dagster._core.execution.plan.active import ActiveExecution
 from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.plan.step import ExecutionStep
 
 from pcorr_assets.defs.run_processes import end_dead_runs, free_own_slots, note_process
 from pcorr_assets.defs.slots import freeing_while_waiting, said_of
+
+# Between two looks for a step that can begin; Dagster asks for a slot every second at most.
+SECONDS_BETWEEN_STEPS = 0.1
+
+_steps_to_execute = ActiveExecution.get_steps_to_execute
+
+
+@wraps(_steps_to_execute)
+def _steps_without_haste(
+    self: ActiveExecution, limit: int | None = None
+) -> Sequence[ExecutionStep]:
+    steps = _steps_to_execute(self, limit)
+    if not steps and not self._in_flight and (self._executable or self._waiting_to_retry):
+        time.sleep(SECONDS_BETWEEN_STEPS)
+    return steps
+
+
+# Dagster's loops ask again at once, which takes a whole core while no step runs because all wait
+# for slots or for a retry. Both of its executors ask here, and neither has a setting for it.
+ActiveExecution.get_steps_to_execute = _steps_without_haste
 
 
 class _KnownProcess(dg.Executor):

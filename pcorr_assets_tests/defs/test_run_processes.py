@@ -10,11 +10,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import pytest
+from dagster._core.execution.api import create_execution_plan
+from dagster._core.execution.plan.active import ActiveExecution
+from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
+from dagster._core.execution.retries import RetryMode
 
 from pcorr_assets.config import Settings
+from pcorr_assets.defs import executor
 from pcorr_assets.defs.build import build_definitions
 from pcorr_assets.defs.executor import EXECUTOR, IN_ONE_PROCESS
 from pcorr_assets.defs.instance import INSTANCE
@@ -265,6 +271,41 @@ def test_a_tag_that_a_run_was_copied_with_says_nothing_of_it(
     again = begun_run(instance, {PROCESS_TAG: now.tags[PROCESS_TAG]})
     assert [ended.run.run_id for ended in end_dead_runs(instance)] == [run.run_id]
     assert {seen.run.run_id: seen.life for seen in processes(instance)} == {again.run_id: "unknown"}
+
+
+def test_a_run_that_waits_for_a_slot_sleeps_between_its_looks(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dg.op(pool="llm")
+    def step() -> None:
+        pass
+
+    @dg.job(executor_def=IN_ONE_PROCESS)
+    def pooled() -> None:
+        step()
+
+    storage = instance.event_log_storage
+    storage.set_concurrency_slots("llm", 1)
+    storage.claim_concurrency_slot("llm", begun_run(instance).run_id, "step")
+    run = instance.create_run_for_job(pooled)
+    pauses: list[float] = []
+    monkeypatch.setattr(executor, "time", SimpleNamespace(sleep=pauses.append))
+    plan = create_execution_plan(pooled)
+    with (
+        InstanceConcurrencyContext(instance, run) as slots_of_run,
+        ActiveExecution(
+            plan, RetryMode.DISABLED, instance_concurrency_context=slots_of_run
+        ) as active,
+    ):
+        assert [active.get_next_step() for _ in range(3)] == [None] * 3
+        assert pauses == [executor.SECONDS_BETWEEN_STEPS] * 3
+        storage.set_concurrency_slots("llm", 2)
+        wait_for("the step", lambda: active.get_next_step())
+        pauses.clear()
+        # A step that runs is not kept waiting for its events.
+        assert active.get_next_step() is None
+        assert pauses == []
+        active.mark_success("step")
 
 
 def test_every_run_of_the_platform_notes_its_process(matrix_settings: Settings) -> None:
