@@ -153,7 +153,7 @@ def test_an_instance_that_dagster_cannot_open_is_said_without_a_traceback(
     assert "file is not a database" in world.run("register", status=1)
 
 
-@pytest.mark.parametrize("name", ["a b", "it's", 'a"b', "100%", "a*b", "a[b]", "äöü", "a#b;c"])
+@pytest.mark.parametrize("name", ["it's a b", 'a"b*[c]', "100% äöü#;b"])
 def test_a_project_in_a_folder_with_an_odd_name(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
