@@ -201,44 +201,59 @@ def test_lock_of_a_killed_run_is_free(tmp_path: Path) -> None:
         pass
 
 
-WRITE_FOREVER = """
+WRITER = """
 import itertools, os, sys
 from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from pcorr_assets.warehouse import Warehouse
 
+def write(home, target, rounds):
+    warehouse = Warehouse(home)
+    for round in itertools.count(1):
+        count = 20_000
+        rows = pa.table({
+            "target": [target] * count, "source": ["lm_eval"] * count,
+            "llm": [str(i) for i in range(count)], "family": ["f"] * count,
+            "error": np.full(count, float(round)),
+        })
+        warehouse.write("error_vectors", (target,), rows)
+        print(os.getpid(), flush=True)
+        if round == rounds:
+            break
+
 home, target, rounds = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-warehouse = Warehouse(home)
-for round in itertools.count(1):
-    count = 20_000
-    rows = pa.table({
-        "target": [target] * count, "source": ["lm_eval"] * count,
-        "llm": [str(i) for i in range(count)], "family": ["f"] * count,
-        "error": np.full(count, float(round)),
-    })
-    warehouse.write("error_vectors", (target,), rows)
-    print(round, flush=True)
-    if round == rounds:
-        break
+"""
+WRITE = f"{WRITER}write(home, target, rounds)"
+# Imports are made once; each line of standard input forks a writer, which writes until killed.
+FORK_WRITERS = f"""{WRITER}
+for _ in sys.stdin:
+    if not (child := os.fork()):
+        write(home, target, rounds)
+    os.waitpid(child, 0)
+    print("gone", flush=True)
 """
 
 
 def test_a_writer_killed_at_any_moment_never_leaves_a_broken_table(tmp_path: Path) -> None:
     Warehouse(tmp_path).write("error_vectors", ("t",), errors("t"))
     generator = np.random.default_rng(7)
-    for delay in generator.uniform(0, 0.15, size=20):
-        command = [sys.executable, "-c", WRITE_FOREVER, str(tmp_path), "t", "0"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            process.stdout.readline()  # it is in full swing from here on
+    command = [sys.executable, "-c", FORK_WRITERS, str(tmp_path), "t", "0"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as forks:
+        assert forks.stdin is not None
+        assert forks.stdout is not None
+        for delay in generator.uniform(0, 0.15, size=20):
+            print("another", file=forks.stdin, flush=True)
+            writer = int(forks.stdout.readline())  # it is in full swing from here on
             time.sleep(delay)
-            os.kill(process.pid, signal.SIGKILL)
-        rows = Warehouse(tmp_path).read("error_vectors", "t")
-        assert rows.num_rows == 20_000
-        assert len(rows["error"].unique()) == 1
-        query = "SELECT count(*) FROM error_vectors"
-        assert connect(tmp_path).execute(query).fetchall() == [(20_000,)]
+            os.kill(writer, signal.SIGKILL)
+            assert "gone\n" in iter(forks.stdout.readline, "")
+            rows = Warehouse(tmp_path).read("error_vectors", "t")
+            assert rows.num_rows == 20_000
+            assert len(rows["error"].unique()) == 1
+            query = "SELECT count(*) FROM error_vectors"
+            assert connect(tmp_path).execute(query).fetchall() == [(20_000,)]
 
 
 READ_FOREVER = """
@@ -283,7 +298,7 @@ def test_writers_readers_and_a_forgotten_notebook_do_not_meet(tmp_path: Path) ->
                 assert reader.stdout.readline() == "ready\n"
             writers = [
                 subprocess.Popen(
-                    [*run, WRITE_FOREVER, str(tmp_path), f"t{i}", "5"],
+                    [*run, WRITE, str(tmp_path), f"t{i}", "5"],
                     stdout=subprocess.PIPE,
                     text=True,
                 )
