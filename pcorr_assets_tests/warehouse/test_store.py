@@ -225,8 +225,10 @@ def write(home, target, rounds):
 home, target, rounds = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 """
 WRITE = f"{WRITER}write(home, target, rounds)"
-# Imports are made once; each line of standard input forks a writer, which writes until killed.
+# Imports are made once, those of a first write too (pandas, DuckDB); each line of standard input
+# forks a writer, which writes until killed.
 FORK_WRITERS = f"""{WRITER}
+import duckdb, pandas
 for _ in sys.stdin:
     if not (child := os.fork()):
         write(home, target, rounds)
