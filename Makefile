@@ -12,7 +12,7 @@ ifneq ($(PUBLISHED),)
 export PCORR_PUBLISHED_DATA ?= $(PUBLISHED)
 endif
 
-.PHONY: help setup demo ui test test-slurm test-faults lint format types bench lock audit clean
+.PHONY: help setup demo ui test test-slurm test-faults test-inputs lint format types bench lock audit clean
 
 help:  ## show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ ui: setup  ## the Dagster UI on what the demo materialised (http://127.0.0.1:300
 
 test: lint types  ## formatting, linting, types and all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-inputs: setup  ## ten thousand hostile inputs; other ones with PCORR_INPUTS_SEED=7
+	PCORR_INPUTS=long $(BIN)/python -m pytest -n 2 --dist load -o timeout=0 pcorr_assets_tests/inputs
 
 test-slurm: setup  ## the tests that need a Slurm cluster, on one brought up for them (root)
 	scripts/slurm-cluster up

@@ -13,17 +13,18 @@ from pathlib import Path
 import pytest
 
 from pcorr_assets_tests.inputs import configs, csv_files
+from pcorr_assets_tests.inputs.amount import SHIFT, amount
 from pcorr_assets_tests.inputs.outcome import Case, outcome_of
 
-SEED = 1
+SEED = 1 + SHIFT
 
 
 @pytest.mark.parametrize(
     ("cases", "read", "file"),
     [
-        (configs.cases(SEED, 120), configs.read, "pcorr.yaml"),
-        (csv_files.cases(SEED, 120), csv_files.read_matrix, ".csv"),
-        (csv_files.unit_token_cases(SEED, 60), csv_files.read_tokens, "tokens.csv"),
+        (configs.cases(SEED, amount(120, 3000)), configs.read, "pcorr.yaml"),
+        (csv_files.cases(SEED, amount(120, 2500)), csv_files.read_matrix, ".csv"),
+        (csv_files.unit_token_cases(SEED, amount(60, 1500)), csv_files.read_tokens, "tokens.csv"),
     ],
     ids=["configs", "matrices", "unit_tokens"],
 )
@@ -48,6 +49,6 @@ def test_every_input_is_taken_or_refused_in_words(
 
 
 def test_no_key_leads_out_of_the_home(tmp_path: Path) -> None:
-    keys = list(configs.keys(SEED, 3000))
+    keys = list(configs.keys(SEED, amount(3000, 100_000)))
     problems = [configs.problem_of_key(key, tmp_path) for key in keys]
     assert [problem for problem in problems if problem is not None] == []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pcorr_assets_tests.inputs.amount import SHIFT, amount
 from pcorr_assets_tests.inputs.model_folders import MUTATIONS, Case, cases, make, outcome
 from pcorr_assets_tests.lm import tiny
 
@@ -20,7 +21,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_broken_folders_are_refused_by_name(good: Path, tmp_path: Path) -> None:
     assert outcome(good) == "ok"
     refused = 0
-    for number, case in enumerate(cases(seed=1, count=3 * len(MUTATIONS))):
+    for number, case in enumerate(cases(seed=1 + SHIFT, count=amount(3, 60) * len(MUTATIONS))):
         folder = make(case, good, tmp_path / str(number))
         try:
             refused += outcome(folder) != "ok"

@@ -11,11 +11,11 @@ from pcorr_assets.lm.evaluation import Evaluator
 from pcorr_assets.lm.identity import ResolvedLLM
 from pcorr_assets.lm.task_files import task_files_sha256
 from pcorr_assets_tests.inputs import task_files
+from pcorr_assets_tests.inputs.amount import SHIFT, amount
 from pcorr_assets_tests.lm import tiny
 from pcorr_assets_tests.lm.conftest import COMMIT
 
-# `make test-inputs` tries thousands.
-SEED, COUNT = 20, 30
+SEED, COUNT = 20 + SHIFT, amount(30, 1000)
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from pcorr_assets.filters.model import FilterModel
 from pcorr_assets.filters.training import build_filter
 from pcorr_assets_tests.filters.conftest import SAMPLE, TARGET, make_world
 from pcorr_assets_tests.inputs import text_files
+from pcorr_assets_tests.inputs.amount import SHIFT, amount
 
-SEED, COUNT = 3, 60
+SEED, COUNT = 3 + SHIFT, amount(40, 2000)
 # What a message about a whole selection names.
 POOL = "pool odd"
 
