@@ -15,7 +15,7 @@ from pcorr_assets_tests.filters.conftest import SAMPLE, TARGET, make_world
 from pcorr_assets_tests.inputs import text_files
 from pcorr_assets_tests.inputs.amount import SHIFT, amount
 
-SEED, COUNT = 3 + SHIFT, amount(40, 2000)
+SEED, COUNT = 3 + SHIFT, amount(25, 2000)
 # What a message about a whole selection names.
 POOL = "pool odd"
 
