@@ -51,13 +51,13 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(
             source, trust_remote_code=False, local_files_only=is_folder, **options
         )
+        tokenizer.model_max_length = UNLIMITED_TOKENS
         tokens = tokenizer("any text", add_special_tokens=False)["input_ids"]
     if not tokens:
         raise PcorrError(
             f"tokenizer {text!r}: makes no tokens of a text, since files of its vocabulary are "
             f"missing; {ways_out}"
         )
-    tokenizer.model_max_length = UNLIMITED_TOKENS
     return tokenizer
 
 
