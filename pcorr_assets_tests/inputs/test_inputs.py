@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -39,7 +38,7 @@ def test_every_input_is_taken_or_refused_in_words(
     monkeypatch.chdir(tmp_path / "elsewhere")
     folder = tmp_path / "inputs"
     folder.mkdir()
-    outcomes = [outcome_of(case, partial(read, folder=folder), file) for case in cases]
+    outcomes = [outcome_of(case, lambda content: read(content, folder), file) for case in cases]
     assert [outcome for outcome in outcomes if outcome.problem is not None] == []
     refused = sum(outcome.refusal is not None for outcome in outcomes)
     assert 0 < refused < len(outcomes)

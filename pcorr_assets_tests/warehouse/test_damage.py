@@ -75,7 +75,7 @@ def test_a_sealed_file_is_plain_parquet(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     write_parquet(path, ROWS, {"note": "ü"})
     assert pq.read_table(path, page_checksum_verification=True).equals(ROWS)
-    assert duckdb.sql(f"SELECT * FROM '{path}'").to_arrow_table().equals(ROWS)
+    assert duckdb.read_parquet(str(path)).to_arrow_table().equals(ROWS)
     assert read_parquet(path) == (ROWS, {"note": "ü"})
     moved = path.rename(tmp_path / "b.parquet")
     assert read_parquet(moved)[0].equals(ROWS)
