@@ -12,7 +12,7 @@ ifneq ($(PUBLISHED),)
 export PCORR_PUBLISHED_DATA ?= $(PUBLISHED)
 endif
 
-.PHONY: help setup demo ui test test-slurm test-faults test-inputs lint format types bench lock audit clean
+.PHONY: help setup demo ui test test-slurm test-faults test-inputs lint format types bench study lock audit clean
 
 help:  ## show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,11 @@ audit: setup .cache/tools/installed  ## known vulnerabilities of what is locked 
 	$(PYTHON) -m venv .cache/tools
 	.cache/tools/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9 pip-audit==2.10.1
 	touch $@
+
+STUDY ?= study_worlds
+
+study: setup  ## worlds whose truth is known, and docs/studies.md from them (hours; it continues)
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m scripts.studies --folder $(STUDY)
 
 clean:  ## remove the demo world and caches; .venv stays
 	rm -rf $(DEMO) .pytest_cache .ruff_cache .hypothesis build dist

@@ -35,7 +35,7 @@ from pcorr_assets.text.chunked_dataset import chunk_sample
 from pcorr_assets.warehouse import Warehouse
 
 HEADER = (
-    "| seed | target | weight on topic | verdict | delta (90 % interval) | stability "
+    "| seed | target | weight on topic | verdict | p | gain (90 % interval) | stability "
     "| held-out rank correlation | permuted: weight | permuted: verdict | permuted: go |"
 )
 
@@ -115,8 +115,9 @@ def row_of(seed: int, target: str, own: Outcome, controls: list[Outcome]) -> str
     """A line of the table."""
     found = own.verdict
     return (
-        f"| {seed} | {target} | {own.weight:.2f} | {found.verdict} | {shown(found.delta)} "
-        f"({shown(found.delta_low)} to {shown(found.delta_high)}) "
+        f"| {seed} | {target} | {own.weight:.2f} | {found.verdict} "
+        f"| {'-' if found.p_value is None else f'{found.p_value:.3f}'} | {shown(found.gain)} "
+        f"({shown(found.gain_low)} to {shown(found.gain_high)}) "
         f"| {shown(found.stability)} | {shown(found.rank_correlation)} "
         f"| {controls[0].weight:.2f} | {controls[0].verdict.verdict} "
         f"| {gos(controls)} of {len(controls)} |"

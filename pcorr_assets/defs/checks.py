@@ -99,11 +99,11 @@ def trust_check_result(where: str, verdict: Verdict) -> dg.AssetCheckResult:
 
 
 def _numbers_in_words(verdict: Verdict) -> str:
-    if verdict.delta is None:
+    if verdict.gain is None:
         return verdict.verdict
     return (
-        f"{verdict.verdict}: delta {verdict.delta:+.3f} "
-        f"({verdict.delta_low:+.3f} to {verdict.delta_high:+.3f}), "
-        f"stability {'unknown' if verdict.stability is None else f'{verdict.stability:.2f}'}, "
-        f"permutation p {verdict.permutation_p:.3f}, {verdict.group_count} groups"
+        f"{verdict.verdict}: p {verdict.p_value:.3f}, gain over random texts {verdict.gain:+.3f} "
+        f"({verdict.gain_low:+.3f} to {verdict.gain_high:+.3f}, {verdict.gain_needed:+.3f} "
+        f"needed), lowest mean BPB {verdict.gain_mean_bpb:+.3f}, strongest LLM "
+        f"{verdict.gain_strongest_llm:+.3f}, {verdict.group_count} groups"
     )

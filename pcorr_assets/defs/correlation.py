@@ -184,7 +184,7 @@ def _estimate(platform: Platform) -> dg.AssetsDefinition:
         platform,
         tables=("estimates",),
         rooms=("stats", "steps/estimates.py", *INPUTS),
-        sections=(*OF_ESTIMATES, "validation.bootstrap", "validation.seed"),
+        sections=(*OF_ESTIMATES, "validation.bootstrap", "validation.halvings", "validation.seed"),
         checks=specs("estimate", platform.partitions.sample_target),
         deps=[
             ("bpb_matrix", platform.partitions.to_sample_target),
@@ -239,6 +239,10 @@ def _estimate_metadata(found: TargetEstimates) -> dict[str, Any]:
             "selection frequency of selected units": frequency.selected_mean,
             "the same where no unit is better than another": frequency.chance_mean,
             "no selection frequency because": frequency.reason,
+            "inclusion probability of selected units": None
+            if found.inclusion.probability is None
+            else float(found.inclusion.probability[found.included].mean()),
+            "no inclusion probability because": found.inclusion.reason,
             "LLMs with only BPB or only errors": sentences(found.left_out),
         }
     )

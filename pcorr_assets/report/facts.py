@@ -19,8 +19,9 @@ class VerdictFacts:
     """The row of `verdicts`, with `state` in words.
 
     `state` is go, caution, no-go, "cannot be validated" (the held-out check is impossible)
-    or "not validated yet" (there is no row). `go_stability`, `largest_p` and
-    `groups_needed` are the thresholds that it was held against.
+    or "not validated yet" (there is no row). `largest_p` and
+    `groups_needed` are the thresholds that it was held against, `go_stability` the mark for
+    stability, which does not decide.
     """
 
     state: str
@@ -35,6 +36,14 @@ class VerdictFacts:
     mean_bpb_correlation: float | None
     llm_count: int
     group_count: int | None
+    p_value: float | None
+    gain: float | None
+    gain_low: float | None
+    gain_high: float | None
+    gain_needed: float | None
+    gain_mean_bpb: float | None
+    gain_strongest_llm: float | None
+    random_texts: float | None
     go_stability: float
     largest_p: float
     groups_needed: int

@@ -1,4 +1,4 @@
-"""The geometry of single numbers on a line: delta, stability, tokens at the budget.
+"""The geometry of single numbers on a line: gain, delta, stability, tokens at the budget.
 
 Belongs here: facts in, coordinates and words out. Does not belong here: charts with two
 axes (`charts`), and SVG itself (a template).
@@ -28,6 +28,64 @@ class Gauge:
 
 
 _GAUGE = Frame(300, 58, 14, 286, 8, 30)
+_GAIN = Frame(720, 176, 190, 706, 8, 140)
+_ROWS = (28, 62, 88, 114)
+
+
+@dataclass(frozen=True)
+class GainRow:
+    """One selection in the picture of gains; only the first has an interval."""
+
+    label: str
+    y: float
+    value: float
+    low: float | None
+    high: float | None
+    tip: str
+
+
+@dataclass(frozen=True)
+class GainGauge:
+    """The gain, its interval and the alternatives on one axis."""
+
+    frame: Frame
+    alt: str
+    ticks: tuple[tuple[float, str], ...]
+    zero: float
+    limit: float
+    rows: tuple[GainRow, ...]
+
+
+def gain_gauge(verdict: VerdictFacts) -> GainGauge | None:
+    """What the selection gains over random texts, beside what costs nothing to find."""
+    low, high, needed = verdict.gain_low, verdict.gain_high, verdict.gain_needed
+    if verdict.gain is None or low is None or high is None or needed is None:
+        return None
+    gains = [
+        ("this selection", verdict.gain),
+        ("lowest mean BPB", verdict.gain_mean_bpb),
+        ("easiest for the best LLM", verdict.gain_strongest_llm),
+        ("random texts", 0.0),
+    ]
+    shown = [(label, value) for label, value in gains if value is not None]
+    values = [value for _, value in shown]
+    smallest, largest = min(low, *values), max(high, needed, *values)
+    margin = 0.05 * max(largest - smallest, 0.01)
+    axis = Axis(smallest - margin, largest + margin, _GAIN.left, _GAIN.right)
+    rows = tuple(
+        GainRow(
+            label,
+            y,
+            axis.at(value),
+            axis.at(low) if place == 0 else None,
+            axis.at(high) if place == 0 else None,
+            f"{label}: {signed(value)}"
+            + (f", 90 % interval {signed(low)} to {signed(high)}" if place == 0 else ""),
+        )
+        for place, ((label, value), y) in enumerate(zip(shown, _ROWS, strict=False))
+    )
+    alt = "; ".join(row.tip for row in rows) + f"; at least {signed(needed)} is worth having"
+    return GainGauge(_GAIN, alt, axis.ticks(6), axis.at(0), axis.at(needed), rows)
 
 
 def delta_gauge(verdict: VerdictFacts) -> Gauge | None:
@@ -40,7 +98,7 @@ def delta_gauge(verdict: VerdictFacts) -> Gauge | None:
     return Gauge(
         _GAUGE,
         f"delta {signed(verdict.delta)}, 90 % interval {signed(low)} to {signed(high)}; "
-        "its lower end must be above 0",
+        "above 0 the selection ranks LLMs better than mean BPB",
         axis.ticks(4),
         axis.at(verdict.delta),
         axis.at(low),
@@ -51,14 +109,14 @@ def delta_gauge(verdict: VerdictFacts) -> Gauge | None:
 
 
 def stability_gauge(verdict: VerdictFacts) -> Gauge | None:
-    """Stability and the threshold for a go."""
+    """Stability beside the mark of the configuration."""
     if verdict.stability is None:
         return None
     value, limit = verdict.stability, verdict.go_stability
     axis = Axis(min(value, 0) - 0.05, max(value, 1) + 0.05, _GAUGE.left, _GAUGE.right)
     return Gauge(
         _GAUGE,
-        f"stability {number(value, 2)}; at least {number(limit, 2)} is needed",
+        f"stability {number(value, 2)}; the mark is {number(limit, 2)}",
         axis.ticks(4),
         axis.at(value),
         None,

@@ -83,6 +83,11 @@ class Summary:
     unit_count: int
     selected_count: int | None
     date: str
+    # Reports of earlier versions have none of these.
+    p_value: float | None = None
+    gain: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
 
     @property
     def css_class(self) -> str:
@@ -96,8 +101,8 @@ class Summary:
 
     @property
     def interval(self) -> str:
-        """The 90 % interval of delta."""
-        return f"{signed(self.delta_low)} to {signed(self.delta_high)}"
+        """The 90 % interval of the gain."""
+        return f"{signed(self.gain_low)} to {signed(self.gain_high)}"
 
 
 def summary_of(facts: Facts) -> Summary:
@@ -115,6 +120,10 @@ def summary_of(facts: Facts) -> Summary:
         unit_count=facts.estimates.count,
         selected_count=facts.estimates.selected_count,
         date=facts.provenance.date,
+        p_value=verdict.p_value,
+        gain=verdict.gain,
+        gain_low=verdict.gain_low,
+        gain_high=verdict.gain_high,
     )
 
 
@@ -136,6 +145,7 @@ def render_report(facts: Facts) -> str:
         verdict_class=state[0],
         verdict_title=state[1],
         verdict_meaning=state[2],
+        gain_gauge=gauges.gain_gauge(facts.verdict),
         delta_gauge=gauges.delta_gauge(facts.verdict),
         stability_gauge=gauges.stability_gauge(facts.verdict),
         estimate_charts=charts.estimate_charts(facts.estimates, facts.estimator),

@@ -26,7 +26,7 @@ from pcorr_assets.report.wording import domain_link, page_link
 from pcorr_assets.stats.permuted_errors import permuted_estimates
 from pcorr_assets.stats.projection import PROJECTIONS, linear
 from pcorr_assets.stats.ranks import rank_correlation
-from pcorr_assets.stats.verdict import GROUPS_FOR_GO, LARGEST_P, decide
+from pcorr_assets.stats.verdict import GROUPS_FOR_GO, LARGEST_P
 from pcorr_assets.steps.estimates import FREQUENCY_NOTE
 from pcorr_assets.steps.inputs import VECTOR_HASH, AlignedInputs, level_of, read_inputs
 from pcorr_assets.steps.matrices import MATRIX_HASH
@@ -47,8 +47,11 @@ MADE_FROM_MATRIX = {
     "verdicts": "rank_prediction",
 }
 
-# What the verdict is decided on, beside the threshold that the configuration sets.
-_JUDGED = ("delta_low", "stability", "permutation_p", "group_count")
+VERDICT_NUMBERS = (
+    "delta", "delta_low", "delta_high", "stability", "permutation_p", "rank_correlation",
+    "rank_r2", "mean_bpb_correlation", "group_count", "p_value", "gain", "gain_low", "gain_high",
+    "gain_needed", "gain_mean_bpb", "gain_strongest_llm", "random_texts",
+)  # fmt: skip
 
 NO_SNIPPETS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
@@ -126,12 +129,7 @@ def _verdict(
         "groups_needed": GROUPS_FOR_GO,
     }
     if not wh.exists("verdicts", sample, target):
-        numbers = dict.fromkeys(
-            (
-                "delta", "delta_low", "delta_high", "stability", "permutation_p",
-                "rank_correlation", "rank_r2", "mean_bpb_correlation", "group_count",
-            )
-        )  # fmt: skip
+        numbers = dict.fromkeys(VERDICT_NUMBERS)
         reason = "The estimate has not been validated: materialise rank_prediction."
         return f.VerdictFacts(
             state=f.NOT_VALIDATED, reason=reason, llm_count=llm_count, **numbers, **thresholds
@@ -140,17 +138,8 @@ def _verdict(
     state = row.pop("verdict")
     for key in ("sample", "target"):
         del row[key]
-    if row["delta"] is None and state == "no-go":
+    if row["p_value"] is None and state == "no-go":
         state = f.CANNOT_BE_VALIDATED
-    else:
-        needed = settings.validation.go_stability
-        measured = {name: row[name] for name in _JUDGED}
-        if decide(**measured, go_stability=needed) != state:
-            raise PcorrError(
-                f"The verdict of {sample}|{target} is {state}, which does not follow with the "
-                f"go_stability of {needed:g} that the configuration now says. Materialise "
-                "rank_prediction again, then report."
-            )
     return f.VerdictFacts(state=state, **row, **thresholds)
 
 

@@ -1,7 +1,8 @@
 """Does a selection made on half of the LLM groups hold on the other half?
 
-Belongs here: stability over random halvings. Does not belong here: the thresholds
-(see `verdict`).
+Belongs here: stability over random halvings, and what the halves' selections gain on
+themselves and on each other. Does not belong here: thresholds (see `verdict`), and the
+gain of the whole selection (see `gain`).
 
 For halves A and B, `e_B(w)` is the mean, weighted by w, of the ranks that the estimate
 on B gives to the texts, and `m_B` the mean of those ranks over all texts. The ratio
@@ -13,12 +14,14 @@ whether it is the same: texts of one kind are interchangeable.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from pcorr_assets.progress import Progress
 from pcorr_assets.stats.checks import Floats
-from pcorr_assets.stats.groups import draw_halving
+from pcorr_assets.stats.estimation import estimate_all
+from pcorr_assets.stats.groups import Rows, draw_halving
 from pcorr_assets.stats.panel import Panel
 from pcorr_assets.stats.projection import linear
 from pcorr_assets.stats.ranks import average_ranks
@@ -34,11 +37,16 @@ class Stability:
         value: mean over halvings and both ways; None if no halving was possible.
         redrawn: halvings drawn again because a half could not carry an estimate.
         reason: None, or why there is no value.
+        gain_held_out: mean rank correlation, on the other half, of what a half selects,
+            less that of all texts; None if no halving was possible.
+        gain_own: the same on the half itself.
     """
 
     value: float | None
     redrawn: int
     reason: str | None
+    gain_held_out: float | None = None
+    gain_own: float | None = None
 
 
 def stability(panel: Panel, *, halvings: int = 50, seed: int = 0) -> Stability:
@@ -49,6 +57,7 @@ def stability(panel: Panel, *, halvings: int = 50, seed: int = 0) -> Stability:
     """
     rng = np.random.default_rng([seed, _STREAM])
     ratios: list[float] = []
+    gains: list[tuple[float, float]] = []
     redrawn = 0
     with Progress("stability", total=halvings, unit="halvings") as progress:
         for _ in range(halvings):
@@ -61,12 +70,32 @@ def stability(panel: Panel, *, halvings: int = 50, seed: int = 0) -> Stability:
                     "3 different LLMs with different errors",
                 )
             redrawn += halves[2]
-            estimates = [panel.estimate(rows) for rows in halves[:2]]
-            weights = [linear(estimate, panel.tau) for estimate in estimates]
-            ratios.append(transfer(weights[0], weights[1], estimates[1]))
-            ratios.append(transfer(weights[1], weights[0], estimates[0]))
+            first, second = (_half(panel, rows) for rows in halves[:2])
+            for half, other in ((first, second), (second, first)):
+                ratios.append(transfer(other.weights, half.weights, half.estimate))
+                gains.append((half.gain(other.weights), half.gain(half.weights)))
             progress.update()
-    return Stability(float(np.mean(ratios)), redrawn, None)
+    held_out, own = np.mean(gains, axis=0)
+    return Stability(float(np.mean(ratios)), redrawn, None, float(held_out), float(own))
+
+
+class _Half(NamedTuple):
+    """What one half of the LLMs says of the D texts, and what it selects of them."""
+
+    estimate: Floats
+    correlation: Floats
+    weights: Floats
+
+    def gain(self, weights: Floats) -> float:
+        """Mean rank correlation on this half of what the weights select, less that of all."""
+        return float(weights @ self.correlation - self.correlation.mean())
+
+
+def _half(panel: Panel, rows: Rows) -> _Half:
+    names = {panel.estimator, "spearmanr"}
+    estimates = estimate_all(panel.X, panel.errors, names, rows=rows)
+    own = estimates[panel.estimator]
+    return _Half(own, estimates["spearmanr"], linear(own, panel.tau))
 
 
 def transfer(other_weights: Floats, own_weights: Floats, own_estimate: Floats) -> float:

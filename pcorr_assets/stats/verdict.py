@@ -1,11 +1,14 @@
 """Go, caution or no-go: is an estimate to be trusted before anybody spends GPU hours?
 
-Belongs here: the evidence put together, and the decision in words. Does not belong
-here: the evidence itself (`rank_prediction`, `stability`), and where it is shown.
+Belongs here: the evidence put together, and the decision. Does not belong here: the
+evidence itself (`dependence`, `gain`, `rank_prediction`, `stability`), the decision in
+words (`verdict_words`), and where it is shown.
 
-High held-out correlation alone is no evidence of a good selection: mean BPB over all
-texts ranks LLMs nearly as well. So the estimate must beat mean BPB (`delta`), and its
-choice must hold for LLM groups that did not make it (`stability`).
+Two questions decide. Do the errors depend on *which* texts, beyond overall ability
+(`p_value`)? And is what the selection gains over random texts worth having (`gain`)?
+High held-out correlation alone is no evidence: mean BPB over all texts ranks LLMs nearly
+as well. `delta`, `stability` and `permutation_p` are shown beside the two and do not
+decide: they have little power where LLMs are few, or where model size dominates.
 """
 
 from __future__ import annotations
@@ -17,33 +20,40 @@ import numpy as np
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.progress import Progress
 from pcorr_assets.stats.checks import Floats
+from pcorr_assets.stats.dependence import dependence_p
 from pcorr_assets.stats.estimation import estimate_all
+from pcorr_assets.stats.gain import Gain, selection_gain
 from pcorr_assets.stats.groups import draw_resample
 from pcorr_assets.stats.panel import Panel
 from pcorr_assets.stats.projection import linear
 from pcorr_assets.stats.rank_prediction import RankPredictions, predict_ranks
 from pcorr_assets.stats.ranks import rank_correlation
-from pcorr_assets.stats.stability import Stability, stability
+from pcorr_assets.stats.stability import stability
+from pcorr_assets.stats.verdict_words import Evidence, cannot_be_validated, in_words
 
 VERDICTS = ("go", "caution", "no-go")
 GROUPS_FOR_GO = 6
 GROUPS_FOR_VALIDATION = 3
 LARGEST_P = 0.05
+# Up to here p is a hint, which more LLMs may turn into evidence.
+LARGEST_P_OF_HINT = 0.1
+# A gain worth having is this share of what lies between random texts and a perfect rank
+# correlation; where the LLMs' overall ability explains nearly all, there is little to gain.
+SMALLEST_SHARE = 0.05
 INTERVAL = (0.05, 0.95)
 
 _BOOTSTRAP_STREAM = 3
 _PERMUTATION_STREAM = 4
 _PERMUTED_ENTRIES = 2**24
 
-ADVICE = (
-    "More LLM families, texts of other kinds, or another level (domain instead of page) "
-    "may give a clearer answer."
-)
-
 
 @dataclass(frozen=True)
 class ValidationSettings:
-    """How much is resampled, and the threshold of stability for a go."""
+    """How much is resampled.
+
+    `permutations` serves the randomisations of the dependence test as well.
+    `go_stability` no longer decides; it is the mark that stability is shown against.
+    """
 
     bootstrap: int = 200
     halvings: int = 50
@@ -68,7 +78,14 @@ class Verdict:
             mean BPB; `delta_low` and `delta_high` are its 90 % interval by group bootstrap.
         stability: see `stability`.
         permutation_p: share of permuted errors for which the selected texts have as large
-            a mean estimate; a sanity check only.
+            a mean estimate; whether errors go with BPB at all.
+        p_value: see `dependence.dependence_p`.
+        gain: expected gain of the selection over random texts, in rank correlation, with
+            its 90 % interval `gain_low` to `gain_high`; see `gain`.
+        gain_needed: the least gain that is worth having.
+        gain_mean_bpb: gain of the texts of lowest mean BPB.
+        gain_strongest_llm: gain of the texts of lowest BPB under the LLM of lowest error.
+        random_texts: mean rank correlation of all texts, which random texts have.
     """
 
     verdict: str
@@ -83,6 +100,14 @@ class Verdict:
     mean_bpb_correlation: float | None
     llm_count: int
     group_count: int
+    p_value: float | None = None
+    gain: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
+    gain_needed: float | None = None
+    gain_mean_bpb: float | None = None
+    gain_strongest_llm: float | None = None
+    random_texts: float | None = None
 
 
 def judge(
@@ -95,12 +120,10 @@ def judge(
     Args:
         panel: the matrix, errors and LLMs.
         predictions: of the same panel, if they are there already.
-        settings: counts, seed and threshold.
+        settings: counts and seed.
 
     Returns:
-        "go": lower limit of delta above 0 and stability at least `go_stability`;
-        "caution": one of the two; "no-go": neither, or permutation p above .05. Fewer than
-        6 groups: caution at best. Fewer than 3, or held-out predictions impossible:
+        What `decide` says. Fewer than 3 groups, or held-out predictions impossible:
         "no-go" that says it cannot be validated.
     """
     settings = settings or ValidationSettings()
@@ -116,39 +139,76 @@ def judge(
         panel, estimate.predicted, baseline.predicted, settings.bootstrap, settings.seed
     )
     steadiness = stability(panel, halvings=settings.halvings, seed=settings.seed)
-    p = permutation_p(panel, permutations=settings.permutations, seed=settings.seed)
-    verdict = decide(low, steadiness.value, p, group_count, settings.go_stability)
-    delta = estimate.rank_correlation - baseline.rank_correlation
+    gain = selection_gain(panel, steadiness)
+    evidence = Evidence(
+        p_value=dependence_p(panel, randomisations=settings.permutations, seed=settings.seed),
+        gain=gain,
+        gain_needed=gain_needed(gain),
+        delta=estimate.rank_correlation - baseline.rank_correlation,
+        delta_low=low,
+        delta_high=high,
+        steadiness=steadiness,
+        group_count=group_count,
+    )
+    verdict = decide(
+        evidence.p_value,
+        gain.value,
+        gain.high,
+        evidence.gain_needed,
+        max(gain.mean_bpb, gain.strongest_llm),
+        group_count,
+    )
     return Verdict(
         verdict=verdict,
-        reason=_words(verdict, delta, (low, high), steadiness, p, group_count, settings),
-        delta=delta,
+        reason=in_words(verdict, evidence, largest_p=LARGEST_P, groups_for_go=GROUPS_FOR_GO),
+        delta=evidence.delta,
         delta_low=low,
         delta_high=high,
         stability=steadiness.value,
-        permutation_p=p,
+        permutation_p=permutation_p(panel, permutations=settings.permutations, seed=settings.seed),
         rank_correlation=estimate.rank_correlation,
         rank_r2=estimate.rank_r2,
         mean_bpb_correlation=baseline.rank_correlation,
         llm_count=len(panel.llms),
         group_count=group_count,
+        p_value=evidence.p_value,
+        gain=gain.value,
+        gain_low=gain.low,
+        gain_high=gain.high,
+        gain_needed=evidence.gain_needed,
+        gain_mean_bpb=gain.mean_bpb,
+        gain_strongest_llm=gain.strongest_llm,
+        random_texts=gain.random_texts,
     )
 
 
+def gain_needed(gain: Gain) -> float:
+    """The least gain worth having: a share of what random texts leave to be gained."""
+    return SMALLEST_SHARE * (1 - gain.random_texts)
+
+
 def decide(
-    delta_low: float,
-    stability: float | None,
-    permutation_p: float,
+    p_value: float,
+    gain: float,
+    gain_high: float,
+    gain_needed: float,
+    best_alternative: float,
     group_count: int,
-    go_stability: float = 0.5,
 ) -> str:
-    """The rule, on numbers alone; stability None counts as not reached."""
-    if permutation_p > LARGEST_P:
-        return "no-go"
-    passed = (delta_low > 0) + (stability is not None and stability >= go_stability)
-    if passed == 2 and group_count >= GROUPS_FOR_GO:
-        return "go"
-    return "caution" if passed else "no-go"
+    """The rule, on numbers alone.
+
+    Returns:
+        "go": p at most .05, a gain of at least `gain_needed`, no alternative (texts of
+        lowest mean BPB, or of lowest BPB under the strongest LLM) that gains more than the
+        upper end of the selection's interval, and at least 6 groups. "caution": p at most
+        .05, but one of the others is not so; or a gain worth having with p at most .10.
+        "no-go": all else.
+    """
+    worth_having = gain >= gain_needed
+    if p_value <= LARGEST_P:
+        enough = worth_having and best_alternative <= gain_high and group_count >= GROUPS_FOR_GO
+        return "go" if enough else "caution"
+    return "caution" if worth_having and p_value <= LARGEST_P_OF_HINT else "no-go"
 
 
 def delta_interval(
@@ -204,7 +264,7 @@ def _selected_mean(estimate: Floats, tau: Floats) -> float:
 def _unvalidated(panel: Panel, why: str) -> Verdict:
     return Verdict(
         verdict="no-go",
-        reason=f"The estimate cannot be validated: {why}. Add LLM families.",
+        reason=cannot_be_validated(why),
         delta=None,
         delta_low=None,
         delta_high=None,
@@ -216,40 +276,3 @@ def _unvalidated(panel: Panel, why: str) -> Verdict:
         llm_count=len(panel.llms),
         group_count=len(panel.groups),
     )
-
-
-def _words(
-    verdict: str,
-    delta: float,
-    interval: tuple[float, float],
-    steadiness: Stability,
-    p: float,
-    group_count: int,
-    settings: ValidationSettings,
-) -> str:
-    beats = "beats" if interval[0] > 0 else "does not clearly beat"
-    sentences = [
-        f"Held-out LLMs: the selected texts rank them so that it {beats} mean BPB over all "
-        f"texts (delta {delta:+.3f}, 90 % interval {interval[0]:+.3f} to {interval[1]:+.3f})."
-    ]
-    if steadiness.value is None:
-        sentences.append(f"Stability is unknown: {steadiness.reason}.")
-    else:
-        holds = "holds" if steadiness.value >= settings.go_stability else "does not hold"
-        sentences.append(
-            f"A selection made on half of the LLM groups {holds} on the other half (stability "
-            f"{steadiness.value:.2f}, {settings.go_stability:.2f} needed)."
-        )
-    if p > LARGEST_P:
-        sentences.append(
-            f"Permuted errors do as well in {p:.1%} of cases (at most {LARGEST_P:.0%} allowed), "
-            "so the errors may have nothing to do with BPB."
-        )
-    if group_count < GROUPS_FOR_GO:
-        sentences.append(
-            f"With {group_count} independent groups of LLMs the verdict is caution at best; "
-            f"{GROUPS_FOR_GO} are needed."
-        )
-    if verdict != "go":
-        sentences.append(ADVICE)
-    return " ".join(sentences)

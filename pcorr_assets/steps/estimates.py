@@ -16,13 +16,16 @@ import pyarrow as pa
 from pcorr_assets.config import Settings
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.stats.estimation import ESTIMATOR_NAMES, estimate_all
+from pcorr_assets.stats.inclusion import Inclusion, inclusion_probability
 from pcorr_assets.stats.projection import linear
 from pcorr_assets.stats.selection_frequency import SelectionFrequency, selection_frequency
+from pcorr_assets.stats.stability import stability
 from pcorr_assets.steps.caps import unit_caps
 from pcorr_assets.steps.inputs import AlignedInputs, read_inputs
 from pcorr_assets.warehouse import TABLES, Warehouse
 
 FREQUENCY_NOTE = "selection_frequency"
+INCLUSION_NOTE = "inclusion_probability"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class TargetEstimates:
     included: np.ndarray
     tau: np.ndarray
     frequency: SelectionFrequency
+    inclusion: Inclusion
     llm_count: int
     left_out: list[str]
     made_from: dict[str, str]
@@ -56,7 +60,11 @@ class TargetEstimates:
             "redrawn": found.redrawn,
             "reason": found.reason,
         }
-        return {**self.made_from, FREQUENCY_NOTE: json.dumps(firmness)}
+        return {
+            **self.made_from,
+            FREQUENCY_NOTE: json.dumps(firmness),
+            INCLUSION_NOTE: json.dumps({"reason": self.inclusion.reason}),
+        }
 
 
 def estimate_targets(
@@ -91,10 +99,11 @@ def _of_target(
     selection, validation = settings.selection_for(target), settings.validation
     units = inputs.units.to_pylist()
     caps = unit_caps(wh, settings, inputs.sample, selection, inputs.level, units)
-    frequency = selection_frequency(
-        inputs.panel(target, caps.tau, selection.estimator),
-        resamples=validation.bootstrap,
-        seed=validation.seed,
+    panel = inputs.panel(target, caps.tau, selection.estimator)
+    frequency = selection_frequency(panel, resamples=validation.bootstrap, seed=validation.seed)
+    steadiness = stability(panel, halvings=validation.halvings, seed=validation.seed)
+    inclusion = inclusion_probability(
+        panel, steadiness, draws=validation.bootstrap, seed=validation.seed
     )
     estimate = estimates[selection.estimator]
     return TargetEstimates(
@@ -105,7 +114,11 @@ def _of_target(
                 target,
                 name,
                 estimates[name],
-                frequency.frequency if name == selection.estimator else None,
+                *(
+                    (frequency.frequency, inclusion.probability)
+                    if name == selection.estimator
+                    else (None, None)
+                ),
             )
             for name in ESTIMATOR_NAMES
         ),
@@ -114,6 +127,7 @@ def _of_target(
         included=linear(estimate, caps.tau) > 0,
         tau=caps.tau,
         frequency=frequency,
+        inclusion=inclusion,
         llm_count=len(inputs.llms),
         left_out=inputs.left_out[target],
         made_from=inputs.made_from[target],
@@ -126,6 +140,7 @@ def _rows(
     estimator: str,
     estimate: np.ndarray,
     frequency: np.ndarray | None,
+    probability: np.ndarray | None,
 ) -> pa.Table:
     size = len(estimate)
     columns = {
@@ -136,9 +151,12 @@ def _rows(
         "estimator": pa.repeat(estimator, size),
         "estimate": pa.array(estimate),
         "llm_count": pa.repeat(pa.scalar(len(inputs.llms), pa.int64()), size),
-        "selection_frequency": pa.nulls(size, pa.float64())
-        if frequency is None
-        else pa.array(frequency),
+        "selection_frequency": _or_nulls(frequency, size),
+        "inclusion_probability": _or_nulls(probability, size),
     }
     schema = TABLES["estimates"].schema
     return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def _or_nulls(values: np.ndarray | None, size: int) -> pa.Array:
+    return pa.nulls(size, pa.float64()) if values is None else pa.array(values)

@@ -87,8 +87,15 @@ COMMIT = Column(
 DTYPE = Column("dtype", TEXT, "Floating-point type the LLM ran in", nullable=True)
 
 
+_RHO = "rank correlation"
+
+
 def _share(name: str, description: str, *, nullable: bool = True) -> Column:
     return Column(name, NUMBER, description, "share", nullable=nullable, minimum=0, maximum=1)
+
+
+def _optional(name: str, description: str, unit: str = "") -> Column:
+    return Column(name, NUMBER, description, unit, nullable=True)
 
 
 def _count(name: str, description: str, unit: str = "", *, nullable: bool = False) -> Column:
@@ -269,6 +276,11 @@ _CORRELATION_TABLES = (
                 "Share of bootstrap resamples of LLM groups that select the unit; a stability, "
                 "not a probability; NULL for estimators that were not selected",
             ),
+            _share(
+                "inclusion_probability",
+                "How probable it is that the unit's true rank correlation is above the budget "
+                "line; NULL for estimators that were not selected, and with too few LLM groups",
+            ),
         ),
     ),
     Table(
@@ -301,25 +313,28 @@ _CORRELATION_TABLES = (
             TARGET,
             Column("verdict", TEXT, "go, caution or no-go"),
             Column("reason", TEXT, "Why, and what would help"),
-            *(
-                Column(name, NUMBER, description, unit, nullable=True)
-                for name, description, unit in (
-                    ("delta", "Held-out rank correlation minus that of mean BPB", ""),
-                    ("delta_low", "Lower end of the 90 % interval of delta", ""),
-                    ("delta_high", "Upper end of the 90 % interval of delta", ""),
-                    (
-                        "stability",
-                        "Does half the groups' choice hold on the other half? 1: yes",
-                        "",
-                    ),
-                    ("permutation_p", "How often shuffled errors do as well", "probability"),
-                    ("rank_correlation", "Predicted against actual ranks, held out", ""),
-                    ("rank_r2", "R squared of the predicted ranks, held out", ""),
-                    ("mean_bpb_correlation", "Rank correlation of the baseline mean BPB", ""),
-                )
-            ),
+            _optional("delta", "Held-out rank correlation minus that of mean BPB"),
+            _optional("delta_low", "Lower end of the 90 % interval of delta"),
+            _optional("delta_high", "Upper end of the 90 % interval of delta"),
+            _optional("stability", "Does half the groups' choice hold on the other half? 1: yes"),
+            _optional("permutation_p", "How often shuffled errors do as well", "probability"),
+            _optional("rank_correlation", "Predicted against actual ranks, held out"),
+            _optional("rank_r2", "R squared of the predicted ranks, held out"),
+            _optional("mean_bpb_correlation", "Rank correlation of the baseline mean BPB"),
             _count("llm_count", "LLMs it rests on", "LLMs"),
             _count("group_count", "Independent groups of LLMs it rests on", "groups"),
+            _optional(
+                "p_value", "How often a selection without substance looks as good", "probability"
+            ),
+            _optional("gain", "Expected gain of the selection over random texts", _RHO),
+            _optional("gain_low", "Lower end of the 90 % interval of gain", _RHO),
+            _optional("gain_high", "Upper end of the 90 % interval of gain", _RHO),
+            _optional("gain_needed", "The least gain that is worth having", _RHO),
+            _optional("gain_mean_bpb", "Gain of the texts of lowest mean BPB", _RHO),
+            _optional(
+                "gain_strongest_llm", "Gain of the easiest for the LLM of lowest error", _RHO
+            ),
+            _optional("random_texts", "Mean rank correlation of BPB and error of all texts", _RHO),
         ),
     ),
 )

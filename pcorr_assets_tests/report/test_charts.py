@@ -86,6 +86,24 @@ def test_forty_families_have_marks_of_their_own() -> None:
     assert len({(mark.colour, mark.shape) for mark in marks.values()}) == 40
 
 
+def test_the_gain_stands_beside_its_alternatives(text_facts: Facts) -> None:
+    verdict = replace(
+        text_facts.verdict, gain=0.1, gain_low=-0.1, gain_high=0.3, gain_needed=0.02,
+        gain_mean_bpb=0.05, gain_strongest_llm=-0.05,
+    )  # fmt: skip
+    gauge = gauges.gain_gauge(verdict)
+    assert gauge is not None
+    own, mean_bpb, strongest, random_texts = gauge.rows
+    assert own.low is not None
+    assert own.high is not None
+    assert own.low < strongest.value < gauge.zero < gauge.limit < mean_bpb.value < own.value
+    assert own.value == pytest.approx((own.low + own.high) / 2, abs=0.1)
+    assert random_texts.value == gauge.zero
+    assert (mean_bpb.low, mean_bpb.high) == (None, None)
+    assert "+0.100, 90 % interval \u22120.100 to +0.300" in gauge.alt
+    assert gauges.gain_gauge(replace(verdict, gain=None)) is None
+
+
 def test_gauges_pass_where_the_verdict_does(text_facts: Facts) -> None:
     verdict = replace(text_facts.verdict, delta=0.1, delta_low=0.01, delta_high=0.2, stability=0.5)
     delta, stability = gauges.delta_gauge(verdict), gauges.stability_gauge(verdict)

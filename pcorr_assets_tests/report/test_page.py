@@ -140,7 +140,9 @@ def test_missing_parts_are_said(text_facts: Facts) -> None:
     verdict = replace(
         text_facts.verdict, state="not validated yet", reason="Not validated.", stability=None,
         permutation_p=None, rank_correlation=None, rank_r2=None, mean_bpb_correlation=None,
-        delta=None, delta_low=None, delta_high=None, group_count=None,
+        delta=None, delta_low=None, delta_high=None, group_count=None, p_value=None, gain=None,
+        gain_low=None, gain_high=None, gain_needed=None, gain_mean_bpb=None,
+        gain_strongest_llm=None, random_texts=None,
     )  # fmt: skip
     estimates = replace(
         text_facts.estimates, included=None, frequency=None, frequency_reason="too few groups"

@@ -168,7 +168,6 @@ def test_parts_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     [
         ("selection", {"keep_ratio": 0.4}, "sampling_distribution again"),
         ("selection", {"projection": "l2"}, "sampling_distribution again"),
-        ("validation", {"go_stability": 0.999}, "rank_prediction again"),
     ],
 )
 def test_settings_of_today_are_not_shown_beside_numbers_of_others(

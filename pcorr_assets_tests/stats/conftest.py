@@ -1,4 +1,5 @@
-"""Seeded worlds with known truth, and the published matrix, for the tests of the statistics."""
+"""Seeded worlds with known truth, and the matrix of 263 synthetic English documents that the
+paper's code comes with, for the tests of the statistics."""
 
 from __future__ import annotations
 
@@ -71,7 +72,7 @@ def make_world() -> Callable[..., World]:
 
 @dataclass(frozen=True)
 class Published:
-    """The published matrix (N, D) with errors aligned by column name."""
+    """The matrix (N, D) of 263 synthetic English documents with errors aligned by column name."""
 
     X: np.ndarray
     units: list[str]

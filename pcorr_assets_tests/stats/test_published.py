@@ -1,4 +1,7 @@
-"""The published matrix of 90 LLMs: known top tens, and nothing that deserves a go."""
+"""The matrix that the paper's code comes with (263 synthetic English documents, 90 LLMs).
+
+Its top tens are known. It is not the paper's matrix, and nothing is claimed of that.
+"""
 
 from __future__ import annotations
 
@@ -58,16 +61,19 @@ def test_llm_listed_under_two_families_joins_them(published) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_no_target_is_a_go(published, target: str) -> None:
+def test_little_is_to_be_gained_where_ability_explains_nearly_all(published, target: str) -> None:
     verdict = judge(panel_of(published, published.targets[target]), settings=QUICK)
-    assert verdict.verdict in ("no-go", "caution")
-    assert verdict.stability is not None
-    assert -0.3 < verdict.stability < 0.5
-    assert verdict.rank_correlation is not None
-    assert 0.8 < verdict.rank_correlation < 1
+    assert verdict.random_texts is not None
+    assert verdict.gain is not None
+    assert verdict.p_value is not None
+    assert 0.8 < verdict.random_texts < 1
+    assert -0.01 < verdict.gain < 0.03
+    # Beyond ability, the order of the LLMs on arc_easy does not go with which documents.
+    assert (verdict.p_value > 0.2) == (target == "arc_easy")
+    assert verdict.verdict == "no-go" or target != "arc_easy"
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_shuffled_errors_are_no_go(published, seed: int) -> None:
     errors = np.random.default_rng(seed).permutation(published.targets["sciq"])
-    assert judge(panel_of(published, errors), settings=QUICK).verdict == "no-go"
+    assert judge(panel_of(published, errors), settings=QUICK).verdict != "go"

@@ -51,6 +51,16 @@ def test_a_clear_world_is_a_go(clear_world, estimator: str) -> None:
     assert verdict.stability >= 0.5
     assert verdict.permutation_p == pytest.approx(1 / 101)
     assert (verdict.llm_count, verdict.group_count) == (28, 14)
+    assert verdict.p_value is not None
+    assert verdict.p_value <= 0.05
+    assert verdict.gain is not None
+    assert verdict.gain_low is not None
+    assert verdict.gain_high is not None
+    assert verdict.gain_needed is not None
+    assert verdict.gain_low < verdict.gain < verdict.gain_high
+    assert verdict.gain > verdict.gain_needed > 0
+    assert "The errors depend on which texts, beyond overall ability" in verdict.reason
+    assert "worth having" in verdict.reason
     assert "beats mean BPB" in verdict.reason
 
 
@@ -74,27 +84,28 @@ def test_permuted_errors_are_no_go(clear_world, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("delta_low", "stability_value", "p", "groups", "expected"),
+    ("p", "gain", "gain_high", "alternative", "groups", "expected"),
     [
-        (0.01, 0.5, 0.05, 6, "go"),
-        (0.01, 0.49, 0.05, 6, "caution"),
-        (0.0, 0.9, 0.05, 6, "caution"),
-        (0.0, 0.49, 0.001, 6, "no-go"),
-        (0.01, 0.9, 0.051, 40, "no-go"),
-        (0.01, 0.9, 0.001, 5, "caution"),
-        (0.01, None, 0.001, 6, "caution"),
-        (-0.01, None, 0.001, 6, "no-go"),
+        (0.05, 0.02, 0.2, 0.2, 6, "go"),
+        (0.051, 0.02, 0.2, 0.2, 6, "caution"),
+        (0.10, 0.02, 0.2, 0.2, 6, "caution"),
+        (0.101, 0.02, 0.2, 0.2, 6, "no-go"),
+        (0.05, 0.019, 0.2, 0.2, 6, "caution"),
+        (0.051, 0.019, 0.2, 0.2, 6, "no-go"),
+        (0.05, 0.02, 0.2, 0.201, 6, "caution"),
+        (0.05, 0.02, 0.2, 0.2, 5, "caution"),
+        (0.05, -0.02, 0.2, 0.2, 40, "caution"),
     ],
 )
 def test_the_rule(
-    delta_low: float, stability_value: float | None, p: float, groups: int, expected: str
+    p: float, gain: float, gain_high: float, alternative: float, groups: int, expected: str
 ) -> None:
-    assert decide(delta_low, stability_value, p, groups) == expected
+    assert decide(p, gain, gain_high, 0.02, alternative, groups) == expected
 
 
-def test_go_stability_is_a_setting(clear_world) -> None:
-    strict = replace(QUICK, go_stability=1.01)
-    assert judge(panel_of(clear_world), settings=strict).verdict == "caution"
+def test_go_stability_no_longer_decides(clear_world) -> None:
+    strict = replace(QUICK, go_stability=1.0)
+    assert judge(panel_of(clear_world), settings=strict).verdict == "go"
 
 
 def test_few_groups_are_caution_at_best(make_world: Callable) -> None:
@@ -209,3 +220,19 @@ def test_the_seed_decides_and_the_order_of_the_llms_does_not(make_world: Callabl
 def test_settings_are_checked() -> None:
     with pytest.raises(PcorrError, match="halvings must be at least 1"):
         ValidationSettings(halvings=0)
+
+
+def test_the_reason_says_what_is_simpler_and_better(make_world: Callable) -> None:
+    """Texts that are easy for all are also those whose BPB goes with the errors."""
+    world = make_world(4, topic_strength=1.5, error_noise=0.05, family_count=14)
+    X = world.X - 5 * (world.topics == 0)
+    easy = make_panel(
+        X, world.errors, world.tau, llms=world.llms, families=world.families, estimator="product"
+    )
+    verdict = judge(easy, settings=QUICK)
+    assert verdict.gain_mean_bpb is not None
+    assert verdict.gain_high is not None
+    assert verdict.gain is not None
+    assert verdict.gain_mean_bpb > verdict.gain_high
+    assert "taking those is simpler, and better" in verdict.reason
+    assert verdict.verdict != "go"

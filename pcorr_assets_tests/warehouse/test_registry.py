@@ -20,11 +20,14 @@ PROMISED = {
     "matrix_coverage": "sample, llm, included, chunk_count, nan_count, reason",
     "low_cells": "sample, level, unit, llm, bpb, expected_bpb, deviation",
     "error_vectors": "target, source, llm, family, error",
-    "estimates": "sample, target, level, unit, estimator, estimate, llm_count, selection_frequency",
+    "estimates": "sample, target, level, unit, estimator, estimate, llm_count, "
+    "selection_frequency, inclusion_probability",
     "rank_predictions": "sample, target, level, estimator, scheme, fold, llm, family, predictor, "
     "error, predicted_rank, actual_rank",
     "verdicts": "sample, target, verdict, reason, delta, delta_low, delta_high, stability, "
-    "permutation_p, rank_correlation, rank_r2, mean_bpb_correlation, llm_count, group_count",
+    "permutation_p, rank_correlation, rank_r2, mean_bpb_correlation, llm_count, group_count, "
+    "p_value, gain, gain_low, gain_high, gain_needed, gain_mean_bpb, gain_strongest_llm, "
+    "random_texts",
     "sampling_distributions": "sample, target, level, unit, token_count, tau, weight, included",
     "pool_scores": "pool, shard, target, document_id, score, token_count, byte_count, "
     "content_sha256",

@@ -1,7 +1,8 @@
 """Benchmarks of the statistics, beside the published package `perplexity-correlations`.
 
 Belongs here: what is measured, and how. Does not belong here: printing (`scripts/bench.py`).
-Peak memory is measured in a process of its own: `python -m scripts.benchmarks.stats memory D`.
+Peak memory is measured in processes of their own:
+`python -m scripts.benchmarks.stats (memory|verdict) D`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
+from pcorr_assets.stats.dependence import dependence_p
 from pcorr_assets.stats.estimation import ESTIMATOR_NAMES, ESTIMATORS, estimate_all
+from pcorr_assets.stats.gain import selection_gain
+from pcorr_assets.stats.inclusion import inclusion_probability
 from pcorr_assets.stats.panel import Panel, make_panel
 from pcorr_assets.stats.projection import PROJECTIONS
 from pcorr_assets.stats.rank_prediction import predict_ranks
 from pcorr_assets.stats.selection_frequency import selection_frequency
+from pcorr_assets.stats.stability import stability
 from pcorr_assets.stats.verdict import ValidationSettings, judge
 
 LLM_COUNT = 90
@@ -39,6 +44,7 @@ def run(quick: bool = False) -> list[dict]:
         *_estimators(100_000 // shrink),
         *_projections(100_000 // shrink),
         _million(1_000_000 // shrink),
+        _verdict_of_a_million(1_000_000 // shrink),
         *_validation(10_000 // shrink, quick),
     ]
 
@@ -105,6 +111,38 @@ def _million(text_count: int) -> dict:
     )
 
 
+def _verdict_of_a_million(text_count: int) -> dict:
+    root = Path(__file__).parent.parent.parent
+    command = [sys.executable, "-m", "scripts.benchmarks.stats", "verdict", str(text_count)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=root)
+    measured = json.loads(done.stdout)
+    return _row(
+        "dependence, gain and inclusion, float32",
+        measured["seconds"],
+        None,
+        f"N={LLM_COUNT}, D={text_count:,}, 20 randomisations, 1 halving, 20 draws; peak "
+        f"{measured['gib_beyond_x']:.2f} GiB beyond X; the aim is 1.5 GiB",
+    )
+
+
+def _measure_verdict(text_count: int) -> dict[str, float]:
+    panel = _panel(text_count, "spearmanr")
+    start = time.perf_counter()
+    before = _kibibytes("VmRSS")
+    _reset_peak()
+    dependence_p(panel, randomisations=20)
+    steadiness = stability(panel, halvings=1)
+    selection_gain(panel, steadiness)
+    inclusion_probability(panel, steadiness, draws=20)
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "gib_beyond_x": (_kibibytes("VmHWM") - before) / 2**20}
+
+
+def _reset_peak() -> None:
+    """Forget the peak of making the world (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def _measure_memory(text_count: int) -> dict[str, float]:
     rng = np.random.default_rng(2)
     X = rng.random((LLM_COUNT, text_count), dtype=np.float32)
@@ -136,10 +174,12 @@ def _validation(text_count: int, quick: bool) -> list[dict]:
         def everything(panel: Panel = panel) -> None:
             judge(panel, predict_ranks(panel), settings)
             selection_frequency(panel, resamples=resamples)
+            steadiness = stability(panel, halvings=settings.halvings)
+            inclusion_probability(panel, steadiness, draws=resamples)
 
         rows.append(
             _row(
-                f"verdict and selection frequency, {estimator}",
+                f"verdict, selection frequency and inclusion probability, {estimator}",
                 _seconds(everything),
                 None,
                 f"N={LLM_COUNT}, D={text_count:,}, one target, {resamples} resamples (and as "
@@ -185,6 +225,7 @@ def _seconds(call: Callable[[], object], times: int = 1) -> float:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] != "memory":
-        sys.exit("usage: python -m scripts.benchmarks.stats memory TEXT_COUNT")
-    print(json.dumps(_measure_memory(int(sys.argv[2]))))
+    MEASURES = {"memory": _measure_memory, "verdict": _measure_verdict}
+    if len(sys.argv) != 3 or sys.argv[1] not in MEASURES:
+        sys.exit("usage: python -m scripts.benchmarks.stats (memory|verdict) TEXT_COUNT")
+    print(json.dumps(MEASURES[sys.argv[1]](int(sys.argv[2]))))

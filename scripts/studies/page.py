@@ -1,0 +1,204 @@
+"""The page of the study, docs/studies.md, from the outcomes of its worlds.
+
+Belongs here: tables, and the words around them. Does not belong here: the worlds and
+outcomes (`worlds`, `verdicts`).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import beta
+
+from scripts.studies.cells import CELLS
+from scripts.studies.verdicts import HALVINGS, RANDOMISATIONS, RIVALS
+
+ROOT = Path(__file__).parent.parent.parent
+PAGE = ROOT / "docs" / "studies.md"
+
+# What the rule is meant to find, in per cent of signal worlds.
+WANTED = {
+    "N16 signal 0.25": 85, "N16 signal 0.75": 60, "N16 signal 1.5": 25,
+    "N30 signal 0.25": 99, "N30 signal 0.75": 92, "N30 signal 1.5": 70,
+    "N90 signal 0.25": 100, "N90 signal 0.75": 100, "N90 signal 1.5": 98,
+    "size signal 0.25": 70, "size signal 0.75": 70, "size signal 1.5": 70,
+}  # fmt: skip
+
+HEAD = """\
+# Studies
+
+How verdict, gain and inclusion probability do in simulated worlds whose truth is known. Written
+by `make study` (`scripts/studies`) at commit `{commit}`; do not edit it. A small form runs with
+the tests.
+
+## The worlds
+
+48 domains of 8 topics, LLMs in families. Ability `a_i = s (.7 N(family) + .7 N)`; skill `s_it =
+.6 N(family, topic) + .8 N`; `X_ij = 1 - .10 a_i - .05 s_i,topic(j) + .02 (.3 N(family, domain))
++ .02 N`; the error's logit is `-a_i - s_i0 + sigma N + .3 N(family)`, without `s_i0` in a null
+world, where no text is better than another. Caps let a sixth of the weight be on a domain. `s`
+is 1; in worlds "size" it is 3.7, 4.4 or 6.2 (for sigma .25, .75, 1.5), where the rank
+correlation of error and mean BPB is .95. The names of other worlds say what differs from N30,
+sigma .75: t with 3 degrees of freedom, the link from logit to error (sigmoid, 12 steps),
+families of one to many LLMs, domains with shares of 1 to 20. N16 has 8 families, N30 12, size
+20, N90 40.
+
+Each world's verdict rests on {halvings} halvings and {randomisations} draws of signs in each of
+the two ways; the platform takes 50 and 1000. LLMs, texts and errors are drawn anew for every
+world.
+"""
+
+
+def page(folder: Path) -> str:
+    """The page from the outcomes in a folder; cells that have none are left out."""
+    cells = {name: found for name in CELLS if (found := _read(folder, name))}
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    head = HEAD.format(commit=commit, halvings=HALVINGS, randomisations=RANDOMISATIONS)
+    absent = [name for name in CELLS if name not in cells]
+    parts = [
+        head,
+        *_null_part(cells),
+        *_signal_part(cells),
+        *_rival_part(cells),
+        *_gain_part(cells),
+        *_inclusion_part(cells),
+    ]
+    if absent:
+        parts += ["## Not run\n", f"Kinds of worlds without outcomes yet: {', '.join(absent)}.\n"]
+    return "\n".join(parts)
+
+
+def _read(folder: Path, name: str) -> list[dict]:
+    path = folder / f"{name.replace(' ', '_')}.jsonl"
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _null_part(cells: dict[str, list[dict]]) -> Iterator[str]:
+    yield "## False go\n"
+    yield "Share of null worlds with a go, and its 95 % interval (Clopper and Pearson).\n"
+    yield "| null worlds | worlds | go | 95 % interval | p at most .05 | former rule |"
+    yield "|---|---:|---:|---|---:|---:|"
+    for name, found in cells.items():
+        if CELLS[name].null:
+            gos, count = sum(one["go"] for one in found), len(found)
+            low, high = _interval(gos, count)
+            yield (
+                f"| {name} | {count} | {gos / count:.1%} | {low:.1%} to {high:.1%} "
+                f"| {_share(found, lambda one: one['p'] <= 0.05)} | {_former(found)} |"
+            )
+    yield ""
+
+
+def _signal_part(cells: dict[str, list[dict]]) -> Iterator[str]:
+    yield "## Go where it is right\n"
+    yield (
+        "Topics known and topic known are bounds: the same residuals tested by one who knows\n"
+        "which domains are of one topic, or which topic the benchmark is about. No test that has\n"
+        "to find it can do better than the last.\n"
+    )
+    yield (
+        "| worlds | worlds | weight on the topic | go | wanted | topics known | topic known "
+        "| former rule |"
+    )
+    yield "|---|---:|---:|---:|---:|---:|---:|---:|"
+    for name, found in cells.items():
+        if not CELLS[name].null:
+            wanted = f"{WANTED[name]} %" if name in WANTED else ""
+            weight = np.mean([one["on topic"] for one in found])
+            yield (
+                f"| {name} | {len(found)} | {weight:.2f} | {_share(found, lambda one: one['go'])} "
+                f"| {wanted} | {_rival(found, 'topics known')} | {_rival(found, 'topic known')} "
+                f"| {_former(found)} |"
+            )
+    yield ""
+
+
+def _rival_part(cells: dict[str, list[dict]]) -> Iterator[str]:
+    yield "## Other statistics\n"
+    yield (
+        "Share of worlds with p at most .05, all on the same residuals and draws of signs\n"
+        "(apart): the mean partial correlation of what the caps let in (ours, with the larger\n"
+        "p of both ways); the largest of one domain; the sum of squares over pairs of LLMs of\n"
+        "different groups, a generalised covariance measure; selected on one half of the\n"
+        "groups and measured on the other, over 8 halvings. On the first worlds of each kind.\n"
+    )
+    yield "| worlds | worlds | ours | largest | quadratic | halves |"
+    yield "|---|---:|---:|---:|---:|---:|"
+    for name, found in cells.items():
+        tried = [one for one in found if "rivals" in one]
+        if tried:
+            others = " | ".join(_rival(tried, rival) for rival in RIVALS[:3])
+            yield (
+                f"| {name} | {len(tried)} "
+                f"| {_share(tried, lambda one: one['p'] <= 0.05)} | {others} |"
+            )
+    yield ""
+
+
+def _gain_part(cells: dict[str, list[dict]]) -> Iterator[str]:
+    yield "## The gain and its interval\n"
+    yield (
+        "The true gain of what was selected, how far the stated gain is off on average, and\n"
+        "how often the 90 % interval holds the truth.\n"
+    )
+    yield "| worlds | worlds | true gain | bias | 90 % interval covers |"
+    yield "|---|---:|---:|---:|---:|"
+    for name, found in cells.items():
+        truth, bias = (float(np.mean([one[key] for one in found])) for key in ("truth", "bias"))
+        yield (
+            f"| {name} | {len(found)} | {truth:+.3f} | {bias:+.3f} "
+            f"| {_share(found, lambda one: one['covered'])} |"
+        )
+    yield ""
+
+
+def _inclusion_part(cells: dict[str, list[dict]]) -> Iterator[str]:
+    yield "## Inclusion probability\n"
+    yield (
+        "Of domains with a stated probability, the share that belongs (is of topic 0), over\n"
+        "all signal worlds of equal domains.\n"
+    )
+    yield "| stated | domains | mean stated | share that belongs |"
+    yield "|---|---:|---:|---:|"
+    bins = [np.array(one["bins"]) for found in cells.values() for one in found if "bins" in one]
+    if not bins:
+        return
+    for number, (count, stated, belong) in enumerate(np.sum(bins, axis=0)):
+        if count:
+            yield (
+                f"| {number / 10:.1f} to {(number + 1) / 10:.1f} | {count:,.0f} "
+                f"| {stated / count:.2f} | {belong / count:.2f} |"
+            )
+    yield ""
+
+
+def _share(found: list[dict], holds: Callable[[dict], bool]) -> str:
+    return f"{np.mean([bool(holds(one)) for one in found]):.1%}"
+
+
+def _rival(found: list[dict], rival: str) -> str:
+    tried = [one["rivals"][rival] for one in found if "rivals" in one]
+    return f"{np.mean(np.array(tried) <= 0.05):.0%}" if tried else ""
+
+
+def _former(found: list[dict]) -> str:
+    tried = [one["former"] for one in found if "former" in one]
+    return f"{sum(tried)} of {len(tried)}" if tried else ""
+
+
+def _interval(successes: int, count: int) -> tuple[float, float]:
+    low = beta.ppf(0.025, successes, count - successes + 1) if successes else 0.0
+    high = beta.ppf(0.975, successes + 1, count - successes) if successes < count else 1.0
+    return float(low), float(high)
