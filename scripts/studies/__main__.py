@@ -30,7 +30,7 @@ def run(folder: Path, name: str, worlds: int, former: int) -> list[dict]:
     rho = true_correlations(cell)
     with path.open("a", encoding="utf-8") as file:
         for seed in range(len(outcomes), worlds):
-            rivals = seed < 60 and cell.domains <= 48 and not cell.uneven
+            rivals = seed < 50 and cell.domains <= 48 and not cell.uneven
             found = outcome(cell, seed, rho, rivals=rivals, former=seed < former)
             outcomes.append(found)
             print(json.dumps(found, default=float), file=file, flush=True)

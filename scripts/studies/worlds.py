@@ -80,7 +80,7 @@ def draw(cell: Cell, seed: list[int], *, llms: int = 0, families: int = 0) -> Pa
     return make_panel(
         X,
         _error(logit, cell.link),
-        6 * shares / shares.sum(),
+        TOPICS * shares / shares.sum(),
         llms=[f"llm-{row:05}" for row in range(count)],
         families=[f"family-{number:05}" for number in family],
     )
