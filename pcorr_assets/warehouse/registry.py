@@ -85,8 +85,6 @@ COMMIT = Column(
     nullable=True,
 )
 DTYPE = Column("dtype", TEXT, "Floating-point type the LLM ran in", nullable=True)
-
-
 _RHO = "rank correlation"
 
 
@@ -271,16 +269,8 @@ _CORRELATION_TABLES = (
             Column("estimator", TEXT, "product, sign, sign_cdf, sign_sign or spearmanr"),
             Column("estimate", NUMBER, "Larger is better for pretraining on the target"),
             _count("llm_count", "LLMs it rests on", "LLMs"),
-            _share(
-                "selection_frequency",
-                "Share of bootstrap resamples of LLM groups that select the unit; a stability, "
-                "not a probability; NULL for estimators that were not selected",
-            ),
-            _share(
-                "inclusion_probability",
-                "How probable it is that the unit's true rank correlation is above the budget "
-                "line; NULL for estimators that were not selected, and with too few LLM groups",
-            ),
+            _share("selection_frequency", "Share of resamples of LLM groups that select it"),
+            _share("inclusion_probability", "Probability that it belongs above the budget line"),
         ),
     ),
     Table(
@@ -314,8 +304,7 @@ _CORRELATION_TABLES = (
             Column("verdict", TEXT, "go, caution or no-go"),
             Column("reason", TEXT, "Why, and what would help"),
             _optional("delta", "Held-out rank correlation minus that of mean BPB"),
-            _optional("delta_low", "Lower end of the 90 % interval of delta"),
-            _optional("delta_high", "Upper end of the 90 % interval of delta"),
+            *(_optional(f"delta_{end}", f"Its 90 % interval, {end}") for end in ("low", "high")),
             _optional("stability", "Does half the groups' choice hold on the other half? 1: yes"),
             _optional("permutation_p", "How often shuffled errors do as well", "probability"),
             _optional("rank_correlation", "Predicted against actual ranks, held out"),
@@ -327,8 +316,10 @@ _CORRELATION_TABLES = (
                 "p_value", "How often a selection without substance looks as good", "probability"
             ),
             _optional("gain", "Expected gain of the selection over random texts", _RHO),
-            _optional("gain_low", "Lower end of the 90 % interval of gain", _RHO),
-            _optional("gain_high", "Upper end of the 90 % interval of gain", _RHO),
+            *(
+                _optional(f"gain_{end}", f"Its 90 % interval, {end}", _RHO)
+                for end in ("low", "high")
+            ),
             _optional("gain_needed", "The least gain that is worth having", _RHO),
             _optional("gain_mean_bpb", "Gain of the texts of lowest mean BPB", _RHO),
             _optional(

@@ -63,7 +63,7 @@ def column(page: Any, table: str, number: int) -> list[str]:
 def test_nothing_of_the_data_runs(text_report: Path, open_page: Open) -> None:
     page = open_page(text_report)
     page.wait_for_load_state("networkidle")
-    assert page.title() == "good on texts: Caution"
+    assert page.title() == "good on texts: Go"
     assert page.locator("img").count() == 0
     assert page.locator(f"text={worlds.HOSTILE_DOMAIN}").first.is_visible()
 

@@ -66,9 +66,9 @@ def test_the_metadata_leads_to_the_file(
     assert path == wh.home / "reports" / "texts" / "good.html"
     assert metadata["sha256"] == sha256_file(path)
     assert metadata["bytes"] == path.stat().st_size
-    assert metadata["verdict"] == "Caution"
+    assert metadata["verdict"] == "Go"
     assert "[Download the report](/logs/reports/texts/good/html)" in metadata["report"]
-    assert "**Caution**: Held-out LLMs" in metadata["report"]
+    assert "**Go**: The errors depend on which texts" in metadata["report"]
     assert Path(metadata["index of all reports"]).is_file()
     assert len(metadata["top ten units"].records) == 10
     # Where the server of the UI looks for what the link names.
