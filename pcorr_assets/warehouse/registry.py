@@ -304,7 +304,7 @@ _CORRELATION_TABLES = (
             Column("verdict", TEXT, "go, caution or no-go"),
             Column("reason", TEXT, "Why, and what would help"),
             _optional("delta", "Held-out rank correlation minus that of mean BPB"),
-            *(_optional(f"delta_{end}", f"Its 90 % interval, {end}") for end in ("low", "high")),
+            *(_optional(f"delta_{end}", f"90 % interval, {end}") for end in ("low", "high")),
             _optional("stability", "Does half the groups' choice hold on the other half? 1: yes"),
             _optional("permutation_p", "How often shuffled errors do as well", "probability"),
             _optional("rank_correlation", "Predicted against actual ranks, held out"),
@@ -316,10 +316,7 @@ _CORRELATION_TABLES = (
                 "p_value", "How often a selection without substance looks as good", "probability"
             ),
             _optional("gain", "Expected gain of the selection over random texts", _RHO),
-            *(
-                _optional(f"gain_{end}", f"Its 90 % interval, {end}", _RHO)
-                for end in ("low", "high")
-            ),
+            *(_optional(f"gain_{end}", f"90 % interval, {end}", _RHO) for end in ("low", "high")),
             _optional("gain_needed", "The least gain that is worth having", _RHO),
             _optional("gain_mean_bpb", "Gain of the texts of lowest mean BPB", _RHO),
             _optional(
