@@ -179,12 +179,31 @@ def _load_config(resolved: ResolvedLLM, folder: Path) -> Any:
         config = AutoConfig.from_pretrained(
             folder, trust_remote_code=trusted, local_files_only=True
         )
+        _refuse_kernels(config, resolved.label)
     if getattr(config, "is_encoder_decoder", False):
         raise PcorrError(
             f"{resolved.label} is not a causal language model but an encoder-decoder "
             f"({config.model_type}); its loss on a text is not defined. Remove it from pcorr.yaml."
         )
     return config
+
+
+def _refuse_kernels(config: Any, label: str) -> None:
+    """PcorrError if attention is to be code that transformers would fetch from the hub and run.
+
+    Asked of the configuration as it was read: its file can say so in more than one way.
+    """
+    from transformers import PreTrainedConfig
+
+    named = config._attn_implementation
+    if isinstance(named, str) and "/" in named:
+        raise PcorrError(
+            f"config.json of {label} names code on the hub for its attention ({named}), which no "
+            "commit pins. Remove `attn_implementation` from config.json in a local copy of the LLM."
+        )
+    for part in vars(config).values():
+        if isinstance(part, PreTrainedConfig):
+            _refuse_kernels(part, label)
 
 
 def describe(

@@ -92,8 +92,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _describe(self, name: str, folder: Path, commit: str, body: bool) -> None:
         sizes = "blobs=" in self.path
         files: list[dict[str, str | int]] = [
-            {"rfilename": path.name, **({"size": path.stat().st_size} if sizes else {})}
-            for path in sorted(folder.iterdir())
+            {
+                "rfilename": path.relative_to(folder).as_posix(),
+                **({"size": path.stat().st_size} if sizes else {}),
+            }
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
         ]
         text = json.dumps({"id": name, "sha": commit, "siblings": files, "private": False})
         self._send(text.encode(), {"Content-Type": "application/json"}, body)

@@ -12,6 +12,7 @@ from transformers import (
     BartConfig,
     BartForConditionalGeneration,
     BertConfig,
+    Gemma3Config,
     GPT2Model,
     LlamaConfig,
 )
@@ -205,7 +206,9 @@ def test_remote_code_only_with_permission(tmp_path: Path) -> None:
 )
 def test_code_for_another_transformers(tmp_path: Path, name: str, code: str) -> None:
     folder = homemade(tmp_path / f"old_{name}", code)
-    with pytest.raises(PcorrError, match=r"tiny/llm: the Python code .* was written for 4\.31\.0"):
+    with pytest.raises(
+        PcorrError, match=r"tiny/llm, its .*: the Python code .* was written for 4\.31\.0"
+    ):
         load(folder, trust_remote_code=True)
 
 
@@ -214,6 +217,29 @@ def test_code_that_needs_a_package(tmp_path: Path) -> None:
     folder = homemade(tmp_path / "needs", f"import no_such_package_at_all\n{CODE}")
     with pytest.raises(PcorrError, match=r"needs a package .*no_such_package_at_all"):
         load(folder, trust_remote_code=True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"attn_implementation": "other/kernel"},
+        {"attn_implementation": {"": "other/kernel@main:function"}},
+        {"attribute_map": {"a": "_attn_implementation_internal"}, "a": "other/kernel"},
+    ],
+)
+def test_attention_that_is_code_on_the_hub(tmp_path: Path, changes: dict[str, Any]) -> None:
+    tiny.edit_config(tiny.save_llm(tmp_path, "llama"), **changes)
+    with pytest.raises(PcorrError, match=r"tiny/llm names code .* attention \(other/kernel"):
+        load(tmp_path)
+    tiny.edit_config(tmp_path, attribute_map={}, attn_implementation="eager")
+    load(tmp_path)
+
+
+def test_attention_of_a_part_that_is_code_on_the_hub(tmp_path: Path) -> None:
+    Gemma3Config().save_pretrained(tmp_path)
+    tiny.edit_config(tmp_path, attn_implementation={"text_config": "other/kernel"})
+    with pytest.raises(PcorrError, match=r"tiny/llm names code .* attention \(other/kernel"):
+        load(tmp_path)
 
 
 def test_an_encoder_loads_but_is_not_described_as_unlimited() -> None:
