@@ -18,11 +18,12 @@ Floats = NDArray[np.float64]
 MINIMUM_LLMS = 3
 
 
-def as_matrix(X: ArrayLike) -> np.ndarray:
+def as_matrix(X: ArrayLike, *, for_estimates: bool = True) -> np.ndarray:
     """Return `X` as a real (N LLMs, D texts) array, a memory map unread and uncopied.
 
     Raises:
-        PcorrError: not two-dimensional, no texts, fewer than 3 LLMs, or not real numbers.
+        PcorrError: not two-dimensional, no texts, not real numbers, or fewer than 3 LLMs
+            where it is for estimates.
     """
     matrix = np.asarray(X)
     if matrix.ndim != 2:
@@ -31,7 +32,8 @@ def as_matrix(X: ArrayLike) -> np.ndarray:
             "one column for each text"
         )
     _check_real(matrix, "X")
-    check_llm_count(matrix.shape[0])
+    if for_estimates:
+        check_llm_count(matrix.shape[0])
     if matrix.shape[1] == 0:
         raise PcorrError("X has no texts (0 columns)")
     return matrix

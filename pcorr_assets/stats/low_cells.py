@@ -76,7 +76,7 @@ def find_low_cells(X: ArrayLike, *, rate: float = FALSE_DISCOVERY_RATE) -> LowCe
     Raises:
         PcorrError: X is no matrix of numbers, or `rate` is not between 0 and 1.
     """
-    matrix = as_matrix(X)
+    matrix = as_matrix(X, for_estimates=False)
     if not 0 < rate < 1:
         raise PcorrError(f"a false-discovery rate lies between 0 and 1, not at {rate}")
     llm_count, text_count = matrix.shape
