@@ -243,6 +243,7 @@ def _estimate_metadata(found: TargetEstimates) -> dict[str, Any]:
             if found.inclusion.probability is None
             else float(found.inclusion.probability[found.included].mean()),
             "no inclusion probability because": found.inclusion.reason,
+            "cells left out of estimate_without_low_cells": found.low_cell_count,
             "LLMs with only BPB or only errors": sentences(found.left_out),
         }
     )

@@ -17,6 +17,7 @@ from pcorr_assets.config import Settings
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.stats.estimation import ESTIMATOR_NAMES, estimate_all
 from pcorr_assets.stats.inclusion import Inclusion, inclusion_probability
+from pcorr_assets.stats.low_cells import LowCells, estimate_without, find_low_cells
 from pcorr_assets.stats.projection import linear
 from pcorr_assets.stats.selection_frequency import SelectionFrequency, selection_frequency
 from pcorr_assets.stats.stability import stability
@@ -34,7 +35,8 @@ class TargetEstimates:
 
     `table` holds the rows by estimator, then unit in the order of the matrix. `estimate`
     (D,) and `included` (D,) are those of the selected estimator and its linear
-    projection under the caps `tau` (D,); `left_out` names LLMs that have only BPB or only
+    projection under the caps `tau` (D,); `low_cell_count` is how many cells of the matrix
+    are unexpectedly low (None: it cannot be said); `left_out` names LLMs that have only BPB or only
     errors; `made_from` holds the hashes of the matrix and the error vector.
     """
 
@@ -46,6 +48,7 @@ class TargetEstimates:
     tau: np.ndarray
     frequency: SelectionFrequency
     inclusion: Inclusion
+    low_cell_count: int | None
     llm_count: int
     left_out: list[str]
     made_from: dict[str, str]
@@ -81,10 +84,11 @@ def estimate_targets(
     """
     for inputs in read_inputs(wh, settings, sample, targets, failures):
         estimates = estimate_all(inputs.X, inputs.errors, target_names=inputs.targets)
+        cells = find_low_cells(inputs.X)
         for position, target in enumerate(inputs.targets):
             own = {name: values[:, position] for name, values in estimates.items()}
             try:
-                yield _of_target(wh, settings, inputs, target, own)
+                yield _of_target(wh, settings, inputs, target, own, cells)
             except PcorrError as error:
                 failures[target] = error
 
@@ -95,6 +99,7 @@ def _of_target(
     inputs: AlignedInputs,
     target: str,
     estimates: dict[str, np.ndarray],
+    cells: LowCells,
 ) -> TargetEstimates:
     selection, validation = settings.selection_for(target), settings.validation
     units = inputs.units.to_pylist()
@@ -106,6 +111,9 @@ def _of_target(
         panel, steadiness, draws=validation.bootstrap, seed=validation.seed
     )
     estimate = estimates[selection.estimator]
+    without = None
+    if cells.reason is None:
+        without = estimate_without(panel.X, panel.errors, cells, selection.estimator)
     return TargetEstimates(
         target=target,
         table=pa.concat_tables(
@@ -115,9 +123,9 @@ def _of_target(
                 name,
                 estimates[name],
                 *(
-                    (frequency.frequency, inclusion.probability)
+                    (frequency.frequency, inclusion.probability, without)
                     if name == selection.estimator
-                    else (None, None)
+                    else (None, None, None)
                 ),
             )
             for name in ESTIMATOR_NAMES
@@ -128,6 +136,7 @@ def _of_target(
         tau=caps.tau,
         frequency=frequency,
         inclusion=inclusion,
+        low_cell_count=None if cells.reason else cells.rows.size,
         llm_count=len(inputs.llms),
         left_out=inputs.left_out[target],
         made_from=inputs.made_from[target],
@@ -141,6 +150,7 @@ def _rows(
     estimate: np.ndarray,
     frequency: np.ndarray | None,
     probability: np.ndarray | None,
+    without: np.ndarray | None,
 ) -> pa.Table:
     size = len(estimate)
     columns = {
@@ -153,10 +163,11 @@ def _rows(
         "llm_count": pa.repeat(pa.scalar(len(inputs.llms), pa.int64()), size),
         "selection_frequency": _or_nulls(frequency, size),
         "inclusion_probability": _or_nulls(probability, size),
+        "estimate_without_low_cells": _or_nulls(without, size),
     }
     schema = TABLES["estimates"].schema
     return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
 def _or_nulls(values: np.ndarray | None, size: int) -> pa.Array:
-    return pa.nulls(size, pa.float64()) if values is None else pa.array(values)
+    return pa.nulls(size, pa.float64()) if values is None else pa.array(values, from_pandas=True)

@@ -234,13 +234,7 @@ _CORRELATION_TABLES = (
             LLM,
             BPB,
             Column("expected_bpb", NUMBER, "BPB that LLM and unit explain", BPB.unit, minimum=0),
-            Column(
-                "deviation",
-                NUMBER,
-                "How far the logarithm of BPB lies off that; negative: below",
-                "robust standard deviations",
-                maximum=0,
-            ),
+            Column("deviation", NUMBER, "How far log BPB lies off that", "robust SD", maximum=0),
         ),
     ),
     Table(
@@ -271,6 +265,12 @@ _CORRELATION_TABLES = (
             _count("llm_count", "LLMs it rests on", "LLMs"),
             _share("selection_frequency", "Share of resamples of LLM groups that select it"),
             _share("inclusion_probability", "Probability that it belongs above the budget line"),
+            Column(
+                "estimate_without_low_cells",
+                NUMBER,
+                "The estimate over the LLMs that do not know the unit too well (low_cells)",
+                nullable=True,
+            ),
         ),
     ),
     Table(

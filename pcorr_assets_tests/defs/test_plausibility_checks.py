@@ -99,6 +99,12 @@ def test_a_text_that_an_llm_knows_is_found_and_listed(
     assert (row["llm"], row["unit"], row["level"]) == ("fam1/llm-0", "page-04", "page")
     assert row["bpb"] < 0.3 * row["expected_bpb"]
     assert row["deviation"] < -5
+    materialise(matrix_settings, ["error_vector"], "good")
+    assert materialise(matrix_settings, ["estimate"], key("good")).success
+    rows = Warehouse(matrix_settings.home).read("estimates", "published", "good").to_pylist()
+    plain = {row["unit"] for row in rows if row["estimate_without_low_cells"] == row["estimate"]}
+    selected = {row["unit"] for row in rows if row["estimator"] == "spearmanr"}
+    assert selected - plain == {"page-04"}
 
 
 def test_lost_pages_are_noticed(

@@ -21,7 +21,7 @@ PROMISED = {
     "low_cells": "sample, level, unit, llm, bpb, expected_bpb, deviation",
     "error_vectors": "target, source, llm, family, error",
     "estimates": "sample, target, level, unit, estimator, estimate, llm_count, "
-    "selection_frequency, inclusion_probability",
+    "selection_frequency, inclusion_probability, estimate_without_low_cells",
     "rank_predictions": "sample, target, level, estimator, scheme, fold, llm, family, predictor, "
     "error, predicted_rank, actual_rank",
     "verdicts": "sample, target, verdict, reason, delta, delta_low, delta_high, stability, "
