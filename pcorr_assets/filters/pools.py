@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,8 @@ ROWS_PER_SHARD = 100_000
 DATASET_BATCH_ROWS = 1024
 # More would be no count, and the sum over a pool has to fit into 64 bits.
 MOST_TOKENS = 2**40
+# How `glob.escape` writes characters that are no pattern, in the name of a project's folder.
+_ESCAPED = re.compile(r"\[([*?[])\]")
 
 
 @dataclass(frozen=True)
@@ -138,9 +141,10 @@ def find_shard(name: str, pool: Pool, key: str) -> Shard:
 def _below_fixed_part(path: Path, pattern: str) -> str:
     fixed: list[str] = []
     for part in Path(pattern).parts[:-1]:
-        if glob.has_magic(part):
+        literal = _ESCAPED.sub(r"\1", part)
+        if glob.escape(literal) != part:
             break
-        fixed.append(part)
+        fixed.append(literal)
     return path.relative_to(Path(*fixed)).as_posix() if fixed else path.as_posix()
 
 

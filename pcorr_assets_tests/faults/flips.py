@@ -99,8 +99,11 @@ def flip_and_run(bench: Bench, place: Place, seed: int) -> Outcome:
     ended = Child(run_stage, bench.project, stage).end()
     said = ended.value
     bench.note(outcome, ended)
-    if not said.succeeded:
-        if str(path) not in said.words:
+    # A matrix is made without an LLM whose file is damaged, and says so.
+    left_out = said.succeeded and path.stem in said.report and "damaged" in said.report
+    outcome.named |= left_out
+    if left_out or not said.succeeded:
+        if not left_out and str(path) not in said.words:
             outcome.bad.append((RAW, f"the error does not name {path}: {said.words}"))
         path.unlink(missing_ok=True)
         for needed in (_maker(bench, path), stage):

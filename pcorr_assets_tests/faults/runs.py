@@ -30,10 +30,14 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @dataclass(frozen=True)
 class Said:
-    """What a run came to: nothing if it succeeded; else the kind of its error, and its words."""
+    """What a run came to: if it succeeded, its report, else the kind of its error, and its words.
+
+    The report is the metadata of what it materialised, as text.
+    """
 
     kind: str = ""
     words: str = ""
+    report: str = ""
 
     @property
     def succeeded(self) -> bool:
@@ -86,7 +90,8 @@ def run_stage(project: Path, stage: Stage, config: str = CONFIG) -> Said:
         raise_on_error=False,
     )
     if result.success:
-        return Said()
+        made = result.get_asset_materialization_events()
+        return Said(report=repr([event.materialization.metadata for event in made]))
     (event,) = [e for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
     error = event.step_failure_data.error
     assert error is not None

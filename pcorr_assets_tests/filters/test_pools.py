@@ -73,6 +73,21 @@ def test_one_file_is_one_shard_whose_key_stays(tmp_path: Path) -> None:
         find_shard("crawl", pool, "crawl/gone")
 
 
+@pytest.mark.parametrize("name", ["star*", "what?", "[ab]c", "plain"])
+def test_the_folder_of_the_project_is_in_no_key(tmp_path: Path, name: str) -> None:
+    write_jsonl(tmp_path / name / "pool" / "one" / "a.jsonl", ROWS[:1])
+    settings = settings_from(
+        {
+            "home": "home",
+            "samples": {"texts": {"files": ["x.jsonl"], "reference_tokenizer": "org/none"}},
+            "pools": {"crawl": {"sample": "texts", "files": ["pool/*/a.jsonl"], "keep_ratio": 0.5}},
+        },
+        folder=tmp_path / name,
+    )
+    keys = [shard.key for shard in list_shards("crawl", settings.pools["crawl"])]
+    assert keys == ["crawl/one%2Fa.jsonl"]
+
+
 def test_files_that_would_share_a_key_are_refused(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         write_jsonl(tmp_path / folder / "x.jsonl", ROWS[:1])
