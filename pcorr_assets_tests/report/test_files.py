@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from html.parser import HTMLParser
 from pathlib import Path
@@ -70,7 +71,10 @@ def test_summaries_that_were_tampered_with_are_left_out_or_escaped(
     )
     assert hostile != page
     (folder / "hostile.html").write_text(hostile)
-    (folder / "unknown.html").write_text(page.replace("&#34;caution&#34;", "&#34;maybe&#34;"))
+    state = re.compile(r"(&#34;state&#34;: &#34;)\w+(&#34;)")
+    unknown, changed = state.subn(r"\1maybe\2", page)
+    assert changed
+    (folder / "unknown.html").write_text(unknown)
     (folder / "broken.html").write_text('<meta name="pcorr-report" content="{">')
     index = write_index(tmp_path)
     assert links_of(index) == ["s/hostile.html"]
