@@ -210,6 +210,7 @@ def test_every_change_is_another_identity(folder: Path, name: str) -> None:
 def test_files_that_were_only_touched_are_the_same(folder: Path) -> None:
     resolved = pinned(folder)
     os.utime(folder / "config.json", (1, 1))
+    assert pinned(folder).commit_sha == resolved.commit_sha
     load_model(resolved, "cpu", "float32")
 
 
