@@ -22,7 +22,7 @@ from pcorr_assets.warehouse.store import content_hash
 from pcorr_assets.warehouse.views import STORAGE_VERSION
 
 GROUP = "sharing"
-ROOMS = ("warehouse/registry.py", "steps/sharing.py")
+ROOMS = ("warehouse/registry.py", "warehouse/tables", "steps/sharing.py")
 
 # Every asset that writes a table.
 TABLE_ASSETS = (

@@ -22,8 +22,8 @@ from pcorr_assets.warehouse import WrittenPartition
 
 OWNER = "team:pretraining-data"
 
-# Every value depends on how tables are laid out and written.
-ALWAYS = ("warehouse/registry.py", "warehouse/store.py")
+# Every value depends on how tables are written.
+ALWAYS = ("warehouse/store.py",)
 
 
 def table_asset(
@@ -55,7 +55,7 @@ def table_asset(
             description=function.__doc__,
             deps=[dg.AssetDep(dep, partition_mapping=mapping) for dep, mapping in upstream],
             metadata=definition_metadata(tables),
-            code_version=code_version((*rooms, *ALWAYS), platform.settings, sections),
+            code_version=code_version((*rooms, *ALWAYS), platform.settings, sections, tables),
             check_specs=[
                 *table_check_specs(name, tables, options.get("partitions_def")),
                 *checks,

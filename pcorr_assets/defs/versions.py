@@ -15,13 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from pcorr_assets.config import Settings
+from pcorr_assets.warehouse.registry import TABLES
 
 PACKAGE = Path(__file__).parent.parent
 # Tag of materialisations that are recorded by hand, on which Dagster notes no code version.
 CODE_VERSION_TAG = "pcorr/code_version"
 
 
-def code_version(rooms: Iterable[str], settings: Settings, sections: Iterable[str] = ()) -> str:
+def code_version(
+    rooms: Iterable[str],
+    settings: Settings,
+    sections: Iterable[str] = (),
+    tables: Iterable[str] = (),
+) -> str:
     """Hash of the code of some rooms (`stats`) or modules (`warehouse/store.py`) and settings.
 
     Comments, docstrings and formatting do not count. `sections` are the parts of the
@@ -29,7 +35,7 @@ def code_version(rooms: Iterable[str], settings: Settings, sections: Iterable[st
     `targets.*.level` the star stands for every key, and keys without a value do not count,
     so that a target more is no change for the others. Below a star only what was written
     counts: an override that is written is another setting than one that is not, even where
-    its value is the default.
+    its value is the default. Of `tables`, names and types of columns count, not their words.
     """
     digest = hashlib.sha256()
     for room in sorted(rooms):
@@ -39,6 +45,8 @@ def code_version(rooms: Iterable[str], settings: Settings, sections: Iterable[st
     for section in sorted(sections):
         value = _at(written if "*" in section else stated, section.split("."))
         digest.update(json.dumps([section, value], sort_keys=True).encode())
+    for table in tables:
+        digest.update(f"{table}: {TABLES[table].schema}".encode())
     return digest.hexdigest()[:16]
 
 

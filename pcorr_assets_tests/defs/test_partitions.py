@@ -161,3 +161,12 @@ def test_code_versions_ignore_comments_and_docstrings() -> None:
     documented = '"""Doc."""\n# why\ndef f(x):\n    """Doc."""\n    return (x + 1)\n'
     assert _code_of(bare) == _code_of(documented)
     assert _code_of(bare) != _code_of(bare.replace("1", "2"))
+
+
+def test_code_version_covers_the_columns_of_the_own_tables(tmp_path: Path) -> None:
+    settings = settings_from(MIXED, folder=tmp_path)
+    versions = {
+        code_version(["stats"], settings, tables=tables)
+        for tables in ([], ["estimates"], ["verdicts"], ["estimates", "verdicts"])
+    }
+    assert len(versions) == 4

@@ -1,0 +1,109 @@
+"""Tables of what is sampled and selected.
+
+Belongs here: their columns. Does not belong here: reading, writing or computing anything.
+"""
+
+from __future__ import annotations
+
+from pcorr_assets.warehouse.tables.columns import (
+    BYTE_COUNT,
+    FLAG,
+    LEVEL,
+    NUMBER,
+    POOL,
+    SAMPLE,
+    TARGET,
+    TEXT,
+    UNIT,
+    Column,
+    Table,
+    count,
+    share,
+)
+
+SELECTION_TABLES = (
+    Table(
+        "sampling_distributions",
+        "How much of each unit to sample: the estimate projected under the caps tau.",
+        ("sample", "target"),
+        ("sample", "target", "unit"),
+        (
+            SAMPLE,
+            TARGET,
+            LEVEL,
+            UNIT,
+            count("token_count", "Tokens of the unit; NULL: uniform", "tokens", nullable=True),
+            Column("tau", NUMBER, "Largest weight: token share / keep_ratio", "share", minimum=0),
+            share("weight", "Sampling weight; the weights of a target sum to 1", nullable=False),
+            Column("included", FLAG, "Selected by the linear projection (the filter's label)"),
+        ),
+    ),
+    Table(
+        "fasttext_filters",
+        "One fastText filter for each target, and how well it does on unseen domains.",
+        ("sample", "target"),
+        ("sample", "target"),
+        (
+            SAMPLE,
+            TARGET,
+            Column("model_path", TEXT, "Absolute path of the model file"),
+            Column("sha256", TEXT, "Content hash of the model file"),
+            LEVEL,
+            *(
+                count(f"{split}_{label}_{what}", f"{label} {what} of the {split} split", what)
+                for split in ("train", "test")
+                for label in ("include", "exclude")
+                for what in ("pages", "tokens")
+            ),
+            *(
+                share(f"{control}{name}", f"{description}{of}")
+                for control, of in (
+                    ("", ""),
+                    ("random_", ", of a random filter"),
+                    ("shuffled_", ", of a filter trained on shuffled labels"),
+                )
+                for name, description in (
+                    ("precision", "Precision at threshold 0.5 on unseen domains"),
+                    ("recall", "Recall at threshold 0.5 on unseen domains"),
+                    ("f1", "F1 at threshold 0.5 on unseen domains"),
+                    ("roc_auc", "Area under the ROC curve on unseen domains"),
+                    ("average_precision", "Average precision on unseen domains"),
+                    ("budget_precision", "Token precision in the top keep_ratio of test tokens"),
+                    ("budget_recall", "Token recall in the top keep_ratio of test tokens"),
+                )
+            ),
+            Column("boundary_unit", TEXT, "Unit whose weight the budget cut", nullable=True),
+        ),
+    ),
+    Table(
+        "pool_scores",
+        "The score of a filter on each document of a pool.",
+        ("shard", "target"),
+        ("pool", "shard", "target", "document_id"),
+        (
+            POOL,
+            Column("shard", TEXT, "Shard of the pool: pool/file"),
+            TARGET,
+            Column("document_id", TEXT, "Id of the document in the pool"),
+            share("score", "Probability of the label include", nullable=False),
+            count("token_count", "Tokens of the document", "tokens"),
+            BYTE_COUNT,
+            Column("content_sha256", TEXT, "Content hash of the document's text"),
+        ),
+    ),
+    Table(
+        "selections",
+        "The documents of a pool that fill the token budget of a target.",
+        ("pool", "target"),
+        ("pool", "target", "shard", "document_id"),
+        (
+            POOL,
+            TARGET,
+            Column("document_id", TEXT, "Id of the document in the pool"),
+            Column("shard", TEXT, "Shard of the pool that the document stands in"),
+            share("score", "Probability of the label include", nullable=False),
+            count("token_count", "Tokens of the document", "tokens"),
+            Column("is_boundary", FLAG, "The last document taken, which fills the budget"),
+        ),
+    ),
+)
