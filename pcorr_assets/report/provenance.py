@@ -6,6 +6,7 @@ of today, such as the time: equal inputs give an equal file.
 
 from __future__ import annotations
 
+import glob
 import platform
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -109,5 +110,9 @@ def _in_words(value: Any, folder: Path) -> str:
         return ", ".join(_in_words(item, folder) for item in value)
     if isinstance(value, str) and Path(value).is_absolute():
         path = Path(value)
-        return str(path.relative_to(folder)) if path.is_relative_to(folder) else f"…/{path.name}"
+        # Patterns of files have the folder with its own `*`, `?` and `[` escaped.
+        for here in (folder, Path(glob.escape(str(folder)))):
+            if path.is_relative_to(here):
+                return str(path.relative_to(here))
+        return f"…/{path.name}"
     return str(value)

@@ -123,18 +123,23 @@ def _database(path: Path) -> str:
     with duckdb.connect(str(path), read_only=True) as connection:
         views = "SELECT view_name, sql FROM duckdb_views() WHERE NOT internal ORDER BY 1"
         statements = connection.execute(views).fetchall()
-        tables = "SELECT table_name FROM duckdb_tables() ORDER BY 1"
-        names = [row[0] for row in connection.execute(tables).fetchall()]
+        named = "SELECT table_name FROM duckdb_tables() ORDER BY 1"
+        names = [row[0] for row in connection.execute(named).fetchall()]
         queries = {name: f'SELECT * FROM "{name}"' for name in names}
         if "partition_files" in queries:
             queries["partition_files"] = _FILES_IN_EXPORT
-        rows = {
-            name: sorted(map(repr, connection.execute(queries[name]).fetchall()))
+        tables = [
+            # Not as one `repr`, which quotes rows with another folder in them otherwise.
+            "\n".join([name, *sorted(map(_row, connection.execute(queries[name]).fetchall()))])
             # What an export says of the place that it was made at.
             for name in names
             if name != "README"
-        }
-    return _TIME.sub("<time>", repr((statements, rows)))
+        ]
+    return _TIME.sub("<time>", "\n\n".join([*map(_row, statements), *tables]))
+
+
+def _row(values: Sequence[Any]) -> str:
+    return "\t".join(map(str, values))
 
 
 _READERS: dict[str, Callable[[Path], str]] = {

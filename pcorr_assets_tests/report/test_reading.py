@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from scipy.stats import rankdata
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.matrix.layout import read_matrix
 from pcorr_assets.report.facts import CANNOT_BE_VALIDATED, NOT_VALIDATED, Facts
+from pcorr_assets.report.provenance import _in_words
 from pcorr_assets.report.reading import read_facts
 from pcorr_assets.warehouse.files import sha256_file
 from pcorr_assets_tests.report import worlds
@@ -208,3 +210,10 @@ def test_of_many_units_the_ends_are_shown(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert facts.matrix.bpb.shape == (6, 400)
     assert facts.matrix.columns[[0, -1]].tolist() == [0, 999]
+
+
+@pytest.mark.parametrize("folder", ["/plain", "/star*", "/[what?]"])
+def test_files_are_named_within_the_project_whatever_its_folder_is_called(folder: str) -> None:
+    place = Path(folder)
+    patterns = [f"{glob.escape(folder)}/texts/*.jsonl", f"{folder}/tokens.csv", "/else/where.csv"]
+    assert _in_words(patterns, place) == "texts/*.jsonl, tokens.csv, …/where.csv"
