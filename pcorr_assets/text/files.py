@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import glob
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -180,8 +181,10 @@ def batch_to_rows(batch: pa.RecordBatch | pa.Table, where: str, first: int = 1) 
 def column_values(column: pa.Array | pa.ChunkedArray, where: str) -> list[Any]:
     """Python values of an Arrow column; invalid UTF-8 becomes lone surrogates.
 
-    Raises PcorrError if invalid UTF-8 is nested inside a struct or list, or if a value cannot
-    be one of Python's.
+    A date or time beyond Python's, or of an unknown time zone, becomes its text (`moment`).
+
+    Raises PcorrError if invalid UTF-8 is nested inside a struct or list, or if a value in
+    there cannot be one of Python's.
     """
     try:
         return column.to_pylist(maps_as_pydicts="lossy")
@@ -191,13 +194,30 @@ def column_values(column: pa.Array | pa.ChunkedArray, where: str) -> list[Any]:
                 f"{where}: a nested string is not UTF-8: write the file again with valid text"
             ) from error
     except (OverflowError, ValueError, KeyError, TypeError) as error:
-        # A date beyond Python's, an unknown time zone, a struct with a field twice.
+        if pa.types.is_temporal(column.type):
+            return [_moment(value) for value in column]
+        # A struct with a field twice, an odd date within one.
         raise PcorrError(
             f"{where}: a value of type {column.type} has no counterpart outside Arrow ({error}): "
             "write such columns as numbers or text, or leave them out"
         ) from error
     binary = column.cast(pa.large_binary())
     return [None if value is None else decode_lossless(value) for value in binary.to_pylist()]
+
+
+def _moment(value: pa.Scalar) -> Any:
+    """A time as Python's, or else as text: ISO 8601 in UTC, or the number that Arrow stores."""
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError, KeyError):
+        kind = value.type
+        if pa.types.is_duration(kind):
+            return str(value.cast(pa.int64()))
+        if pa.types.is_timestamp(kind) and kind.tz:
+            value = value.cast(pa.timestamp(kind.unit, "UTC"))
+        text = str(value.cast(pa.string()))
+        beyond = re.fullmatch(r"<value out of range: (-?\d+)>", text)
+        return beyond[1] if beyond else text.replace(" ", "T")
 
 
 def check_content(path: Path) -> None:

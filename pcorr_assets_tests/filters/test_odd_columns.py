@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters.pools import Shard, iter_documents
 from pcorr_assets.filters.selected import SelectedRows
 from pcorr_assets.filters.writing import _write_json_lines, _write_parquet
+from pcorr_assets.text.files import column_values
 
 NAN = float("nan")
 DEEP = "[" * 12 + "1" + "]" * 12
@@ -38,7 +40,8 @@ def written(path: Path, output: str) -> tuple[list[dict[str, Any]], int]:
     target = path.with_name(f"out.{output}")
     if output == "parquet":
         _write_parquet(source, target)
-        return pq.read_table(target).to_pylist(maps_as_pydicts="lossy"), 0
+        table = pq.read_table(target)
+        return [dict(zip(table.schema.names, row, strict=True)) for row in _values(table)], 0
     _, non_finite = _write_json_lines(source, target, output, {"text", "id"})
 
     def refuse(name: str) -> None:
@@ -46,6 +49,11 @@ def written(path: Path, output: str) -> tuple[list[dict[str, Any]], int]:
 
     lines = target.read_bytes().decode().splitlines()
     return [json.loads(line, parse_constant=refuse) for line in lines], non_finite
+
+
+def _values(table: pa.Table) -> Iterator[tuple[Any, ...]]:
+    columns = [column_values(table[name], name) for name in table.schema.names]
+    return zip(*columns, strict=True)
 
 
 ODD_JSON: dict[str, tuple[list[Any], list[Any]]] = {
@@ -111,6 +119,29 @@ def test_parquet_columns_of_any_type(tmp_path: Path) -> None:
         "kind": "x", "nothing": None, "pcorr_score": 0.5,
     }  # fmt: skip
     assert (second["Score"], non_finite) == (None, 2)
+
+
+def test_times_that_python_has_no_value_for(tmp_path: Path) -> None:
+    columns = {
+        "text": pa.array(["one", "two"]),
+        "far": pa.array([0, 2**62], pa.timestamp("us", "UTC")),
+        "further": pa.array([0, 2**62], pa.timestamp("us")),
+        "zone": pa.array([0, None], pa.timestamp("s", "Mars/Base")),
+        "day": pa.array([0, -(2**31)], pa.date32()),
+        "lasts": pa.array([1, 2**62], pa.duration("s")),
+    }
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table(columns), path)
+    written(path, "parquet")
+    assert pq.read_table(tmp_path / "out.parquet").select(list(columns)) == pq.read_table(path)
+    (first, second), _ = written(path, "jsonl")
+    assert [first[name] for name in columns] == [
+        "one", "1970-01-01T00:00:00+00:00", "1970-01-01T00:00:00", "1970-01-01T00:00:00.000Z",
+        "1970-01-01", "0:00:01",
+    ]  # fmt: skip
+    assert [second[name] for name in columns] == [
+        "two", "17036-07-06T14:00:27.387904Z", str(2**62), None, str(-(2**31)), str(2**62),
+    ]  # fmt: skip
 
 
 def test_a_column_that_comes_twice_is_refused_before_scoring(tmp_path: Path) -> None:
