@@ -177,7 +177,8 @@ def test_every_dependency_has_a_reason_and_only_those() -> None:
     wanted = {"Of the platform": project["dependencies"]}
     for extra, packages in project["optional-dependencies"].items():
         # A package of two extras is explained once, where it stands alone.
-        others = project["optional-dependencies"]["gguf"] if extra == "dev" else []
+        extras = project["optional-dependencies"]
+        others = [*extras["gguf"], *extras["s3"]] if extra == "dev" else []
         wanted[f"Extra `{extra}`"] = [name for name in packages if name not in others]
     sections = sections_of(text_of("dependencies.md"))
     for heading, requirements in wanted.items():

@@ -13,7 +13,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -166,23 +166,26 @@ def _tokenizer(value: object, info: ValidationInfo) -> str:
     return _hub_or_folder(value, info)
 
 
-def globs(*endings: str) -> BeforeValidator:
-    """Files named by patterns (`*`, `**`, `?`, `[..]`), at least one, of the given endings.
+def globs(formats: Collection[str], endings: str) -> BeforeValidator:
+    """Files named by patterns (`*`, `**`, `?`, `[..]`), at least one, that end in a format's
+    name (anyhow where the section has a `file_format`); `endings` is the phrase for them.
 
     The value is a list of absolute patterns for `glob.glob(..., recursive=True)`;
     characters of the configuration's own folder are escaped.
     """
-    what = f"a path or a list of paths or globs, ending in one of {', '.join(endings)}"
+    what = f"a path or a list of paths or globs, ending in one of {endings}"
+    accepted = (*(f".{name}" for name in formats), "*")
 
     def check(value: object, info: ValidationInfo) -> list[str]:
         patterns = [value] if isinstance(value, str) else value
         if not isinstance(patterns, list) or not patterns:
             raise expected(value, what)
+        any_ending = info.data.get("file_format") is not None
         checked: list[str] = []
         for pattern in patterns:
             if not isinstance(pattern, str) or not pattern.strip() or _URL.match(pattern):
                 raise expected(pattern, what)
-            if "\0" in pattern or not pattern.endswith((*endings, "*")):
+            if "\0" in pattern or not (any_ending or pattern.endswith(accepted)):
                 raise expected(pattern, what)
             path = str(absolute(pattern, Path("/")))
             if not pattern.startswith(("/", "~")):

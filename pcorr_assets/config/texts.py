@@ -21,16 +21,26 @@ from pcorr_assets.config.fields import (
     Text,
     TokenizerName,
     YesNo,
+    ZeroToOne,
     globs,
     one_of,
 )
 from pcorr_assets.config.section import Mistake, Section
 
-POOL_ENDINGS = (
-    ".parquet",
-    *(f".{name}{end}" for name in ("jsonl", "ndjson", "json") for end in ("", ".gz", ".zst")),
+# Endings of compressed files, with what each stands for.
+COMPRESSIONS = {
+    "": None, ".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bzip2", ".xz": "xz",
+}  # fmt: skip
+POOL_FORMATS = (
+    "parquet",
+    "arrow",
+    *(f"{name}{end}" for name in ("jsonl", "ndjson", "json") for end in COMPRESSIONS),
+    *(f"{name}{end}" for name in ("warc.wet", "wet") for end in COMPRESSIONS),
 )
-SAMPLE_ENDINGS = (*POOL_ENDINGS, ".csv")
+SAMPLE_FORMATS = (*POOL_FORMATS, "csv")
+_COMPRESSED = "; lines and WET also with .gz, .zst, .zstd, .bz2 or .xz"
+POOL_ENDINGS = f".parquet, .arrow, .jsonl, .ndjson, .json, .warc.wet, .wet{_COMPRESSED}"
+SAMPLE_ENDINGS = f".csv, {POOL_ENDINGS}"
 
 
 class TextSource(Section):
@@ -38,7 +48,9 @@ class TextSource(Section):
 
     `dataset` is a name on the hub or a local dataset folder, read with `name`, `split` and
     `revision` (a commit, tag or branch); `files` are absolute globs; `saved` is a folder
-    of `datasets.save_to_disk`, of which `split` is read if it has splits.
+    of `datasets.save_to_disk`, of which `split` is read if it has splits. `file_format` names
+    the format of `files` whatever they end in. A row of a file that cannot be read is an error,
+    or with `on_bad_row: skip` left out and counted, up to the share `max_bad_rows`.
     """
 
     dataset: HubOrFolder | None = None
@@ -48,6 +60,8 @@ class TextSource(Section):
     revision: Text | None = None
     text_column: Text = "text"
     id_column: Text = "id"
+    on_bad_row: Annotated[Literal["error", "skip"], one_of("error", "skip")] = "error"
+    max_bad_rows: ZeroToOne = 0.001
 
     @classmethod
     def source_rules(cls, data: Mapping[str, Any], sources: tuple[str, ...]) -> Iterator[Mistake]:
@@ -60,6 +74,9 @@ class TextSource(Section):
             "name": ("dataset",),
             "revision": ("dataset",),
             "split": ("dataset", "saved"),
+            "file_format": ("files",),
+            "on_bad_row": ("files",),
+            "max_bad_rows": ("files",),
         }.items():
             misplaced = written and not {*owners, "matrix_csv"} & set(written)
             if option in data and misplaced:
@@ -84,7 +101,8 @@ class Sample(TextSource):
     (unit, token_count) of the real pool, used instead of the sample's own counts.
     """
 
-    files: Annotated[list[str], globs(*SAMPLE_ENDINGS)] | None = None
+    file_format: Annotated[str, one_of(*SAMPLE_FORMATS)] | None = None
+    files: Annotated[list[str], globs(SAMPLE_FORMATS, SAMPLE_ENDINGS)] | None = None
     matrix_csv: MatrixCsv | None = None
     domain_column: Text | None = None
     metadata_column: Text | None = None
@@ -122,7 +140,8 @@ class Pool(TextSource):
     """Documents to select pretraining data from, with the filter of a text sample."""
 
     sample: Text = Field(description="the key of the text sample whose filter scores the pool")
-    files: Annotated[list[str], globs(*POOL_ENDINGS)] | None = None
+    file_format: Annotated[str, one_of(*POOL_FORMATS)] | None = None
+    files: Annotated[list[str], globs(POOL_FORMATS, POOL_ENDINGS)] | None = None
     token_count_column: Text | None = None
     token_budget: Positive | None = None
     keep_ratio: Share | None = None

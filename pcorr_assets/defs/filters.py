@@ -29,7 +29,13 @@ BUDGET_CHECK = "filter_beats_random"
 # Which documents a pool has, and which filter scores them.
 SOURCE = (*TextSource.model_fields, "files", "sample", "token_count_column")
 # How the documents of a pool are read.
-READING = ("filters/pools.py", "text/cleaning.py", "text/files.py")
+READING = (
+    "filters/pools.py",
+    *(
+        f"text/{name}.py"
+        for name in ("arrow_files", "bad_rows", "cleaning", "files", "formats", "wet_files")
+    ),
+)
 
 
 def assets(platform: Platform) -> list[dg.AssetsDefinition]:

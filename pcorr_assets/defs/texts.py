@@ -59,6 +59,7 @@ def _shown(report: ChunkingReport) -> dict[str, object]:
             [f"{name}: {count:,}" for name, count in dropped.items()]
         ),
         "texts of another type": sentences(report.places_of_another_type),
+        "skipped rows": sentences(report.places_of_skipped_rows),
     }
 
 

@@ -19,21 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pcorr_assets.config.keys import to_slug
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.text.arrow_files import batch_to_rows, column_names, iter_batches
+from pcorr_assets.text.bad_rows import BadRows
 from pcorr_assets.text.cleaning import replace_invalid
-from pcorr_assets.text.files import (
-    batch_to_rows,
-    check_content,
-    expand_globs,
-    file_format,
-    first_line,
-    iter_file,
-    iter_parquet,
-    require_columns,
-)
+from pcorr_assets.text.files import expand_globs, iter_file
+from pcorr_assets.text.formats import file_format, has_types, require_columns
 from pcorr_assets.text.rows import Row, Rows, TextColumn, key_of, note_place
 from pcorr_assets.text.sources import open_dataset
 
@@ -91,12 +84,14 @@ class OddDocuments:
     """What was odd about the documents of a shard, filled by `iter_documents`.
 
     `other_types` counts texts that are neither string nor bytes (`places`: the first few),
-    `invalid_unicode` texts and ids in which something was replaced by U+FFFD.
+    `invalid_unicode` texts and ids in which something was replaced by U+FFFD. `bad` are the
+    rows that were skipped (`on_bad_row: skip`), which are no documents.
     """
 
     other_types: int = 0
     places: list[str] = field(default_factory=list)
     invalid_unicode: int = 0
+    bad: BadRows = field(default_factory=BadRows)
 
 
 def list_shards(name: str, pool: Pool) -> list[Shard]:
@@ -118,7 +113,7 @@ def list_shards(name: str, pool: Pool) -> list[Shard]:
     shards: dict[str, Shard] = {}
     for pattern in pool.files:
         for path in expand_globs([pattern]):
-            file_format(path)
+            file_format(path, pool.file_format)
             shard = Shard(f"{name}/{to_slug(_below_fixed_part(path, pattern))}", name, path)
             other = shards.setdefault(shard.key, shard)
             if other.path is not None and other.path.resolve() != path.resolve():
@@ -159,37 +154,42 @@ def iter_documents(
 
     Raises:
         PcorrError: a missing text, id or token-count column, a text column without any
-            text, a token count that is no whole number, or a file that is truncated or not
-            what its ending says; it names the file and line or row.
+            text, a token count that is no whole number, more bad rows than the pool allows,
+            or a file that is truncated or not what its ending says; it names the file and
+            line or row.
     """
     odd = odd or OddDocuments()
+    odd.bad = BadRows.of(pool)
     texts = TextColumn(pool.text_column)
     is_first = True
-    for rows in iter_rows(shard, pool, _columns(shard, pool)):
+    for rows in iter_rows(shard, pool, _columns(shard, pool), odd.bad):
         if is_first:
             _require(rows, pool, shard)
             is_first = False
         yield [_document(rows, index, pool, texts, odd) for index in range(len(rows))]
     texts.refuse_if_no_text(shard.where)
+    odd.bad.check(shard.where)
 
 
-def iter_rows(shard: Shard, pool: Pool, columns: Sequence[str] | None = None) -> Iterator[Rows]:
-    """Rows of a shard as dicts (None: all columns)."""
+def iter_rows(
+    shard: Shard, pool: Pool, columns: Sequence[str] | None = None, bad: BadRows | None = None
+) -> Iterator[Rows]:
+    """Rows of a shard as dicts (None: all columns), without those that `bad` skips."""
+    bad = BadRows.of(pool) if bad is None else bad
     if shard.path is None:
         first = shard.first_row + 1
         for table in iter_tables(shard, pool, columns):
             yield batch_to_rows(table, shard.where, first)
             first += table.num_rows
-    elif file_format(shard.path)[0] == "parquet":
-        yield from iter_file(shard.path, columns)
     else:
         # JSON objects are read whole anyway, and may lack what others have.
-        yield from iter_file(shard.path)
+        wanted = columns if has_schema(shard, pool) else None
+        yield from iter_file(shard.path, wanted, named=pool.file_format, bad=bad)
 
 
-def has_schema(shard: Shard) -> bool:
-    """Has the shard Arrow types of its own (Parquet, datasets), unlike JSON Lines?"""
-    return shard.path is None or file_format(shard.path)[0] == "parquet"
+def has_schema(shard: Shard, pool: Pool) -> bool:
+    """Has the shard Arrow types of its own (Parquet, Arrow, datasets), unlike JSON Lines?"""
+    return shard.path is None or has_types(shard.path, pool.file_format)
 
 
 def iter_tables(
@@ -197,7 +197,7 @@ def iter_tables(
 ) -> Iterator[pa.Table]:
     """Rows of a shard that `has_schema` as Arrow tables, types unchanged."""
     if shard.path is not None:
-        for batch in iter_parquet(shard.path, columns):
+        for batch in iter_batches(shard.path, columns, named=pool.file_format):
             yield pa.Table.from_batches([batch])
         return
     dataset = open_dataset(pool)
@@ -215,19 +215,12 @@ def iter_tables(
 
 
 def _columns(shard: Shard, pool: Pool) -> list[str] | None:
-    if not has_schema(shard):
+    if not has_schema(shard, pool):
         return None
     if shard.path is None:
         names = open_dataset(pool).column_names
     else:
-        check_content(shard.path)
-        try:
-            names = pq.read_schema(shard.path).names
-        except (pa.ArrowException, OSError) as error:
-            raise PcorrError(
-                f"{shard.path}: cannot be read as Parquet, it is probably truncated or damaged: "
-                f"copy or download it again ({first_line(error)})"
-            ) from error
+        names = column_names(shard.path, pool.file_format)
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise PcorrError(

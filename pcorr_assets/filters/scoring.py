@@ -95,12 +95,21 @@ def score_shard(
             texts_of_another_type=str(odd.other_types),
             first_texts_of_another_type="; ".join(odd.places),
             documents_with_invalid_unicode=str(odd.invalid_unicode),
+            skipped_rows=str(odd.bad.count),
+            first_skipped_rows="\n".join(odd.bad.places),
         )
     _warn(shard, ids.repeated_count, odd)
     return writer.written
 
 
 def _warn(shard: Shard, repeated_ids: int, odd: OddDocuments) -> None:
+    if odd.bad.count:
+        logger.warning(
+            "%s: %s rows cannot be read and were skipped; the first: %s",
+            shard.where,
+            f"{odd.bad.count:,}",
+            odd.bad.places[0],
+        )
     if odd.other_types:
         logger.warning(
             "%s: %s texts are neither string nor bytes, so they are never selected; the first: %s",

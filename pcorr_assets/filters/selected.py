@@ -25,8 +25,8 @@ from pcorr_assets.filters.columns import (
     without_null,
 )
 from pcorr_assets.filters.pools import Shard, has_schema, iter_rows, iter_tables
+from pcorr_assets.text.arrow_files import column_values
 from pcorr_assets.text.cleaning import replace_invalid
-from pcorr_assets.text.files import column_values
 from pcorr_assets.text.rows import Row, text_of
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class SelectedRows:
 
     def rows(self) -> Iterator[tuple[list[Row], list[float]]]:
         """Selected rows as dicts with all columns, and their scores."""
-        if has_schema(self._shard):
+        if has_schema(self._shard, self._pool):
             for table, _, scores in self._chosen_tables():
                 yield _to_rows(table, self._shard.where), scores.tolist()
             return
@@ -78,7 +78,7 @@ class SelectedRows:
         schema that fits all selected rows; a column whose values have no common type, or one
         that Parquet does not know, becomes JSON text.
         """
-        if has_schema(self._shard):
+        if has_schema(self._shard, self._pool):
             for table, _, scores in self._chosen_tables():
                 yield _for_parquet(table, self._shard.where).append_column(
                     score_column(table.schema.names), pa.array(scores, pa.float64())

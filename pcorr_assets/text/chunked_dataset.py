@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,9 +17,10 @@ import pyarrow as pa
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.progress import Progress
+from pcorr_assets.text.bad_rows import BadRows
 from pcorr_assets.text.chunking import Chunk, chunk_id, chunk_pages
 from pcorr_assets.text.sampling import Page, SamplingCounts, sample_pages
-from pcorr_assets.text.sources import open_source
+from pcorr_assets.text.sources import SourceRow, open_source
 from pcorr_assets.text.tokenizers import load_tokenizer
 from pcorr_assets.warehouse import TABLES
 
@@ -51,6 +52,8 @@ class ChunkingReport:
 
     `byte_count` is UTF-8 bytes, `token_count` reference tokens; `short_chunks` are those
     below `SHORT_CHUNK_TOKENS` reference tokens; `domains` is 0 without `domain_column`;
+    `skipped_rows` could not be read (`on_bad_row: skip`) and are not among `rows`, the places
+    being those of the first hundred;
     `chunks_sha256` is what `chunk_ids_sha256` gives for the chunks in order.
     """
 
@@ -68,6 +71,8 @@ class ChunkingReport:
     rows_with_invalid_unicode: int
     rows_with_text_of_another_type: int
     places_of_another_type: list[str]
+    skipped_rows: int
+    places_of_skipped_rows: list[str]
     pages: int
     domains: int
     chunks: int
@@ -104,8 +109,15 @@ def chunk_sample(sample_key: str, sample: Sample, writer: ChunkWriter) -> Chunki
     tokenizer = load_tokenizer(sample.reference_tokenizer)
     counts = SamplingCounts()
     rows = _RowBuffer(sample_key, writer)
+    bad: list[BadRows] = []
     start = time.monotonic()
-    pages = sample_pages(lambda: open_source(sample), sample, counts)
+
+    def open_rows() -> Iterator[SourceRow]:
+        # Read twice, it has the same bad rows twice.
+        bad[:] = [BadRows.of(sample)]
+        return open_source(sample, bad[0])
+
+    pages = sample_pages(open_rows, sample, counts)
     with Progress(f"chunk {sample_key}", unit="tokens") as progress:
         for page, first_index, chunks in chunk_pages(pages, tokenizer, sample.chunk_tokens):
             progress.update(rows.add(page, first_index, chunks))
@@ -113,7 +125,14 @@ def chunk_sample(sample_key: str, sample: Sample, writer: ChunkWriter) -> Chunki
         raise PcorrError(f"sample {sample_key!r} has no page left: {counts.explain()}")
     rows.flush()
     writer.metadata["chunks_sha256"] = rows.ids_sha256.hexdigest()
-    report = _report(rows, counts, time.monotonic() - start)
+    report = _report(rows, counts, bad[0], time.monotonic() - start)
+    if bad[0].count:
+        logger.warning(
+            "%s: %s rows cannot be read and were skipped; the first: %s",
+            sample_key,
+            f"{bad[0].count:,}",
+            bad[0].places[0],
+        )
     logger.info(
         "%s: %s; %d chunks, %.1f %% of them below %d tokens; %.0f tokens/s",
         sample_key,
@@ -206,10 +225,14 @@ class _RowBuffer:
         self._pending_bytes = 0
 
 
-def _report(rows: _RowBuffer, counts: SamplingCounts, seconds: float) -> ChunkingReport:
+def _report(
+    rows: _RowBuffer, counts: SamplingCounts, bad: BadRows, seconds: float
+) -> ChunkingReport:
     return ChunkingReport(
         sample=rows.sample_key,
         **vars(counts),
+        skipped_rows=bad.count,
+        places_of_skipped_rows=bad.places,
         domains=len(rows.domains),
         chunks=rows.chunks,
         short_chunks=rows.short_chunks,

@@ -12,14 +12,25 @@ from pathlib import Path
 from pcorr_assets.errors import PcorrError
 
 HEAD_BYTES = 1 << 16
+MAGIC_BYTES = 10
+ARROW_MAGIC = b"ARROW1"
 _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
 def content_of(head: bytes) -> str | None:
-    """`gzip`, `zstd` or `parquet` by the first four bytes; None for anything else."""
+    """`gzip`, `zstd`, `bzip2`, `xz`, `parquet` or `arrow` by the first ten bytes; None for
+    anything else."""
     if head[:2] == b"\x1f\x8b":
         return "gzip"
+    # The mark of a block, or of the end where there is none: "BZh" alone may begin a text.
+    if head[:3] == b"BZh" and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90"):
+        return "bzip2"
+    if head[:6] == b"\xfd7zXZ\x00":
+        return "xz"
+    # An IPC file, or a stream, whose messages begin with this mark.
+    if head[:6] == ARROW_MAGIC or head[:4] == b"\xff\xff\xff\xff":
+        return "arrow"
     magic = head[:4]
     is_skippable_frame = (
         len(magic) == 4 and magic[0] & 0xF0 == 0x50 and magic[1:] == b"\x2a\x4d\x18"

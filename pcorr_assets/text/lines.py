@@ -6,10 +6,13 @@ off or damaged on the way. Does not belong here: what a line means (`files`).
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, cast
 
 from pcorr_assets.errors import PcorrError
 
@@ -31,15 +34,16 @@ def first_line(error: BaseException) -> str:
 def iter_lines(path: Path, compression: str | None) -> Iterator[tuple[int, bytes]]:
     """Yield (line number from 1, line without its end); only b"\\n" ends a line.
 
-    `compression` is `gzip`, `zstd` or None. Members or frames that follow one another are
-    one file; zeros that pad gzip members, as tapes and block devices leave them, are no part
-    of it. Raises PcorrError naming file and line where the file is truncated or damaged,
-    where a line has more than 1 GiB, and where zstd needs a window of more than 2 GiB.
+    `compression` is `gzip`, `zstd`, `bzip2`, `xz` or None. Members or frames that follow one
+    another are one file; zeros that pad gzip members or xz streams, as tapes and block devices
+    leave them, are no part of it. Raises PcorrError naming file and line where the file is
+    truncated or damaged, where a line has more than 1 GiB, and where zstd needs a window of more
+    than 2 GiB.
     """
     number = 0
     pending: list[bytes] = []
     pending_bytes = 0
-    for block in _blocks(path, compression):
+    for block in iter_blocks(path, compression):
         head, *lines = block.split(b"\n")
         pending.append(head)
         pending_bytes += len(head)
@@ -56,13 +60,18 @@ def iter_lines(path: Path, compression: str | None) -> Iterator[tuple[int, bytes
         yield number + 1, last
 
 
-def _blocks(path: Path, compression: str | None) -> Iterator[bytes]:
+def iter_blocks(path: Path, compression: str | None) -> Iterator[bytes]:
+    """Yield the content of a file in blocks of a few hundred KiB, unpacked as in `iter_lines`.
+
+    Raises PcorrError naming file and line where the file is truncated or damaged.
+    """
     done = 0
-    blocks = _zstd_blocks(path) if compression == "zstd" else _plain_blocks(path, compression)
+    readers = {None: _plain_blocks, "gzip": _plain_blocks, "zstd": _zstd_blocks}
+    blocks = readers.get(compression, _member_blocks)(path, compression)
     while True:
         try:
             block = next(blocks, None)
-        except (OSError, EOFError, zlib.error) as error:
+        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
             raise PcorrError(_unreadable(path, done, error)) from error
         if block is None:
             return
@@ -71,12 +80,41 @@ def _blocks(path: Path, compression: str | None) -> Iterator[bytes]:
 
 
 def _plain_blocks(path: Path, compression: str | None) -> Iterator[bytes]:
-    with gzip.open(path) if compression == "gzip" else path.open("rb") as stream:
+    with path.open("rb") as file:
+        stream = file
+        if compression == "gzip":
+            stream = cast(IO[bytes], gzip.GzipFile(fileobj=file, mode="rb"))
         while block := stream.read(READ_BYTES):
             yield block
 
 
-def _zstd_blocks(path: Path) -> Iterator[bytes]:
+def _member_blocks(path: Path, compression: str | None) -> Iterator[bytes]:
+    """bzip2 and xz. Python's own readers take whatever follows a damaged member for padding."""
+
+    def new() -> bz2.BZ2Decompressor | lzma.LZMADecompressor:
+        if compression == "bzip2":
+            return bz2.BZ2Decompressor()
+        return lzma.LZMADecompressor(memlimit=ZSTD_WINDOW_BYTES)
+
+    member = new()
+    is_fresh = False
+    with path.open("rb") as file:
+        while block := file.read(READ_BYTES):
+            while block or not (member.eof or member.needs_input):
+                if member.eof:
+                    member, is_fresh = new(), True
+                if is_fresh and compression == "xz":
+                    block = block.lstrip(b"\0")
+                    if not block:
+                        break
+                yield member.decompress(block, READ_BYTES)
+                is_fresh = False
+                block = member.unused_data if member.eof else b""
+    if not (member.eof or is_fresh):
+        raise EOFError("the last part of it is not complete")
+
+
+def _zstd_blocks(path: Path, _: str | None) -> Iterator[bytes]:
     import zstandard
 
     decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES)

@@ -16,15 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import pyarrow as pa
 
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.text.arrow_files import batch_to_rows, wanted_columns
+from pcorr_assets.text.bad_rows import BadRows
 from pcorr_assets.text.cleaning import decode_lossless
-from pcorr_assets.text.files import (
-    batch_to_rows,
-    expand_globs,
-    first_line,
-    iter_file,
-    require_columns,
-    wanted_columns,
-)
+from pcorr_assets.text.files import expand_globs, iter_file
+from pcorr_assets.text.formats import require_columns
+from pcorr_assets.text.lines import first_line
 from pcorr_assets.text.rows import Rows, TextColumn, key_of
 
 if TYPE_CHECKING:
@@ -63,17 +60,20 @@ class SourceRow(NamedTuple):
     other_type: str | None = None
 
 
-def open_source(sample: Sample) -> Iterator[SourceRow]:
+def open_source(sample: Sample, bad: BadRows | None = None) -> Iterator[SourceRow]:
     """Yield the rows of a sample's source in their order, streamed.
 
     A hub dataset is streamed where `subsample_ratio` is below 1, otherwise downloaded
     into the cache of `datasets` and read from there. Id and domain are the row's own
     columns; with `metadata_column`, where the row has no such column or no value in it, they
-    are looked up in that column: a struct, JSON, or a Python literal.
+    are looked up in that column: a struct, JSON, or a Python literal. `bad` (`BadRows.of` the
+    sample) is filled on the way.
 
     Raises PcorrError if the source cannot be read, lacks a column (listing those it has), or
-    if a file (the dataset) has values in the text column of which none is a text.
+    if a file (the dataset) has values in the text column of which none is a text; at the end
+    also if more rows than the sample allows were bad.
     """
+    bad = BadRows.of(sample) if bad is None else bad
     required = [sample.text_column]
     lookups = [sample.id_column, *([sample.domain_column] if sample.domain_column else [])]
     if sample.metadata_column:
@@ -82,21 +82,23 @@ def open_source(sample: Sample) -> Iterator[SourceRow]:
     else:
         required += lookups
         optional = []
-    for where, batches in _open_parts(sample, list(dict.fromkeys(required)), optional):
+    for where, batches in _open_parts(sample, list(dict.fromkeys(required)), optional, bad):
         texts = TextColumn(sample.text_column)
         for rows in batches:
             for index in range(len(rows)):
                 yield _to_source_row(rows, index, texts, sample)
         texts.refuse_if_no_text(where)
+    bad.check("the files of the sample")
 
 
 def _open_parts(
-    sample: Sample, columns: Sequence[str], optional: Sequence[str]
+    sample: Sample, columns: Sequence[str], optional: Sequence[str], bad: BadRows
 ) -> Iterator[tuple[str, Iterator[Rows]]]:
     """Each file of the sample, or its dataset, with how messages name it."""
     if sample.files:
         for path in expand_globs(sample.files):
-            yield str(path), iter_file(path, columns, optional)
+            named = sample.file_format
+            yield str(path), iter_file(path, columns, optional, named=named, bad=bad)
     elif sample.saved is not None or sample.dataset is not None:
         dataset = open_dataset(sample, streaming=sample.subsample_ratio < 1)
         where = f"dataset {sample.dataset!r}" if sample.saved is None else str(sample.saved)

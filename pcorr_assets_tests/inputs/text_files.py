@@ -6,10 +6,12 @@ shard of a pool. Does not belong here: how many are tried (the tests).
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 import math
 import random
 from collections.abc import Callable, Iterator
@@ -46,7 +48,8 @@ _OTHERS: tuple[Any, ...] = (
 _NAMES = ("x", "score", "Score", "pcorr_score", "", "a b", "ü", "tokens ", "TEXT", "row")
 # A configuration with another ending is refused before any file is looked at.
 _ENDINGS = (
-    "jsonl", "json", "ndjson", "jsonl.gz", "json.gz", "jsonl.zst", "parquet", "csv",
+    "jsonl", "json", "ndjson", "jsonl.gz", "json.gz", "jsonl.zst", "jsonl.bz2", "json.xz",
+    "parquet", "csv",
 )  # fmt: skip
 
 
@@ -182,6 +185,8 @@ def _text(rng: random.Random, rows: list[dict[str, Any]], ending: str) -> bytes:
     compress: dict[str, Callable[[bytes], bytes]] = {
         "gz": gzip.compress,
         "zst": zstandard.ZstdCompressor().compress,
+        "bz2": bz2.compress,
+        "xz": lzma.compress,
     }
     kind = ending.rpartition(".")[2]
     if kind not in compress:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import json
+import lzma
 import tracemalloc
 from collections.abc import Callable
 from datetime import date
@@ -15,7 +17,8 @@ import pytest
 import zstandard
 
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.text.files import expand_globs, iter_file, iter_parquet
+from pcorr_assets.text.arrow_files import iter_batches
+from pcorr_assets.text.files import expand_globs, iter_file
 
 Row = dict[str, Any]
 
@@ -52,6 +55,9 @@ WRITERS: dict[str, Callable[[Path, list[Row]], object]] = {
     "pages.ndjson": lambda path, rows: path.write_bytes(to_lines(rows)),
     "pages.json.gz": lambda path, rows: path.write_bytes(gzip.compress(to_lines(rows))),
     "pages.json.zst": lambda path, rows: path.write_bytes(zstandard.compress(to_lines(rows))),
+    "pages.jsonl.zstd": lambda path, rows: path.write_bytes(zstandard.compress(to_lines(rows))),
+    "pages.json.bz2": lambda path, rows: path.write_bytes(bz2.compress(to_lines(rows))),
+    "pages.jsonl.xz": lambda path, rows: path.write_bytes(lzma.compress(to_lines(rows))),
     "pages.csv": write_csv,
 }
 
@@ -211,7 +217,7 @@ def test_parquet_keeps_arrow_types_and_all_columns(tmp_path: Path) -> None:
     )
     path = tmp_path / "typed.parquet"
     pq.write_table(table, path)
-    batches = list(iter_parquet(path))
+    batches = list(iter_batches(path))
     assert pa.Table.from_batches(batches).equals(table)
     assert read(path, ["meta"]) == [{"meta": {"url": "u", "n": 1}}, {"meta": None}]
 

@@ -14,7 +14,8 @@ from pcorr_assets.config import Pool, Sample, Settings
 from pcorr_assets.config.section import Location
 from pcorr_assets.defs.deep_check.findings import Findings
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.text.files import check_content, expand_globs, iter_file
+from pcorr_assets.text.files import expand_globs, iter_file
+from pcorr_assets.text.formats import check_content
 
 FIRST_ROWS = 100
 # More files than these are only checked for being there.
@@ -98,7 +99,7 @@ def _is_there(
     for i, pattern in enumerate(source.files):
         with findings.at((*place, "files", i)):
             for path in expand_globs([pattern]):
-                check_content(path)
+                check_content(path, source.file_format)
     return len(findings.found) == before
 
 
@@ -144,7 +145,7 @@ def _check_rows(place: Location, sample: Sample, findings: Findings) -> None:
 
 
 def _check_streamed(pool: Pool) -> None:
-    from pcorr_assets.text.files import require_columns
+    from pcorr_assets.text.formats import require_columns
     from pcorr_assets.text.sources import explained, open_dataset
 
     where = f"dataset {pool.dataset!r}"
