@@ -16,7 +16,7 @@ from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters.pools import Shard, iter_documents
 from pcorr_assets.filters.selected import SelectedRows
 from pcorr_assets.filters.writing import _write_json_lines, _write_parquet
-from pcorr_assets.text.files import column_values
+from pcorr_assets.text.arrow_files import column_values
 
 NAN = float("nan")
 DEEP = "[" * 12 + "1" + "]" * 12
