@@ -1,11 +1,12 @@
-"""Known metrics of lm-eval: which way is better, and between which values they lie.
+"""Known metrics: which way is better, and between which values they lie.
 
 Belongs here: facts about metrics, as data. Does not belong here: turning a score into an
 error (`lm.results`), and what guessing scores (`plausibility.llms`).
 
 A metric is named here only if every implementation of its name has this direction and
 range. BLEU and chrF go to 100 where sacrebleu computes them (lm-eval's own do) and to 1
-elsewhere, so their direction is known and their best value has to be said.
+elsewhere, so their direction is known and their best value has to be said. `gold_bpb` and
+`choice_probability` are made here of lm-eval's answers (`lm.item_scores`).
 """
 
 from __future__ import annotations
@@ -32,10 +33,13 @@ METRICS: dict[str, Metric] = {
         ("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "acc_all", "exact_match", "f1"),
         _SHARE,
     ),
+    "choice_probability": _SHARE,
     **dict.fromkeys(("mcc", "pearson", "pearsonr", "spearman", "spearmanr"), _CORRELATION),
     **dict.fromkeys(("bleu", "chrf", "chrf++"), _OVERLAP),
     **dict.fromkeys(("perplexity", "word_perplexity", "byte_perplexity"), _PERPLEXITY),
-    "bits_per_byte": Metric(lower_is_better=True, worst=math.inf, best=0.0),
+    **dict.fromkeys(
+        ("bits_per_byte", "gold_bpb"), Metric(lower_is_better=True, worst=math.inf, best=0.0)
+    ),
     "brier_score": Metric(lower_is_better=True, worst=2.0, best=0.0),
     "ter": Metric(lower_is_better=True, worst=math.inf, best=0.0),
 }

@@ -73,6 +73,7 @@ def _benchmark_errors(platform: Platform) -> dg.AssetsDefinition:
             "config/metrics.py",
             "lm/evaluation.py",
             "lm/harness.py",
+            "lm/item_scores.py",
             "lm/results.py",
             "lm/benchmark_settings.py",
             "lm/loading.py",

@@ -27,6 +27,7 @@ from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.benchmark_settings import evaluation_sha256
 from pcorr_assets.lm.chance import chance_score
 from pcorr_assets.lm.identity import ResolvedLLM
+from pcorr_assets.lm.item_scores import SOFT_METRICS, ItemScores, ItemWatch
 from pcorr_assets.lm.results import KeptResults, Result, Row, judge_leaks, make_row
 from pcorr_assets.lm.task_failures import describe
 from pcorr_assets.lm.task_files import refuse_unusable, unreadable_files
@@ -89,7 +90,8 @@ def missing_benchmarks(
         except PcorrError:
             missing.append(name)
             continue
-        if kept.find(name, commit_sha, dtype, wanted) is None:
+        result = kept.find(name, commit_sha, dtype, wanted)
+        if result is None or not result.serves(benchmark.metric):
             missing.append(name)
     return missing
 
@@ -144,8 +146,8 @@ class Evaluator:
     def _one(self, name: str, benchmark: Benchmark, kept: KeptResults, outcome: Evaluation) -> None:
         commit = self.resolved.commit_sha
         result = kept.find(name, commit, self.dtype, evaluation_sha256(name, benchmark))
-        is_new = result is None
-        if result is None:
+        is_new = result is None or not result.serves(benchmark.metric)
+        if result is None or is_new:
             result = self._tried(name, benchmark)
             # Kept before it is read: a metric that is not there must not cost the evaluation.
             kept.keep(result, None)
@@ -201,6 +203,7 @@ class Evaluator:
         harness = self._harness_of()
         harness.forget()
         items = watch(loaded["tasks"].values())
+        scored = ItemWatch(loaded["tasks"].values())
 
         def before_asking() -> list[str]:
             judge_leaks(name, items.leaked, items.count, benchmark)
@@ -223,7 +226,16 @@ class Evaluator:
             chance = None
         result = self._result(name, benchmark, found, chance)
         notes = [f"{name}: {note}" for note in (*items.notes(), *harness.notes())]
-        return replace(result, leaked_prompts=items.leaked, notes=notes)
+        result = replace(result, leaked_prompts=items.leaked, notes=notes)
+        return _with_items(result, self._scores_of_items(name, scored))
+
+    def _scores_of_items(self, name: str, scored: ItemWatch) -> ItemScores:
+        try:
+            return scored.scores()
+        except Exception as error:
+            # As above: the metrics of the task itself are there, and are kept.
+            logger.exception("%s: the scores of the items of %s", self.resolved.label, name)
+            return ItemScores(absent=dict.fromkeys(SOFT_METRICS, f"it could not be made ({error})"))
 
     def _load(self, name: str, benchmark: Benchmark) -> Any:
         manager = self._manager(name, benchmark.task_path)
@@ -301,6 +313,17 @@ class Evaluator:
             higher_is_better=dict(found.get("higher_is_better", {}).get(name, {})),
             chance=chance,
         )
+
+
+def _with_items(result: Result, items: ItemScores) -> Result:
+    """The result with its items and soft metrics; a metric of the task's own goes first."""
+    return replace(
+        result,
+        values={**items.values(), **result.values},
+        higher_is_better={**SOFT_METRICS, **result.higher_is_better},
+        items=items.scores,
+        absent=items.absent,
+    )
 
 
 def check_task(manager: TaskManager, name: str, benchmark: Benchmark) -> None:

@@ -7,16 +7,19 @@ Belongs here: storing what lm-eval said, finding it again, and reading a row of
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pcorr_assets.config.keys import to_slug
 from pcorr_assets.config.metrics import known
 from pcorr_assets.errors import DamagedFileError, PcorrError
 from pcorr_assets.lm.benchmark_settings import benchmark_settings_sha256
+from pcorr_assets.lm.item_scores import SOFT_METRICS, explain_absence, pack, unpack
 from pcorr_assets.warehouse.json_files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -39,6 +42,8 @@ class Result:
     tasks without choices, and for results that were kept before it was noted.
     `leaked_prompts` counts the items whose own answer stood in their prompt; None for results
     that were kept before it was noted. `notes` are what its user should know each time.
+    `items` are the scores of each item by `metric,filter`, (K,); None for results that were kept
+    before they were. `absent` says why the task has no soft metric (`item_scores`).
     """
 
     llm: str
@@ -57,6 +62,12 @@ class Result:
     chance: float | None = None
     leaked_prompts: int | None = None
     notes: list[str] = field(default_factory=list)
+    items: dict[str, NDArray[np.float64]] | None = None
+    absent: dict[str, str] = field(default_factory=dict)
+
+    def serves(self, metric: str) -> bool:
+        """False for a soft metric of a result that was kept before these were made."""
+        return metric.partition(",")[0] not in SOFT_METRICS or self.items is not None
 
     @property
     def metrics(self) -> list[str]:
@@ -88,7 +99,9 @@ class KeptResults:
         """Store a result, and the row that the present settings make of it."""
         path = self.folder / f"{to_slug(result.benchmark)}.json"
         values = {metric: _to_json(value) for metric, value in result.values.items()}
-        write_json(path, {"result": {**asdict(result), "values": values}, "row": row})
+        items = None if result.items is None else pack(result.items)
+        stored = {**asdict(replace(result, items=None)), "values": values, "items": items}
+        write_json(path, {"result": stored, "row": row})
 
     def rows(self, commit_sha: str, dtype: str) -> list[Row]:
         """The rows of all readable results of these weights, sorted by benchmark."""
@@ -241,7 +254,8 @@ def find_metric(result: Result, wanted: str) -> str:
     A metric without filter means the filter `none`, or the only one there is.
 
     Raises:
-        PcorrError: no such metric, or several; it lists those there are.
+        PcorrError: no such metric, or several; it lists those there are, or says why the task
+            has no soft one.
     """
     if wanted in result.metrics:
         return wanted
@@ -250,15 +264,19 @@ def find_metric(result: Result, wanted: str) -> str:
         return f"{wanted},none"
     if len(found) == 1:
         return found[0]
+    if (why := explain_absence(result.benchmark, wanted, result.absent)) is not None:
+        raise why
     there = ", ".join(metric.removesuffix(",none") for metric in result.metrics)
+    soft = {metric.partition(",")[0] for metric in result.metrics} & set(SOFT_METRICS)
     if found:
         raise PcorrError(
             f"{result.benchmark} has {wanted} under several filters; say which: {', '.join(found)}"
         )
-    if not there:
+    if len(soft) == len(result.metrics):
+        but = f" but {' and '.join(sorted(soft))}" if soft else ""
         raise PcorrError(
-            f"{result.benchmark} is a group without a score of its own; list its tasks one by one "
-            "and combine them in a target"
+            f"{result.benchmark} is a group without a score of its own{but}; list its tasks one "
+            "by one and combine them in a target"
         )
     raise PcorrError(f"{result.benchmark} has no metric {wanted}; it has {there}")
 
@@ -304,7 +322,10 @@ def _load(path: Path) -> tuple[Result, Row | None]:
     try:
         stored = read_json(path)
         values = {metric: _from_json(value) for metric, value in stored["result"]["values"].items()}
-        result, row = Result(**{**stored["result"], "values": values}), stored["row"]
+        packed = stored["result"].get("items")
+        items = None if packed is None else unpack(packed)
+        result = Result(**{**stored["result"], "values": values, "items": items})
+        row = stored["row"]
         if row is not None and row["benchmark"] != result.benchmark:
             raise ValueError(f"its row is of {row['benchmark']}")
     except DamagedFileError as error:
