@@ -47,6 +47,7 @@ from pcorr_assets.steps.inputs import level_of
 from pcorr_assets.steps.low_cells import low_cell_rows
 from pcorr_assets.steps.matrices import build_matrix
 from pcorr_assets.steps.rank_predictions import TargetValidation, validate_targets
+from pcorr_assets.steps.reliabilities import target_reliability
 
 # What matrix, errors and caps of a target are chosen by; the data itself has its own hashes.
 OF_ESTIMATES = (
@@ -63,6 +64,9 @@ INPUTS = (
 )
 SHOWN_UNITS = 10
 SHOWN_LLMS = 100
+SHOWN_OF_RELIABILITY = (
+    "benchmark", "metric", "is_used", "llm_count", "item_count", "reliability",
+)  # fmt: skip
 
 
 def assets(platform: Platform) -> list[dg.AssetsDefinition]:
@@ -137,8 +141,14 @@ def _bpb_matrix(platform: Platform) -> dg.AssetsDefinition:
 def _error_vector(platform: Platform) -> dg.AssetsDefinition:
     @table_asset(
         platform,
-        tables=("error_vectors",),
-        rooms=("matrix/errors.py", "steps/error_vectors.py", "lm/benchmark_settings.py"),
+        tables=("error_vectors", "reliabilities"),
+        rooms=(
+            "matrix/errors.py",
+            "steps/error_vectors.py",
+            "lm/benchmark_settings.py",
+            "steps/reliabilities.py",
+            "stats/reliability.py",
+        ),
         sections=("targets", "benchmarks"),
         checks=specs("error_vector", platform.partitions.target),
         # Between different single dimensions Dagster would silently map like keys to like keys.
@@ -157,10 +167,16 @@ def _error_vector(platform: Platform) -> dg.AssetsDefinition:
         with platform.lock(context, "error_vectors", target):
             vector = target_error_vector(platform.warehouse, platform.settings, target, registered)
             written = platform.warehouse.write("error_vectors", (target,), vector.table)
+            reliable = target_reliability(
+                platform.warehouse, platform.settings, target, vector.table
+            )
+            rows = platform.warehouse.write("reliabilities", (target,), reliable.table)
         sources = Counter(vector.table["source"].to_pylist())
         metadata = {
             **{f"LLMs from {source}": count for source, count in sources.items()},
-            "report": sentences(vector.report),
+            "report": sentences([*vector.report, *reliable.notes]),
+            "reliability": reliable.value,
+            "reliability by metric": rows_table(reliable.table, SHOWN_OF_RELIABILITY),
             "LLMs, lowest error first": rows_table(
                 vector.table.sort_by([("error", "ascending"), ("llm", "ascending")]).slice(
                     0, SHOWN_LLMS
@@ -172,9 +188,11 @@ def _error_vector(platform: Platform) -> dg.AssetsDefinition:
                 "Histogram of the errors",
             ),
         }
-        checks = combined_errors(platform.warehouse, platform.settings, target, vector.table)
-        parts = [("error_vectors", (target,), written)]
-        return materialised(platform, parts, metadata, checks=checks)
+        checks = combined_errors(
+            platform.warehouse, platform.settings, target, vector.table, reliable
+        )
+        parts = [("error_vectors", (target,), written), ("reliabilities", (target,), rows)]
+        return materialised(platform, parts, numbers(metadata), checks=checks)
 
     return error_vector
 

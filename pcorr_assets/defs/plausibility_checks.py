@@ -25,6 +25,7 @@ from pcorr_assets.stats.low_cells import LowCells
 from pcorr_assets.steps.estimates import TargetEstimates
 from pcorr_assets.steps.inputs import level_of
 from pcorr_assets.steps.matrices import BuiltMatrix
+from pcorr_assets.steps.reliabilities import TargetReliability
 from pcorr_assets.warehouse import Warehouse
 
 # Fewer units than these do not say what an LLM does on most texts.
@@ -51,6 +52,8 @@ DESCRIPTIONS = {
         "enough_llms": "Enough LLMs and families have an error to correlate over.",
         "errors_differ": "The errors tell the LLMs apart.",
         "benchmarks_agree": "The benchmarks of the target put the LLMs in similar orders.",
+        "errors_are_reliable": "Other items of the benchmarks would put the LLMs in much the same "
+        "order.",
     },
     "estimate": {
         "stable_since_last": "The estimates and the selection are nearly those of the last "
@@ -135,7 +138,11 @@ def level_to_compare(matrix: BuiltMatrix) -> str:
 
 
 def combined_errors(
-    wh: Warehouse, settings: Settings, target: str, vectors: pa.Table
+    wh: Warehouse,
+    settings: Settings,
+    target: str,
+    vectors: pa.Table,
+    reliable: TargetReliability,
 ) -> list[dg.AssetCheckResult]:
     """Results of the checks of `error_vector`; `vectors` are the rows just written."""
     benchmarks = settings.targets[target].benchmarks
@@ -145,6 +152,12 @@ def combined_errors(
         result("enough_llms", targets.enough_llms(vectors)),
         result("errors_differ", targets.errors_differ(vectors)),
         result("benchmarks_agree", targets.benchmarks_agree(by_benchmark)),
+        result(
+            "errors_are_reliable",
+            targets.errors_are_reliable(
+                target, reliable.table, reliable.value, " ".join(reliable.notes)
+            ),
+        ),
     ]
 
 

@@ -11,12 +11,13 @@ import time
 from typing import Any
 
 from pcorr_assets.config import Benchmark
-from pcorr_assets.config.keys import to_slug
 from pcorr_assets.jobs.description import EvaluateJob, read_job
 from pcorr_assets.warehouse import TABLES, Warehouse
 
 # Beside the rows of `benchmark_errors`: the share of items that a guess gets right, as JSON.
 CHANCE = "chance_scores"
+# And hashes of the scores of items, which are kept with the results: other scores, another file.
+ITEMS = "item_scores"
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     wh = Warehouse(description.home, with_database=False)
     key = description.llm.key
     llm = JobLLM(description, wh)
-    kept = KeptResults(description.home / "evaluations" / to_slug(key))
+    kept = KeptResults.of(description.home, key)
     started = time.monotonic()
     missing = missing_benchmarks(benchmarks, kept, llm.resolved.commit_sha, llm.dtype)
     model, tokenizer = llm.load() if missing else (None, None)
@@ -57,7 +58,11 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         "dtype": llm.dtype,
     }
     table = rows_to_table(outcome.rows, TABLES["benchmark_errors"].schema)
-    noted = {**metadata, CHANCE: json.dumps(outcome.chance, sort_keys=True)}
+    noted = {
+        **metadata,
+        CHANCE: json.dumps(outcome.chance, sort_keys=True),
+        ITEMS: json.dumps(outcome.items_sha256, sort_keys=True),
+    }
     written = wh.write("benchmark_errors", (key,), table, noted)
     outcome.raise_failures(key)
     return {

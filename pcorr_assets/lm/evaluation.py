@@ -27,7 +27,7 @@ from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.benchmark_settings import evaluation_sha256
 from pcorr_assets.lm.chance import chance_score
 from pcorr_assets.lm.identity import ResolvedLLM
-from pcorr_assets.lm.item_scores import SOFT_METRICS, ItemScores, ItemWatch
+from pcorr_assets.lm.item_scores import SOFT_METRICS, ItemScores, ItemWatch, items_sha256
 from pcorr_assets.lm.results import KeptResults, Result, Row, judge_leaks, make_row
 from pcorr_assets.lm.task_failures import describe
 from pcorr_assets.lm.task_files import refuse_unusable, unreadable_files
@@ -55,7 +55,8 @@ class Evaluation:
     """What came of the benchmarks: `rows` of `benchmark_errors` of all kept results.
 
     `failures` says for each benchmark that has no row why; `evaluated` and `reused` name
-    the others. `chance` is the share of items that a guess gets right, where it is known.
+    the others. `chance` is the share of items that a guess gets right, where it is known;
+    `items_sha256` are the hashes of the scores of items.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -64,6 +65,7 @@ class Evaluation:
     warnings: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     chance: dict[str, float] = field(default_factory=dict)
+    items_sha256: dict[str, str] = field(default_factory=dict)
 
     def raise_failures(self, llm: str) -> None:
         """One PcorrError that names every benchmark that failed; nothing if none did."""
@@ -159,6 +161,8 @@ class Evaluator:
         kept.keep(result, row)
         if result.chance is not None:
             outcome.chance[name] = result.chance
+        if result.items is not None:
+            outcome.items_sha256[name] = items_sha256(result.items)
         (outcome.evaluated if is_new else outcome.reused).append(name)
         outcome.warnings += warnings
         wanted = benchmark.num_fewshot

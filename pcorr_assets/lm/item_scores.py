@@ -15,6 +15,7 @@ the fewest bits-per-byte, and the second their sum.
 from __future__ import annotations
 
 import base64
+import hashlib
 import math
 import zlib
 from collections.abc import Iterable, Mapping
@@ -230,6 +231,15 @@ def unpack(packed: Mapping[str, str]) -> dict[str, Scores]:
         }
     except (zlib.error, ValueError, TypeError) as error:
         raise ValueError(f"scores of items cannot be read: {error}") from None
+
+
+def items_sha256(scores: Mapping[str, Scores]) -> str:
+    """Hash of what `pack` keeps of the scores."""
+    found = hashlib.sha256()
+    for name in sorted(scores):
+        found.update(f"{name} {scores[name].size}\n".encode())
+        found.update(scores[name].astype("<f4").tobytes())
+    return found.hexdigest()
 
 
 def explain_absence(benchmark: str, metric: str, absent: Mapping[str, str]) -> PcorrError | None:

@@ -81,6 +81,11 @@ class KeptResults:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    @classmethod
+    def of(cls, home: Path, llm: str) -> KeptResults:
+        """Those of an LLM under a data home."""
+        return cls(home / "evaluations" / to_slug(llm))
+
     def find(
         self, benchmark: str, commit_sha: str, dtype: str, evaluation_sha256: str
     ) -> Result | None:

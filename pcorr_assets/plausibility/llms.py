@@ -25,8 +25,10 @@ UNIFORM_BPB = 8.0
 # The best LLMs need 0.5 bits for a byte of text; below this they were given the answer.
 MEMORISED_BPB = 0.05
 
-# Metrics of lm-eval that count right answers among given choices.
-CHOICE_METRICS = frozenset({"acc", "acc_norm", "acc_bytes", "acc_mutual_info"})
+# Metrics that count right answers among given choices, or how likely these are.
+CHOICE_METRICS = frozenset(
+    {"acc", "acc_norm", "acc_bytes", "acc_mutual_info", "choice_probability"}
+)
 # Errors of a uniform guess at bytes, in the units of these metrics.
 UNIFORM_ERRORS = {"bits_per_byte": UNIFORM_BPB, "byte_perplexity": 256.0}
 # One-sided 95 %: below this many standard errors an error may be that of guessing.

@@ -21,6 +21,9 @@ from pcorr_assets.steps.matrices import MIN_FAMILIES, MIN_LLMS
 # Below this, less than a tenth of one benchmark's order of LLMs is in the other's.
 MIN_AGREEMENT = 0.3
 MIN_LLMS_TO_COMPARE = 6
+# Below this, in simulated worlds with 30 LLMs (docs/studies.md), a right selection is refused
+# about as often as not; and a correlation with the errors is at most the root of it.
+MIN_RELIABILITY = 0.7
 # More LLMs than this with the same error, or errors within this share of their size: whatever
 # correlates with them follows a few LLMs.
 MAX_TIED_SHARE = 0.5
@@ -131,6 +134,53 @@ def benchmarks_agree(errors: Mapping[str, tuple[list[str], np.ndarray]]) -> Find
             )
     note = " ".join(notes) or ("" if numbers else "The target has one benchmark.")
     return Finding(tuple(problems), numbers, note)
+
+
+def errors_are_reliable(target: str, rows: pa.Table, value: float | None, why: str) -> Finding:
+    """Would other items of the same benchmarks put the LLMs in the same order?
+
+    Args:
+        target: its key, for the words.
+        rows: rows of `reliabilities` of the target.
+        value: reliability of the target's error; None if it is not known, for the reason `why`.
+    """
+    found = rows.to_pylist()
+    numbers: dict[str, int | float | str] = {
+        f"{row['benchmark']}, {row['metric'].removesuffix(',none')}": row["reliability"]
+        for row in found
+        if row["reliability"] is not None
+    }
+    if value is None:
+        return Finding(numbers=numbers, note=f"The reliability of {target} is not known. {why}")
+    numbers = {"reliability": value, **numbers}
+    if value >= MIN_RELIABILITY:
+        return Finding(numbers=numbers)
+    better = _more_reliable(found)
+    advice = (
+        f"Use {', '.join(better)} (`metric` of the benchmark; nothing is evaluated again)."
+        if better
+        else "Evaluate more items (`limit`), or add benchmarks to the target."
+    )
+    problem = (
+        f"The errors of {target} have a reliability of {value:.2f}, below {MIN_RELIABILITY:g}: "
+        f"{1 - value:.0%} of their variance is chance of which items were asked, so a verdict "
+        f"will be no go too often, and correlations are at most {max(0.0, value) ** 0.5:.2f} of "
+        f"their size. {advice}"
+    )
+    return Finding((problem,), numbers)
+
+
+def _more_reliable(rows: Sequence[Mapping]) -> list[str]:
+    """For each benchmark the metric that is most reliable, where it is clearly not the used one."""
+    better = []
+    for benchmark in dict.fromkeys(row["benchmark"] for row in rows):
+        own = [r for r in rows if r["benchmark"] == benchmark and r["reliability"] is not None]
+        used = next((row["reliability"] for row in own if row["is_used"]), None)
+        best = max(own, key=lambda row: row["reliability"], default=None)
+        if best is not None and used is not None and best["reliability"] > max(used + 0.05, 0.5):
+            name = best["metric"].removesuffix(",none")
+            better.append(f"{name} of {benchmark} ({best['reliability']:.2f})")
+    return better
 
 
 def rank_correlations(errors: np.ndarray) -> dict[tuple[int, int], float]:

@@ -206,7 +206,11 @@ class TableFile:
 
 @dataclass(frozen=True)
 class BenchmarkFacts:
-    """How one benchmark of the target was evaluated, over the LLMs used."""
+    """How one benchmark of the target was evaluated, over the LLMs used.
+
+    `reliability` is that of the metric over items, `reliability_of_others` that of the other
+    metrics of the same evaluations, in words.
+    """
 
     benchmark: str
     metric: str
@@ -216,16 +220,22 @@ class BenchmarkFacts:
     lm_eval: str
     lowest: float
     highest: float
+    reliability: float | None = None
+    reliability_of_others: str = ""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where everything comes from: `settings` by heading, `versions` by package."""
+    """Where everything comes from: `settings` by heading, `versions` by package.
+
+    `reliability` is that of the target's error; None where it is not known.
+    """
 
     settings: dict[str, dict[str, str]]
     versions: dict[str, str]
     tables: tuple[TableFile, ...]
     benchmarks: tuple[BenchmarkFacts, ...]
+    reliability: float | None = None
 
     @property
     def date(self) -> str:

@@ -34,11 +34,12 @@ def read_provenance(
     sample: str,
     target: str,
     benchmarks: tuple[BenchmarkFacts, ...],
+    reliability: float | None,
 ) -> Provenance:
     """Settings of this sample and target, versions, and the tables that are there."""
     keys = [
         *((table, (sample,)) for table in _SAMPLE_TABLES),
-        ("error_vectors", (target,)),
+        *((table, (target,)) for table in ("error_vectors", "reliabilities")),
         *((table, (sample, target)) for table in _TARGET_TABLES),
     ]
     return Provenance(
@@ -49,6 +50,7 @@ def read_provenance(
         },
         tables=tuple(_file(wh, table, key) for table, key in keys if wh.exists(table, *key)),
         benchmarks=benchmarks,
+        reliability=reliability,
     )
 
 

@@ -20,7 +20,7 @@ from pcorr_assets.errors import PcorrError
 from pcorr_assets.report import facts as f
 from pcorr_assets.report.provenance import read_provenance
 from pcorr_assets.report.reading_filter import read_filter
-from pcorr_assets.report.reading_llms import read_benchmarks, read_llms
+from pcorr_assets.report.reading_llms import read_benchmarks, read_llms, read_reliability
 from pcorr_assets.report.snippets import pages_of_chunks, read_snippets
 from pcorr_assets.report.wording import domain_link, page_link
 from pcorr_assets.stats.permuted_errors import permuted_estimates
@@ -100,7 +100,12 @@ def read_facts(wh: Warehouse, settings: Settings, sample: str, target: str) -> f
         filter=filter_facts,
         filter_absence=filter_absence,
         provenance=read_provenance(
-            wh, settings, sample, target, read_benchmarks(wh, settings, sample, target, inputs)
+            wh,
+            settings,
+            sample,
+            target,
+            read_benchmarks(wh, settings, sample, target, inputs),
+            read_reliability(wh, settings, sample, target),
         ),
     )
 

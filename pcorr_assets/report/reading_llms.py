@@ -104,10 +104,30 @@ def read_benchmarks(
         (name, [row for row in rows if row["benchmark"] == name])
         for name in settings.targets[target].benchmarks
     )
-    return tuple(_benchmark(name, own) for name, own in found if own)
+    reliable = _reliabilities(wh, source, target)
+    return tuple(
+        _benchmark(name, own, [row for row in reliable if row["benchmark"] == name])
+        for name, own in found
+        if own
+    )
 
 
-def _benchmark(name: str, rows: list[dict[str, Any]]) -> BenchmarkFacts:
+def read_reliability(wh: Warehouse, settings: Settings, sample: str, target: str) -> float | None:
+    """Reliability of the target's error; None where it is not known (imported errors)."""
+    rows = _reliabilities(wh, source_of(settings, sample), target)
+    return rows[0]["target_reliability"] if rows else None
+
+
+def _reliabilities(wh: Warehouse, source: str, target: str) -> list[dict[str, Any]]:
+    if source != OWN_SOURCE or not wh.exists("reliabilities", target):
+        return []
+    return wh.read("reliabilities", target).to_pylist()
+
+
+def _benchmark(
+    name: str, rows: list[dict[str, Any]], reliable: list[dict[str, Any]]
+) -> BenchmarkFacts:
+    known = [row for row in reliable if row["reliability"] is not None]
     return BenchmarkFacts(
         benchmark=name,
         metric=_different(rows, "metric"),
@@ -117,6 +137,12 @@ def _benchmark(name: str, rows: list[dict[str, Any]]) -> BenchmarkFacts:
         lm_eval=_different(rows, "lm_eval_version"),
         lowest=min(row["error"] for row in rows),
         highest=max(row["error"] for row in rows),
+        reliability=next((row["reliability"] for row in known if row["is_used"]), None),
+        reliability_of_others=", ".join(
+            f"{row['metric'].removesuffix(',none')} {row['reliability']:.2f}"
+            for row in known
+            if not row["is_used"]
+        ),
     )
 
 

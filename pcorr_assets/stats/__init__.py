@@ -10,5 +10,6 @@ settings, units' names and Dagster; whoever calls hands over arrays and plain va
 - `groups`: which LLMs are independent of each other, and resamples of them
 - `rank_prediction`, `stability`, `verdict`: what held-out LLMs say about the estimate
 - `low_cells`: texts that an LLM knows too well, and the estimate without them
+- `reliability`: how much of the errors other items would show again
 - `selection_frequency`: how often resampled LLMs select the same texts
 """

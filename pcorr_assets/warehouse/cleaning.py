@@ -53,6 +53,7 @@ FOLDERS = {
 LOCK_OF_TABLE = {
     "matrix_coverage": "bpb_matrix",
     "low_cells": "bpb_matrix",
+    "reliabilities": "error_vectors",
     "verdicts": "rank_predictions",
 }
 OF_TEXT = ("chunks", "chunk_bpb", "fasttext_filters")

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
+from pcorr_assets.plausibility.finding import Finding
 from pcorr_assets.plausibility.targets import (
     benchmarks_agree,
     enough_llms,
+    errors_are_reliable,
     errors_by_benchmark,
     errors_differ,
     rank_correlations,
@@ -97,6 +99,31 @@ def test_what_cannot_be_compared_passes_with_a_note() -> None:
     few = benchmarks_agree({"lm_eval": (NAMES, -skilled(1, llms=4))})
     assert few.passed
     assert "4 LLMs are too few" in few.note
+
+
+def test_unreliable_errors_say_what_would_help() -> None:
+    def row(metric: str, value: float, used: bool) -> dict[str, object]:
+        return {
+            "target": "t", "benchmark": "arc", "metric": metric, "is_used": used, "llm_count": 9,
+            "item_count": 20, "reliability": value, "target_reliability": None,
+        }  # fmt: skip
+
+    def found(*rows: dict[str, object], value: float | None) -> Finding:
+        table = pa.Table.from_pylist(list(rows), schema=TABLES["reliabilities"].schema)
+        return errors_are_reliable("t", table, value, "Imported errors have no items.")
+
+    used = row("acc,none", 0.64, True)
+    problem = found(used, row("acc_norm,none", 0.66, False), value=0.64).text
+    assert "36% of their variance is chance" in problem
+    assert "correlations are at most 0.80 of their size. Evaluate more items" in problem
+    problem = found(used, row("gold_bpb,none", 0.9, False), value=0.64).text
+    assert problem.endswith("Use gold_bpb of arc (0.90) (`metric` of the benchmark; nothing is "
+                            "evaluated again).")  # fmt: skip
+    assert "at most 0.00" in found(row("acc,none", -0.2, True), value=-0.2).text
+    assert found(row("acc,none", 0.7, True), value=0.7).passed
+    unknown = found(value=None)
+    assert unknown.passed
+    assert unknown.text.endswith("is not known. Imported errors have no items.")
 
 
 def test_errors_are_found_by_source_llm_and_benchmark() -> None:

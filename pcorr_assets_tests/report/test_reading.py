@@ -16,6 +16,9 @@ from pcorr_assets.errors import PcorrError
 from pcorr_assets.matrix.layout import read_matrix
 from pcorr_assets.report.facts import CANNOT_BE_VALIDATED, NOT_VALIDATED, Facts
 from pcorr_assets.report.provenance import _in_words
+
+
+from pcorr_assets.report.page import render_report
 from pcorr_assets.report.reading import read_facts
 from pcorr_assets.warehouse.files import sha256_file
 from pcorr_assets_tests.report import worlds
@@ -217,3 +220,32 @@ def test_files_are_named_within_the_project_whatever_its_folder_is_called(folder
     place = Path(folder)
     patterns = [f"{glob.escape(folder)}/texts/*.jsonl", f"{folder}/tokens.csv", "/else/where.csv"]
     assert _in_words(patterns, place) == "texts/*.jsonl, tokens.csv, …/where.csv"
+
+
+def test_the_reliability_of_errors_stands_beside_verdict_and_benchmarks(tmp_path: Path) -> None:
+    wh, settings = worlds.write_text_world(tmp_path)
+    assert "reliability of the errors" in render_report(read_facts(wh, settings, "texts", "good"))
+    for llm in read_facts(wh, settings, "texts", "good").llms:
+        if llm.used:
+            row = {
+                "llm": llm.llm, "source": "lm_eval", "benchmark": "quiz", "metric": "acc,none",
+                "error": llm.error,
+            }  # fmt: skip
+            wh.write("benchmark_errors", (llm.llm,), worlds.table("benchmark_errors", [row]))
+    rows = [
+        {
+            "target": "good", "benchmark": "quiz", "metric": metric, "is_used": used,
+            "llm_count": 14, "item_count": 40, "reliability": value, "target_reliability": 0.625,
+        }
+        for metric, used, value in (
+            ("acc,none", True, 0.625), ("gold_bpb,none", False, 0.9375), ("x,y", False, None),
+        )
+    ]  # fmt: skip
+    wh.write("reliabilities", ("good",), worlds.table("reliabilities", rows))
+    facts = read_facts(wh, settings, "texts", "good")
+    (quiz,) = facts.provenance.benchmarks
+    assert (facts.provenance.reliability, quiz.reliability) == (0.625, 0.625)
+    assert quiz.reliability_of_others == "gold_bpb 0.94"
+    report = render_report(facts)
+    assert "Reliability of the target's error: 0.62." in report.replace("&#39;", "'")
+    assert "gold_bpb 0.94" in report

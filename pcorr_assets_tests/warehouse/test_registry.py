@@ -20,6 +20,8 @@ PROMISED = {
     "matrix_coverage": "sample, llm, included, chunk_count, nan_count, reason",
     "low_cells": "sample, level, unit, llm, bpb, expected_bpb, deviation",
     "error_vectors": "target, source, llm, family, error",
+    "reliabilities": "target, benchmark, metric, is_used, llm_count, item_count, reliability, "
+    "target_reliability",
     "estimates": "sample, target, level, unit, estimator, estimate, llm_count, "
     "selection_frequency, inclusion_probability, estimate_without_low_cells",
     "rank_predictions": "sample, target, level, estimator, scheme, fold, llm, family, predictor, "
