@@ -15,6 +15,7 @@ from scipy.stats import rankdata
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.matrix.layout import read_matrix
 from pcorr_assets.report.facts import CANNOT_BE_VALIDATED, NOT_VALIDATED, Facts
+from pcorr_assets.report.page import render_report
 from pcorr_assets.report.provenance import _in_words
 
 
