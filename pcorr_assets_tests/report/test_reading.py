@@ -17,9 +17,6 @@ from pcorr_assets.matrix.layout import read_matrix
 from pcorr_assets.report.facts import CANNOT_BE_VALIDATED, NOT_VALIDATED, Facts
 from pcorr_assets.report.page import render_report
 from pcorr_assets.report.provenance import _in_words
-
-
-from pcorr_assets.report.page import render_report
 from pcorr_assets.report.reading import read_facts
 from pcorr_assets.warehouse.files import sha256_file
 from pcorr_assets_tests.report import worlds
