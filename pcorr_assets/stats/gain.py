@@ -74,10 +74,14 @@ def selection_gain(panel: Panel, steadiness: Stability) -> Gain:
     quantile = float(stdtrit(len(panel.groups) - 1, 0.5 + COVERAGE / 2))
     spread = quantile * group_error(panel, parts[:, 0])
     held_out, whole = shrunk(own, steadiness)
+    # How far to shrink is uncertain, too: in the worlds of docs/studies.md gains were stated too
+    # low rather than too high, and the root of a reliability is the correlation with the truth.
+    r = reliability(steadiness)
+    shrunk_least = own if held_out is None else held_out + r**0.5 * (own - held_out)
     return Gain(
         value=whole,
         low=(whole if held_out is not None else 0.0) - spread,
-        high=(whole if held_out is not None else own) + spread,
+        high=shrunk_least + spread,
         random_texts=random_texts,
         mean_bpb=mean_bpb,
         strongest_llm=strongest,

@@ -30,7 +30,7 @@ from pcorr_assets.stats.ranks import centred_ranks
 from pcorr_assets.stats.stability import Stability
 
 GROUPS_FOR_PROBABILITY = 5
-NOISE_KEPT = 0.5
+NOISE_KEPT = 0.3
 
 _STREAM = 9
 _BLOCK_ENTRIES = 2**20
