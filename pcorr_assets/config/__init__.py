@@ -10,6 +10,7 @@ from __future__ import annotations
 from pcorr_assets.config.automation import Automation
 from pcorr_assets.config.compute import (
     Compute,
+    SelectionCompute,
     Slurm,
     SlurmOverrides,
     SlurmResources,
@@ -34,6 +35,7 @@ __all__ = [
     "Pool",
     "Sample",
     "Selection",
+    "SelectionCompute",
     "Settings",
     "Slurm",
     "SlurmOverrides",

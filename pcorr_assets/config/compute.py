@@ -171,6 +171,20 @@ class Slurm(SlurmResources):
         return general.override(getattr(self.overrides, asset)).override(of_llm)
 
 
+class SelectionCompute(Section):
+    """CPU threads and memory of choosing documents (`selected_data`); unset: the machine's."""
+
+    threads: Positive | None = None
+    memory: Memory | None = None
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """`memory` in bytes; K, M, G and T are powers of 1024."""
+        if self.memory is None:
+            return None
+        return int(self.memory[:-1]) << 10 * (1 + "KMGT".index(self.memory[-1]))
+
+
 class Compute(Section):
     """`local` runs the work in the run's own process, `slurm` on a cluster."""
 
@@ -179,6 +193,7 @@ class Compute(Section):
     batch_tokens: Positive = 8192
     threads: Positive | None = None
     overlong: OverlongField = "error"
+    selection: SelectionCompute = SelectionCompute()
     slurm: Slurm = Slurm()
 
     @classmethod

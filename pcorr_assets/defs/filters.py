@@ -177,6 +177,7 @@ def _selected_data(platform: Platform) -> dg.AssetsDefinition:
                 list_shards(name, pool),
                 config=pool.model_dump(mode="json"),
                 run_id=context.run.run_id,
+                compute=platform.settings.compute.selection,
             )
         written = wh.written("selections", name, target)
         rows = wh.read("selections", name, target)

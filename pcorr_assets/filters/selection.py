@@ -24,18 +24,20 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.machine import cpu_count, free_memory_bytes
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import scratch_folder
 
 if TYPE_CHECKING:
     import duckdb
 
-    from pcorr_assets.config import Pool
+    from pcorr_assets.config import Pool, SelectionCompute
 
 logger = logging.getLogger(__name__)
 
-MEMORY_LIMIT = "2GB"
-THREADS = 2
+# Of what is free: pages of files that are read again, and the rest of the run, need room too.
+SHARE_OF_MEMORY = 0.5
+LEAST_MEMORY = 512 << 20
 BINS_PER_UNIT = 2000
 SMALLEST = 1e-12
 SCRATCH = ".selecting-"
@@ -132,13 +134,19 @@ class OpenSelection:
 
 @contextmanager
 def select_documents(
-    warehouse: Warehouse, pool_name: str, pool: Pool, target: str, shards: Sequence[str]
+    warehouse: Warehouse,
+    pool_name: str,
+    pool: Pool,
+    target: str,
+    shards: Sequence[str],
+    compute: SelectionCompute | None = None,
 ) -> Iterator[OpenSelection]:
     """Choose the documents of a pool that fill its `token_budget` (or `keep_ratio`).
 
     `keep_ratio` is of the tokens of all scored documents, copies included. A pool that
-    holds less than the budget is selected whole, with a warning. Memory stays below 3 GiB,
-    what does not fit goes to a scratch folder in home.
+    holds less than the budget is selected whole, with a warning. `compute` says how many
+    threads and how much memory this takes (unset: all CPUs, and half of the memory, that this
+    process may still use); what does not fit goes to a scratch folder in home.
 
     Raises:
         PcorrError: a shard has no scores, shards were scored with different filters or
@@ -158,7 +166,7 @@ def select_documents(
     with (
         scratch_folder(warehouse.home, SCRATCH) as scratch,
         _saying_when_full(warehouse.home),
-        _connect(scratch) as connection,
+        _connect(scratch, compute) as connection,
     ):
         chooser = _Chooser(connection, list(paths.values()))
         summary = chooser.choose(pool_name, pool, filter_sha256, source)
@@ -203,11 +211,18 @@ def _common(warehouse: Warehouse, shards: Sequence[str], target: str, name: str,
 
 
 @contextmanager
-def _connect(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def _connect(
+    scratch: Path, compute: SelectionCompute | None
+) -> Iterator[duckdb.DuckDBPyConnection]:
     import duckdb
 
+    threads = compute.threads if compute else None
+    memory = compute.memory_bytes if compute else None
+    if memory is None:
+        memory = max(int(SHARE_OF_MEMORY * free_memory_bytes()), LEAST_MEMORY)
     with duckdb.connect() as connection:
-        connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'; SET threads = {THREADS}")
+        connection.execute(f"SET threads = {threads or cpu_count()}")
+        connection.execute(f"SET memory_limit = '{memory}B'")
         connection.execute("SET preserve_insertion_order = false")
         connection.execute("SET enable_progress_bar = false")
         connection.execute(f"SET temp_directory = '{str(scratch).replace(chr(39), chr(39) * 2)}'")

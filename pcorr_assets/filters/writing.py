@@ -39,7 +39,7 @@ from pcorr_assets.warehouse.store import content_hash
 from pcorr_assets.warehouse.verification import MANIFEST
 
 if TYPE_CHECKING:
-    from pcorr_assets.config import Pool
+    from pcorr_assets.config import Pool, SelectionCompute
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ def write_selected(
     *,
     config: Mapping[str, Any] | None = None,
     run_id: str | None = None,
+    compute: SelectionCompute | None = None,
 ) -> SelectedData:
     """Select the documents of a pool for a target and write them out.
 
@@ -80,6 +81,7 @@ def write_selected(
     Args:
         shards: all shards of the pool.
         config: the settings to note in the manifest; run_id: the run's.
+        compute: threads and memory, as for `select_documents`.
 
     Raises:
         PcorrError: as `select_documents`; a shard changed since it was scored.
@@ -89,7 +91,7 @@ def write_selected(
     aside = unfinished.with_name(f".old-{unfinished.name}")
     restore_folder(folder, aside)
     keys = [shard.key for shard in shards]
-    with select_documents(warehouse, pool_name, pool, target, keys) as selection:
+    with select_documents(warehouse, pool_name, pool, target, keys, compute) as selection:
         fingerprint = _fingerprint(warehouse, selection, target)
         writer = _ShardWriter(unfinished, pool, selection, fingerprint)
         parts = []

@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,8 +21,9 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcorr_assets.config import Pool
+from pcorr_assets.config import Pool, SelectionCompute
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.filters import selection
 from pcorr_assets.filters.mixture import export_mixture
 from pcorr_assets.filters.pools import list_shards
 from pcorr_assets.filters.scoring import score_shard
@@ -67,9 +69,9 @@ def pool_of(**options: Any) -> Pool:
 
 
 def select(
-    warehouse: Warehouse, pool: Pool, keys: list[str]
+    warehouse: Warehouse, pool: Pool, keys: list[str], compute: SelectionCompute | None = None
 ) -> tuple[SelectionSummary, dict[str, list[dict[str, Any]]]]:
-    with select_documents(warehouse, "crawl", pool, TARGET, keys) as selection:
+    with select_documents(warehouse, "crawl", pool, TARGET, keys, compute) as selection:
         return selection.summary, {k: selection.documents(k).to_pylist() for k in keys}
 
 
@@ -385,3 +387,35 @@ def test_mixture_files(tmp_path: Path) -> None:
     assert files.unit_count == 3
     with pytest.raises(PcorrError, match="no mixture"):
         export_mixture(table.slice(2, 1), tmp_path)
+
+
+@pytest.mark.parametrize("memory", ["200M", "4G"])
+def test_threads_and_memory_change_nothing_but_the_time(tmp_path: Path, memory: str) -> None:
+    rng = np.random.default_rng(0)
+    numbers = zip(rng.integers(0, 60_000, 100_000), rng.random(100_000), strict=True)
+    rows = [(f"text {content}", float(score), 3) for content, score in numbers]
+    warehouse = Warehouse(tmp_path / "home")
+    keys = write_scores(warehouse, [rows[:50_000], rows[50_000:]])
+    pool = pool_of(keep_ratio=0.5)
+    compute = SelectionCompute(threads=1 if memory == "200M" else 3, memory=memory)
+    limited, documents = select(warehouse, pool, keys, compute)
+    plain, expected = select(warehouse, pool, keys)
+    assert limited == plain
+    assert documents == expected
+
+
+def test_the_machine_decides_where_nothing_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "cpu_count", lambda: 3)
+    monkeypatch.setattr(selection, "free_memory_bytes", lambda: 6 << 30)
+    asked = "SELECT current_setting('threads'), current_setting('memory_limit')"
+    said = [None, SelectionCompute(memory="700M"), SelectionCompute(threads=5)]
+    found = []
+    for compute in said:
+        with selection._connect(tmp_path, compute) as connection:
+            found += connection.execute(asked).fetchall()
+    assert found == [(3, "3.0 GiB"), (3, "700.0 MiB"), (5, "3.0 GiB")]
+    monkeypatch.setattr(selection, "free_memory_bytes", lambda: 0)
+    with selection._connect(tmp_path, None) as connection:
+        assert connection.execute(asked).fetchall() == [(3, "512.0 MiB")]

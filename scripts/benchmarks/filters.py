@@ -76,15 +76,35 @@ from pathlib import Path
 from pcorr_assets.config import Pool
 from pcorr_assets.filters.selection import select_documents
 from pcorr_assets.warehouse import Warehouse
-home, ratio, *keys = sys.argv[1:]
-import duckdb
+home, ratio, memory, *keys = sys.argv[1:]
+import duckdb, threading, os
+from pcorr_assets.config import SelectionCompute
+compute = SelectionCompute(threads=2, memory=memory)
+scratch, done = [0], threading.Event()
+def watch():
+    while not done.wait(0.2):
+        sizes = []
+        for file in Path(home).glob(".selecting-*/**/*"):
+            try:
+                sizes.append(file.stat().st_blocks * 512)
+            except FileNotFoundError:
+                pass
+        scratch[0] = max(scratch[0], sum(sizes))
+watcher = threading.Thread(target=watch)
+watcher.start()
 pool = Pool.model_validate({"sample": "s", "files": ["/none.jsonl"], "keep_ratio": float(ratio)})
 start = time.perf_counter()
-with select_documents(Warehouse(Path(home)), "bench", pool, "target", keys) as selection:
+warehouse = Warehouse(Path(home))
+with select_documents(warehouse, "bench", pool, "target", keys, compute) as selection:
+    chosen = time.perf_counter() - start
+    taken = sum(selection.documents(key).num_rows for key in keys)
+    assert taken == selection.summary.document_count
     seconds = time.perf_counter() - start
-    print(json.dumps({"seconds": seconds, "documents": selection.summary.document_count,
-                      "copies": selection.summary.duplicate_document_count,
-                      "mib": peak_mib()}))
+done.set()
+watcher.join()
+print(json.dumps({"seconds": seconds, "chosen": chosen, "documents": taken,
+                  "copies": selection.summary.duplicate_document_count,
+                  "mib": peak_mib(), "scratch": scratch[0] / 2**20}))
 """
 
 
@@ -137,7 +157,7 @@ def _selection(folder: Path, document_count: int) -> list[dict[str, Any]]:
     keys = _write_scores(Warehouse(folder / "home"), document_count)
     rows = []
     for ratio in ("0.1", "0.5"):
-        found = _measure(SELECT, str(folder / "home"), ratio, *keys)
+        found = _measure(SELECT, str(folder / "home"), ratio, "2G", *keys)
         rows.append(
             {
                 "name": f"selection of {float(ratio):.0%} of {document_count:,} documents",
@@ -147,7 +167,8 @@ def _selection(folder: Path, document_count: int) -> list[dict[str, Any]]:
                 "ratio": None,
                 "note": (
                     f"{found['documents']:,} taken, {found['copies']:,} copies left out; "
-                    f"peak {found['mib']:.0f} MiB"
+                    f"peak {found['mib']:.0f} MiB, scratch {found['scratch']:.0f} MiB; 2 threads, "
+                    f"of which {found['chosen']:.1f} s are choosing, the rest is naming them"
                 ),
             }
         )
