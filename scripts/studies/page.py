@@ -15,10 +15,12 @@ import numpy as np
 from scipy.stats import beta
 
 from scripts.studies.cells import CELLS
+from scripts.studies.plots import draw
 from scripts.studies.verdicts import HALVINGS, RANDOMISATIONS, RIVALS
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "studies.md"
+PICTURE = ROOT / "docs" / "images" / "studies.png"
 
 # What the rule is meant to find, in per cent of signal worlds.
 WANTED = {
@@ -54,7 +56,10 @@ world.
 
 
 def page(folder: Path) -> str:
-    """The page from the outcomes in a folder; cells that have none are left out."""
+    """The page from the outcomes in a folder; cells that have none are left out.
+
+    Its picture is drawn as well.
+    """
     cells = {name: found for name in CELLS if (found := _read(folder, name))}
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],
@@ -65,6 +70,7 @@ def page(folder: Path) -> str:
     ).stdout.strip()
     head = HEAD.format(commit=commit, halvings=HALVINGS, randomisations=RANDOMISATIONS)
     absent = [name for name in CELLS if name not in cells]
+    draw(PICTURE, _coverage(cells), _bins(cells))
     parts = [
         head,
         *_null_part(cells),
@@ -153,6 +159,10 @@ def _gain_part(cells: dict[str, list[dict]]) -> Iterator[str]:
         "The true gain of what was selected, how far the stated gain is off on average, and\n"
         "how often the 90 % interval holds the truth.\n"
     )
+    yield (
+        "![Share of intervals that hold the true gain, by kind of worlds; and, of domains with a\n"
+        "stated inclusion probability, the share that belongs](images/studies.png)\n"
+    )
     yield "| worlds | worlds | true gain | bias | 90 % interval covers |"
     yield "|---|---:|---:|---:|---:|"
     for name, found in cells.items():
@@ -172,16 +182,28 @@ def _inclusion_part(cells: dict[str, list[dict]]) -> Iterator[str]:
     )
     yield "| stated | domains | mean stated | share that belongs |"
     yield "|---|---:|---:|---:|"
-    bins = [np.array(one["bins"]) for found in cells.values() for one in found if "bins" in one]
-    if not bins:
-        return
-    for number, (count, stated, belong) in enumerate(np.sum(bins, axis=0)):
+    for number, (count, stated, belong) in enumerate(_bins(cells)):
         if count:
             yield (
                 f"| {number / 10:.1f} to {(number + 1) / 10:.1f} | {count:,.0f} "
                 f"| {stated / count:.2f} | {belong / count:.2f} |"
             )
     yield ""
+
+
+def _coverage(cells: dict[str, list[dict]]) -> dict[str, tuple[float, float, float]]:
+    """By kind of worlds: how often the interval holds the truth, and the interval of that."""
+    held = {name: [one["covered"] for one in found] for name, found in cells.items()}
+    return {
+        name: (float(np.mean(covered)), *_interval(sum(covered), len(covered)))
+        for name, covered in held.items()
+    }
+
+
+def _bins(cells: dict[str, list[dict]]) -> np.ndarray:
+    """(10, 3) domains, the sum of their inclusion probabilities, how many belong; by tenth."""
+    bins = [one["bins"] for found in cells.values() for one in found if "bins" in one]
+    return np.sum(bins, axis=0) if bins else np.zeros((10, 3))
 
 
 def _share(found: list[dict], holds: Callable[[dict], bool]) -> str:
