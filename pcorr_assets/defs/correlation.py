@@ -27,10 +27,9 @@ from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.plausibility_checks import (
     built_matrix,
     combined_errors,
-    compared_estimates,
+    estimated,
     estimates_before,
     level_to_compare,
-    result,
     specs,
 )
 from pcorr_assets.defs.table_asset import materialised, table_asset
@@ -225,12 +224,12 @@ def _estimate(platform: Platform) -> dg.AssetsDefinition:
                     last = estimates_before(wh, platform.settings, *keys)
                     part = wh.write("estimates", keys, found.table, found.notes)
                     level = level_of(platform.settings, *keys)
-                    change = compared_estimates(last, "|".join(keys), level, found)
+                    checks = estimated(last, "|".join(keys), level, found)
                     run.finished(
                         keys,
                         [("estimates", keys, part)],
                         _estimate_metadata(found),
-                        result("stable_since_last", change),
+                        *checks,
                     )
         return run.result()
 
@@ -243,7 +242,7 @@ def _estimate_metadata(found: TargetEstimates) -> dict[str, Any]:
     frequency = found.frequency
     return numbers(
         {
-            "LLMs": found.llm_count,
+            "LLMs": len(found.llms),
             "units": len(order),
             "units selected": int(found.included.sum()),
             "top ten units": rows_table(ranked.slice(0, SHOWN_UNITS), ["unit", "estimate"]),

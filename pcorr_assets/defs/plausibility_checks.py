@@ -56,6 +56,8 @@ DESCRIPTIONS = {
         "order.",
     },
     "estimate": {
+        "errors_go_with_losses": "No LLM does far better on the benchmarks than its losses "
+        "explain: it may have seen them.",
         "stable_since_last": "The estimates and the selection are nearly those of the last "
         "materialisation; the first passes.",
     },
@@ -181,6 +183,17 @@ def estimates_before(
     level = rows["level"][0].as_py() if rows.num_rows else level_of(settings, sample, target)
     values = np.asarray(rows["estimate"].to_numpy())
     return estimates.Estimates(level, rows["unit"].to_pylist(), values)
+
+
+def estimated(
+    last: estimates.Estimates | str | None, where: str, level: str, found: TargetEstimates
+) -> list[dg.AssetCheckResult]:
+    """Results of the checks of `estimate` for a partition (`where`), beside the `last` one."""
+    low = estimates.errors_go_with_losses(where, found.low_errors, found.llms)
+    return [
+        result("errors_go_with_losses", low),
+        result("stable_since_last", compared_estimates(last, where, level, found)),
+    ]
 
 
 def compared_estimates(

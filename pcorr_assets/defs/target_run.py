@@ -56,15 +56,15 @@ class TargetRun:
         keys: tuple[str, str],
         written: Sequence[Written],
         metadata: Mapping[str, Any],
-        check: dg.AssetCheckResult,
+        *checks: dg.AssetCheckResult,
     ) -> None:
-        """Note a target whose tables are written, and what the asset's own check says of it."""
+        """Note a target whose tables are written, and what the asset's own checks say of it."""
         key = dg.MultiPartitionKey({SAMPLE: keys[0], TARGET: keys[1]})
         shown = {**written_metadata(written), **metadata}
         tables = [(table, where) for table, where, _ in written]
         self._written += written
         self._finished.append((key, shown, written[0][2].sha256))
-        self._checks[key] = [*table_check_results(self._platform.warehouse, tables), check]
+        self._checks[key] = [*table_check_results(self._platform.warehouse, tables), *checks]
 
     def result(self) -> Outcome:
         """The end of the run.

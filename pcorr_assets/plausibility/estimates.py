@@ -1,17 +1,19 @@
-"""An estimate beside the one that was there before: is it still the same answer?
+"""An estimate beside the one that was there before, and LLMs that should not be behind it.
 
-Belongs here: comparing two estimates of one sample and target. Does not belong here:
-whether an estimate is to be trusted at all (`stats.verdict`).
+Belongs here: comparing two estimates of one sample and target, and errors that losses do not
+explain. Does not belong here: whether an estimate is to be trusted at all (`stats.verdict`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pcorr_assets.matrix.wording import count
+from pcorr_assets.matrix.wording import count, name_some
 from pcorr_assets.plausibility.finding import Finding
+from pcorr_assets.stats.low_cells import LowErrors
 from pcorr_assets.stats.projection import linear
 from pcorr_assets.stats.ranks import rank_correlation
 
@@ -87,5 +89,32 @@ def stable_since_last(
         f"moved (rank correlation {found.rank_correlation:.2f}) and {found.changed_share:.0%} of "
         "the selected units are new. See what changed upstream (LLMs in bpb_matrix, errors in "
         "error_vector, the selection's settings); if nothing should have, do not train on it yet."
+    )
+    return Finding((problem,), numbers)
+
+
+def errors_go_with_losses(where: str, found: LowErrors, llms: Sequence[str]) -> Finding:
+    """Is no LLM far better on the benchmarks of a partition (`where`) than its losses say?
+
+    `found` are rows of `llms`.
+    """
+    if found.reason:
+        return Finding(note=f"{where}: {found.reason}.")
+    numbers = {
+        f"LLMs whose errors are too low, {where}": found.rows.size,
+        f"allowed, {where}": -found.allowed,
+    }
+    if not found.rows.size:
+        return Finding(numbers=numbers)
+    worst = [
+        f"{llms[row]} ({deviation:+.1f})"
+        for row, deviation in zip(found.rows, found.deviation, strict=True)
+    ]
+    problem = (
+        f"{where}: {name_some(worst, 5)} do far better on the benchmarks than their mean BPB "
+        f"explains (ranks, in robust standard deviations; chance brings {-found.allowed:+.1f}). "
+        "An LLM may have been trained on the benchmark or tuned to instructions, or its BPB may "
+        "be too high (a tokenizer that is not its own, texts in another language). Look at its "
+        "losses and errors, and make the estimate without it once."
     )
     return Finding((problem,), numbers)

@@ -1,6 +1,7 @@
-"""Cells of a matrix that are far lower than their LLM and their text explain.
+"""Cells of a matrix that are far lower than their LLM and their text explain, and such errors.
 
-Belongs here: the two-way residual, what counts as far, and an estimate without such cells.
+Belongs here: the two-way residual, what counts as far, an estimate without such cells, and
+LLMs whose errors are far lower than their losses explain.
 Does not belong here: what they mean (a text that an LLM was trained on, or one in its own
 language) and where they are shown.
 
@@ -24,6 +25,8 @@ from pcorr_assets.stats.ranks import centred_ranks
 FALSE_DISCOVERY_RATE = 0.05
 MIN_LLMS = 8
 MIN_TEXTS = 20
+# Errors are too good at so many robust standard deviations, and so many times the other side's.
+LEAST_DEVIATION, OTHER_SIDE = 5.0, 1.5
 
 # Makes the median absolute deviation of a Gaussian its standard deviation.
 _GAUSSIAN = 1.4826
@@ -135,6 +138,49 @@ def residual_errors(mean_bpb: ArrayLike, errors: ArrayLike) -> Floats:
     off -= np.median(off)
     spread = _GAUSSIAN * float(np.median(np.abs(off)))
     return off / spread if spread else np.zeros_like(off)
+
+
+@dataclass(frozen=True)
+class LowErrors:
+    """LLMs whose errors are lower than mean BPB and chance explain, lowest first.
+
+    Attributes:
+        rows: (K,) the LLMs.
+        deviation: (K,) how far below, in robust standard deviations; negative.
+        allowed: how far below chance alone may bring an LLM.
+        reason: why nothing could be said; None if it could.
+    """
+
+    rows: NDArray[np.intp]
+    deviation: Floats
+    allowed: float
+    reason: str | None = None
+
+
+def find_low_errors(mean_bpb: ArrayLike, errors: ArrayLike) -> LowErrors:
+    """LLMs that do far better on the benchmarks than their losses say.
+
+    Found are LLMs at least 5 robust standard deviations below what mean BPB explains, and 1.5
+    times as far as the worst LLM is above it: having seen a benchmark makes errors lower,
+    never higher, so the other side says what chance does. In the worlds of docs/studies.md it
+    names an LLM in at most 4 % of the worlds of any kind, where none has seen anything.
+
+    Args:
+        mean_bpb: (N,) mean BPB over all texts, in bits per byte.
+        errors: (N,) benchmark errors.
+
+    Returns:
+        The LLMs, or none and a reason for fewer than 8 LLMs.
+    """
+    off = residual_errors(mean_bpb, errors)
+    if off.size < MIN_LLMS:
+        nobody = np.empty(0, dtype=np.intp)
+        reason = f"{off.size} LLMs are too few to tell whose errors are unexpected"
+        return LowErrors(nobody, np.empty(0), LEAST_DEVIATION, reason)
+    allowed = max(LEAST_DEVIATION, OTHER_SIDE * float(off.max()))
+    rows = np.flatnonzero(off < -allowed)
+    rows = rows[np.argsort(off[rows], kind="stable")]
+    return LowErrors(rows, off[rows], allowed)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,13 @@ from pcorr_assets.config import Settings
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.stats.estimation import ESTIMATOR_NAMES, estimate_all
 from pcorr_assets.stats.inclusion import Inclusion, inclusion_probability
-from pcorr_assets.stats.low_cells import LowCells, estimate_without, find_low_cells
+from pcorr_assets.stats.low_cells import (
+    LowCells,
+    LowErrors,
+    estimate_without,
+    find_low_cells,
+    find_low_errors,
+)
 from pcorr_assets.stats.projection import linear
 from pcorr_assets.stats.selection_frequency import SelectionFrequency, selection_frequency
 from pcorr_assets.stats.stability import stability
@@ -36,7 +42,8 @@ class TargetEstimates:
     `table` holds the rows by estimator, then unit in the order of the matrix. `estimate`
     (D,) and `included` (D,) are those of the selected estimator and its linear
     projection under the caps `tau` (D,); `low_cell_count` is how many cells of the matrix
-    are unexpectedly low (None: it cannot be said); `left_out` names LLMs that have only BPB or only
+    are unexpectedly low (None: it cannot be said), `low_errors` which of `llms` (N) have
+    unexpectedly low errors; `left_out` names LLMs that have only BPB or only
     errors; `made_from` holds the hashes of the matrix and the error vector.
     """
 
@@ -49,7 +56,8 @@ class TargetEstimates:
     frequency: SelectionFrequency
     inclusion: Inclusion
     low_cell_count: int | None
-    llm_count: int
+    low_errors: LowErrors
+    llms: list[str]
     left_out: list[str]
     made_from: dict[str, str]
 
@@ -137,7 +145,8 @@ def _of_target(
         frequency=frequency,
         inclusion=inclusion,
         low_cell_count=None if cells.reason else cells.rows.size,
-        llm_count=len(inputs.llms),
+        low_errors=find_low_errors(panel.X.mean(axis=1), panel.errors),
+        llms=inputs.llms,
         left_out=inputs.left_out[target],
         made_from=inputs.made_from[target],
     )

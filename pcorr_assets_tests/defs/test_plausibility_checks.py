@@ -207,6 +207,32 @@ def test_an_estimate_is_compared_with_the_one_it_replaces(
     assert last.passed, "what is the answer now is what the next one is compared with"
 
 
+def test_an_llm_whose_errors_its_losses_do_not_explain_is_named(
+    matrix_settings: Settings, materialise: Materialise, tmp_path: Path
+) -> None:
+    """Ability makes both, but for one LLM that is the best on the benchmark and not on texts."""
+
+    def follow(rows: list[list[str]]) -> None:
+        size = len(rows[0]) - 1
+        rows[1][1:] = [str(0.3 + 0.01 * (n + (n % 3) / 2)) for n in range(size)]
+        rows[1][size - 2] = "0.2"
+
+    def able(rows: list[list[str]]) -> None:
+        for page, row in enumerate(rows[1:]):
+            row[1:] = [str(1 + 0.02 * n + 0.001 * (n * page % 7)) for n in range(len(row) - 1)]
+
+    edit(tmp_path / "bpb.csv", able)
+    edit(tmp_path / "errors.csv", follow)
+    assert materialise(matrix_settings, ["bpb_matrix"], "published").success
+    assert materialise(matrix_settings, ["error_vector"], "good").success
+    result = materialise(matrix_settings, ["estimate"], key("good"))
+    assert failed(result) == {"errors_go_with_losses"}
+    found = checks(result)["errors_go_with_losses"]
+    assert found.severity == dg.AssetCheckSeverity.WARN
+    assert (found.description or "").startswith("published|good: fam6/llm-1 (-")
+    assert found.metadata["LLMs whose errors are too low, published|good"].value == 1
+
+
 def test_a_damaged_old_estimate_costs_the_new_one_nothing(
     imported: Settings, materialise: Materialise
 ) -> None:

@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.stats import low_cells
-from pcorr_assets.stats.low_cells import estimate_without, find_low_cells, residual_errors
+from pcorr_assets.stats.low_cells import (
+    estimate_without,
+    find_low_cells,
+    find_low_errors,
+    residual_errors,
+)
 
 
 def matrix(
@@ -154,3 +159,50 @@ def test_an_llm_whose_errors_are_too_good_stands_out() -> None:
     assert int(np.argmin(found)) == 28
     assert found[28] < -5
     assert np.delete(found, 28).min() > -5
+
+
+def follow(seed: int, llm_count: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
+    """Mean BPB and errors of LLMs in families of two, both made by ability."""
+    rng = np.random.default_rng(seed)
+    ability = np.repeat(rng.standard_normal(llm_count // 2), 2) + rng.standard_normal(llm_count)
+    return ability, ability + noise * rng.standard_normal(llm_count)
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.4, 1.0])
+def test_low_errors_by_chance_are_seldom_named(noise: float) -> None:
+    named = [find_low_errors(*follow(seed, 30, noise)).rows.size > 0 for seed in range(200)]
+    assert np.mean(named) <= 0.05
+
+
+def test_llms_that_saw_the_benchmark_are_named_lowest_first() -> None:
+    found = 0
+    for seed in range(50):
+        bpb, errors = follow(seed, 60, 0.3)
+        # Two of the worst do as well as the best, one of them a little better.
+        seen = np.argsort(bpb)[[-5, -3]]
+        errors[seen] = errors.min() - np.array([0.1, 0.2])
+        low = find_low_errors(bpb, errors)
+        found += low.rows.tolist() == seen[::-1].tolist()
+        assert (low.deviation < -low.allowed).all()
+    assert found >= 45
+
+
+def test_the_published_errors_have_one_llm_that_stands_out(published: Any) -> None:
+    mean = published.X.mean(axis=1)
+    named = {
+        target: [published.names[row] for row in find_low_errors(mean, errors).rows]
+        for target, errors in published.targets.items()
+    }
+    assert {target: names for target, names in named.items() if names} == {
+        "arc_easy": ["Dampish/StellarX-4B-V0.2"]
+    }
+
+
+def test_an_llm_that_does_far_worse_is_not_named_and_few_llms_say_nothing() -> None:
+    bpb, errors = follow(0, 40, 0.1)
+    errors[np.argmin(bpb)] = errors.max() + 1
+    assert find_low_errors(bpb, errors).rows.size == 0
+    few = find_low_errors(bpb[:7], errors[:7])
+    assert (few.rows.size, few.reason) == (
+        0, "7 LLMs are too few to tell whose errors are unexpected",
+    )  # fmt: skip
