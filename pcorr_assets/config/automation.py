@@ -1,7 +1,8 @@
-"""Section `automation`: when Dagster refreshes what follows from the LLMs.
+"""Section `automation`: when Dagster refreshes what follows from the LLMs, and who is told.
 
-Belongs here: the two times, as cron expressions. Does not belong here: switching
-automation on (that is done in the Dagster UI) and what it launches (`defs`).
+Belongs here: the two times, as cron expressions, and where failures are reported. Does not
+belong here: switching automation on (that is done in the Dagster UI) and what it launches
+(`defs`).
 """
 
 from __future__ import annotations
@@ -49,6 +50,19 @@ def _cron(value: object) -> str:
     return " ".join(fields)
 
 
+def _variable(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        raise expected(value, "the name of an environment variable (not the address itself)")
+    return value
+
+
+def _address(value: object) -> str:
+    what = "the address of the UI, as in http://127.0.0.1:3000"
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s/@]+(/[^\s@]*)?", value):
+        raise expected(value, what)
+    return value.rstrip("/")
+
+
 Cron = Annotated[str, BeforeValidator(_cron)]
 
 
@@ -57,8 +71,11 @@ class Automation(Section):
 
     `refresh` is how often matrices and error vectors may be made again while automation
     is on; what follows from them follows at once. `nightly` is the time of the schedule
-    `nightly_refresh`.
+    `nightly_refresh`. `failure_webhook_env` is the environment variable that holds the address
+    of the webhook for failed runs, `ui_url` what their links begin with.
     """
 
     refresh: Cron = "*/10 * * * *"
     nightly: Cron = "0 3 * * *"
+    failure_webhook_env: Annotated[str, BeforeValidator(_variable)] | None = None
+    ui_url: Annotated[str, BeforeValidator(_address)] | None = None

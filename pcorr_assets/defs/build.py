@@ -23,6 +23,7 @@ from pcorr_assets.defs import (
 from pcorr_assets.defs.automation import automation_sensor
 from pcorr_assets.defs.cleaning import clean_job
 from pcorr_assets.defs.executor import EXECUTOR
+from pcorr_assets.defs.failure_notices import failure_sensor
 from pcorr_assets.defs.jobs import jobs, nightly_schedule
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.registration import llm_sensor, shard_sensor
@@ -53,6 +54,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
                 shard_sensor(platform),
                 slot_sensor(),
                 automation_sensor(),
+                failure_sensor(settings.automation),
             ],
             executor=EXECUTOR,
         )

@@ -91,7 +91,8 @@ def test_the_sensor_is_off_and_targets_every_condition(tmp_path: Path) -> None:
     repository = definitions.get_repository_def()
     sensors = {sensor.name: sensor for sensor in repository.sensor_defs}
     assert sensors[SENSOR].default_status is dg.DefaultSensorStatus.STOPPED
-    assert set(sensors) == {"register_llms", "register_shards", "free_slots", SENSOR}
+    others = {"register_llms", "register_shards", "free_slots", "tell_of_failures"}
+    assert set(sensors) == {*others, SENSOR}
     graph = definitions.resolve_asset_graph()
     automated = {
         key.to_user_string()
