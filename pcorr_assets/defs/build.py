@@ -11,6 +11,7 @@ import dagster as dg
 
 from pcorr_assets.config import Settings
 from pcorr_assets.defs import (
+    advice,
     correlation,
     exports,
     filters,
@@ -30,7 +31,17 @@ from pcorr_assets.defs.registration import llm_sensor, shard_sensor
 from pcorr_assets.defs.slots import slot_sensor
 from pcorr_assets.defs.verification import verify_job
 
-STAGES = (texts, llms, correlation, selection, filters, reports, exports, operations)
+STAGES = (
+    texts,
+    llms,
+    correlation,
+    advice,
+    selection,
+    filters,
+    reports,
+    exports,
+    operations,
+)
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:

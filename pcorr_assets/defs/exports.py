@@ -33,6 +33,7 @@ TABLE_ASSETS = (
     "error_vector",
     "estimate",
     "rank_prediction",
+    "sensitivity",
     "sampling_distribution",
     "fasttext_filter",
     "pool_scores",

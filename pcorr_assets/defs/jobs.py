@@ -32,6 +32,7 @@ ESTIMATES = (
     "error_vector",
     "estimate",
     "rank_prediction",
+    "sensitivity",
     "sampling_distribution",
 )
 POOLS = ("pool_scores", "selected_data")

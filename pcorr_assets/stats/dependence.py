@@ -20,6 +20,8 @@ make a go.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from pcorr_assets.progress import Progress
@@ -51,14 +53,47 @@ def residual_p(
     rest: Residuals, tau: Floats, groups: Groups, *, randomisations: int = 1000, seed: int = 0
 ) -> float:
     """The same on residuals that are there already."""
+    claims = claims_by_chance(rest, tau, groups, randomisations=randomisations, seed=seed)
+    return 1.0 if claims is None else claims.p_value
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a selection claims, and what it claims (R,) in each of the two ways by chance."""
+
+    observed: float
+    by_chance: tuple[Floats, Floats]
+
+    @property
+    def p_value(self) -> float:
+        """`(1 + randomisations that reach it) / (1 + randomisations)`, the larger of two."""
+        threshold = self.observed - 1e-6 * abs(self.observed)
+        reached = max(int((claims >= threshold).sum()) for claims in self.by_chance)
+        return (1 + reached) / (1 + self.by_chance[0].size)
+
+    @property
+    def strength(self) -> float:
+        """How many standard deviations it stands above chance, in the way it stands less so."""
+        return min(
+            float((self.observed - claims.mean()) / max(claims.std(), 1e-12))
+            for claims in self.by_chance
+        )
+
+
+def claims_by_chance(
+    rest: Residuals, tau: Floats, groups: Groups, *, randomisations: int, seed: int
+) -> Claims | None:
+    """The claim of the residuals and those of so many randomisations of each way.
+
+    None where ability leaves nothing of the errors.
+    """
     length = np.sqrt(rest.errors @ rest.errors)
     if length <= 1e-9 * np.sqrt(rest.errors.size):
-        return 1.0
+        return None
     observed = selected_means(_scores(rest, rest.errors[np.newaxis]), tau)[0]
-    threshold = observed - 1e-6 * abs(observed)
     step = max(1, min(randomisations, _SCORE_ENTRIES // rest.texts.shape[1]))
-    reached = [0, 0]
-    total = len(reached) * randomisations
+    found = (np.empty(randomisations), np.empty(randomisations))
+    total = len(found) * randomisations
     with Progress("dependence test", total=total, unit="randomisations") as progress:
         for apart in (0, 1):
             rng = np.random.default_rng([seed, _STREAM, apart])
@@ -67,9 +102,9 @@ def residual_p(
                 drawn = randomised(rest.errors, groups, count, rng, apart=bool(apart))
                 drawn -= (drawn @ rest.basis) @ rest.basis.T
                 claims = selected_means(_scores(rest, drawn), tau)
-                reached[apart] += int((claims >= threshold).sum())
+                found[apart][start : start + count] = claims
                 progress.update(count)
-    return (1 + max(reached)) / (1 + randomisations)
+    return Claims(float(observed), found)
 
 
 def randomised(

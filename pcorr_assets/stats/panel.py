@@ -86,6 +86,10 @@ class Panel:
         """The same LLMs, errors and caps on another matrix of the same shape."""
         return replace(self, X=X)
 
+    def with_texts(self, texts: Rows, tau: Floats) -> Panel:
+        """The same LLMs on some of the texts, with caps (as many) of their own."""
+        return replace(self, X=self.X[:, texts], tau=tau)
+
 
 def make_panel(
     X: ArrayLike,

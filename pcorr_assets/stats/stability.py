@@ -20,13 +20,13 @@ import numpy as np
 
 from pcorr_assets.progress import Progress
 from pcorr_assets.stats.checks import Floats
-from pcorr_assets.stats.estimation import estimate_all
 from pcorr_assets.stats.groups import Rows, draw_halving
+from pcorr_assets.stats.ordered import OrderedTexts, order_texts
 from pcorr_assets.stats.panel import Panel
 from pcorr_assets.stats.projection import linear
-from pcorr_assets.stats.ranks import average_ranks
 
 _STREAM = 2
+_CORRELATION_ENTRIES = 2**21
 
 
 @dataclass(frozen=True)
@@ -49,32 +49,44 @@ class Stability:
     gain_own: float | None = None
 
 
-def stability(panel: Panel, *, halvings: int = 50, seed: int = 0) -> Stability:
+def stability(
+    panel: Panel, *, halvings: int = 50, seed: int = 0, ordered: OrderedTexts | None = None
+) -> Stability:
     """Mean ratio over `halvings` random halvings of the groups, both ways.
 
     A half on which B's own choice is no better than random texts (all estimates equal,
     or caps that leave no choice) has no scale to measure on, and counts as 0.
+    `ordered` is of the panel's matrix, if it is there already.
     """
     rng = np.random.default_rng([seed, _STREAM])
+    drawn: list[Rows] = []
+    redrawn = 0
+    for _ in range(halvings):
+        halves = draw_halving(panel.groups, panel.errors, rng)
+        if halves is None:
+            return Stability(
+                None,
+                redrawn,
+                f"the {len(panel.groups)} groups cannot be halved so that both halves have "
+                "3 different LLMs with different errors",
+            )
+        redrawn += halves[2]
+        drawn += halves[:2]
     ratios: list[float] = []
     gains: list[tuple[float, float]] = []
-    redrawn = 0
+    ordered = ordered or order_texts(panel.X)
+    # Whole halvings at a time, as many as keep the correlations small beside the matrix.
+    step = 2 * max(1, _CORRELATION_ENTRIES // (2 * panel.text_count))
     with Progress("stability", total=halvings, unit="halvings") as progress:
-        for _ in range(halvings):
-            halves = draw_halving(panel.groups, panel.errors, rng)
-            if halves is None:
-                return Stability(
-                    None,
-                    redrawn,
-                    f"the {len(panel.groups)} groups cannot be halved so that both halves have "
-                    "3 different LLMs with different errors",
-                )
-            redrawn += halves[2]
-            first, second = (_half(panel, rows) for rows in halves[:2])
-            for half, other in ((first, second), (second, first)):
-                ratios.append(transfer(other.weights, half.weights, half.estimate))
-                gains.append((half.gain(other.weights), half.gain(half.weights)))
-            progress.update()
+        for start in range(0, len(drawn), step):
+            parts = drawn[start : start + step]
+            correlations = ordered.correlations(panel.errors, parts)
+            found = [_half(panel, rows, own) for rows, own in zip(parts, correlations, strict=True)]
+            for first, second in zip(found[::2], found[1::2], strict=True):
+                for half, other in ((first, second), (second, first)):
+                    ratios.append(transfer(other.weights, half.weights, half.estimate))
+                    gains.append((half.gain(other.weights), half.gain(half.weights)))
+                progress.update()
     held_out, own = np.mean(gains, axis=0)
     return Stability(float(np.mean(ratios)), redrawn, None, float(held_out), float(own))
 
@@ -91,11 +103,11 @@ class _Half(NamedTuple):
         return float(weights @ self.correlation - self.correlation.mean())
 
 
-def _half(panel: Panel, rows: Rows) -> _Half:
-    names = {panel.estimator, "spearmanr"}
-    estimates = estimate_all(panel.X, panel.errors, names, rows=rows)
-    own = estimates[panel.estimator]
-    return _Half(own, estimates["spearmanr"], linear(own, panel.tau))
+def _half(panel: Panel, rows: Rows, correlation: Floats) -> _Half:
+    own = correlation
+    if panel.estimator != "spearmanr":
+        own = panel.estimate(rows)
+    return _Half(own, correlation, linear(own, panel.tau))
 
 
 def transfer(other_weights: Floats, own_weights: Floats, own_estimate: Floats) -> float:
@@ -104,9 +116,17 @@ def transfer(other_weights: Floats, own_weights: Floats, own_estimate: Floats) -
     Returns:
         1 as good as this half's own, 0 no better than random texts, negative worse.
     """
-    centred = average_ranks(own_estimate) - (own_estimate.size + 1) / 2
-    own = float(own_weights @ centred)
+    ordered = np.sort(own_estimate)
+    own = _mean_rank(own_weights, own_estimate, ordered)
     # Ranks are halves of integers: below this, `own` is rounding.
     if own <= 1e-9 * own_estimate.size:
         return 0.0
-    return float(other_weights @ centred) / own
+    return _mean_rank(other_weights, own_estimate, ordered) / own
+
+
+def _mean_rank(weights: Floats, estimate: Floats, ordered: Floats) -> float:
+    """Mean (average) rank of the estimates that the weights select, less that of all."""
+    chosen = np.flatnonzero(weights)
+    values = estimate[chosen]
+    below, through = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
+    return float(weights[chosen] @ ((below + through - ordered.size) / 2))

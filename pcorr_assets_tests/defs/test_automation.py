@@ -42,7 +42,7 @@ OLD, NEW, NEXT = "a/one", "a/two", "b/three"
 PAIRS = ("web|arc", "web|piqa")
 FIRST_WAVE = {
     (asset, pair)
-    for asset in ("estimate", "rank_prediction", "sampling_distribution")
+    for asset in ("estimate", "rank_prediction", "sensitivity", "sampling_distribution")
     for pair in PAIRS
 }
 REFRESH = {("bpb_matrix", "web"), ("error_vector", "arc"), ("error_vector", "piqa")}

@@ -38,7 +38,7 @@ CONFIG: dict[str, Any] = {
                         "token_count_column": "tokens"}},
 }  # fmt: skip
 ONE, TWO = "a/one", "a/two"
-CHAIN = ("estimate", "rank_prediction", "sampling_distribution")
+CHAIN = ("estimate", "rank_prediction", "sensitivity", "sampling_distribution")
 
 
 @pytest.fixture
@@ -254,7 +254,7 @@ def test_estimates_wait_for_nobody_and_need_their_inputs(world: AutomationWorld)
     world.materialise("benchmark_errors", ONE)
     world.begin("chunk_bpb", f"{TWO}|web")
     said = shown(estimates(world))
-    assert said["submitted"] == 1 + 2 + 6
+    assert said["submitted"] == 1 + 2 + 2 * len(CHAIN)
     assert "bpb_matrix books: chunked_dataset books" in said["cannot be made yet"]
     assert "estimate books|arc: bpb_matrix books" in said["cannot be made yet"]
 

@@ -57,6 +57,7 @@ def test_definitions_load_without_a_configuration() -> None:
         "error_vector",
         "estimate",
         "rank_prediction",
+        "sensitivity",
         "sampling_distribution",
     }
 

@@ -25,6 +25,7 @@ CHAIN = (
     "error_vector",
     "estimate",
     "rank_prediction",
+    "sensitivity",
     "sampling_distribution",
     "fasttext_filter",
     "report",

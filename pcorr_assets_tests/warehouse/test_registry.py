@@ -30,6 +30,8 @@ PROMISED = {
     "permutation_p, rank_correlation, rank_r2, mean_bpb_correlation, llm_count, group_count, "
     "p_value, gain, gain_low, gain_high, gain_needed, gain_mean_bpb, gain_strongest_llm, "
     "random_texts",
+    "sensitivity": "sample, target, kind, changed, level, verdict, overlap, gain, gain_change, "
+    "gain_low, gain_high, gain_needed, p_value, stability, llm_count, group_count, reason",
     "sampling_distributions": "sample, target, level, unit, token_count, tau, weight, included",
     "pool_scores": "pool, shard, target, document_id, score, token_count, byte_count, "
     "content_sha256",

@@ -185,4 +185,30 @@ CORRELATION_TABLES = (
             optional("random_texts", "Mean rank correlation of BPB and error of all texts", RHO),
         ),
     ),
+    Table(
+        "sensitivity",
+        "What would change the verdict: the analysis without some LLMs, or set otherwise.",
+        ("sample", "target"),
+        ("sample", "target", "kind", "changed"),
+        (
+            SAMPLE,
+            TARGET,
+            Column("kind", TEXT, "none, family, benchmark, llm, keep_ratio, level or estimator"),
+            Column("changed", TEXT, "What is left out, or what the setting is instead"),
+            LEVEL,
+            Column("verdict", TEXT, "go, caution or no-go; NULL: no analysis", nullable=True),
+            share("overlap", "Share of the smaller selection's tokens that the other has, too"),
+            optional("gain", "Expected gain of the selection over random texts", RHO),
+            optional("gain_change", "Gain less that of the analysis as it is", RHO),
+            *(optional(f"gain_{end}", f"90 % interval, {end}", RHO) for end in ("low", "high")),
+            optional("gain_needed", "The least gain that is worth having", RHO),
+            optional(
+                "p_value", "How often a selection without substance looks as good", "probability"
+            ),
+            optional("stability", "Does half the groups' choice hold on the other half? 1: yes"),
+            count("llm_count", "LLMs it rests on", "LLMs", nullable=True),
+            count("group_count", "Independent groups of LLMs it rests on", "groups", nullable=True),
+            Column("reason", TEXT, "Why there is no analysis", nullable=True),
+        ),
+    ),
 )

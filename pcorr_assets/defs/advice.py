@@ -1,0 +1,79 @@
+"""Stage `correlation`, second part: what would change a verdict.
+
+Belongs here: the asset `sensitivity`. Does not belong here: what it computes (`steps`,
+`stats`), and the verdict itself (`correlation`).
+"""
+
+from typing import Any
+
+import dagster as dg
+import pyarrow.compute as pc
+
+from pcorr_assets.defs.check_events import Outcome
+from pcorr_assets.defs.correlation import INPUTS, OF_ESTIMATES
+from pcorr_assets.defs.metadata import numbers, rows_table, sentences
+from pcorr_assets.defs.platform import Platform
+from pcorr_assets.defs.table_asset import table_asset
+from pcorr_assets.defs.target_run import TargetRun
+from pcorr_assets.steps.sensitivity import TargetSensitivity, sensitivity_of_targets
+
+OF_VALIDATION = ("validation.halvings", "validation.permutations", "validation.seed")
+SHOWN_CHANGES = 100
+
+
+def assets(platform: Platform) -> list[dg.AssetsDefinition]:
+    """The assets of this stage."""
+    return [_sensitivity(platform)]
+
+
+def _sensitivity(platform: Platform) -> dg.AssetsDefinition:
+    @table_asset(
+        platform,
+        tables=("sensitivity",),
+        rooms=(
+            "stats",
+            "steps/sensitivity.py",
+            "steps/levels.py",
+            "steps/error_vectors.py",
+            *INPUTS,
+        ),
+        sections=(*OF_ESTIMATES, *OF_VALIDATION),
+        deps=[
+            ("bpb_matrix", platform.partitions.to_sample_target),
+            ("error_vector", platform.partitions.to_sample_target),
+        ],
+        group_name="correlation",
+        partitions_def=platform.partitions.sample_target,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        kinds={"numpy", "parquet"},
+    )
+    def sensitivity(context: dg.AssetExecutionContext) -> Outcome:
+        """What the verdict hangs on: without each family, benchmark and LLM, and set otherwise."""
+        wh, run = platform.warehouse, TargetRun(platform, context)
+        with run.locked("sensitivity"):
+            for sample, targets in run.targets_by_sample.items():
+                for found in sensitivity_of_targets(
+                    wh, platform.settings, sample, targets, run.failures[sample]
+                ):
+                    keys = (sample, found.target)
+                    part = wh.write("sensitivity", keys, found.table, found.notes)
+                    run.finished(keys, [("sensitivity", keys, part)], _shown(found))
+        return run.result()
+
+    return sensitivity
+
+
+def _shown(found: TargetSensitivity) -> dict[str, Any]:
+    analysed = found.table.filter(pc.field("verdict").is_valid())
+    least = analysed.sort_by([("overlap", "ascending"), ("kind", "ascending")])
+    return numbers(
+        {
+            "what it hangs on": sentences(found.hangs_on),
+            "changes": found.table.num_rows - 1,
+            "changes without an analysis": found.table.num_rows - analysed.num_rows,
+            "changes, least of the selection left first": rows_table(
+                least.slice(0, SHOWN_CHANGES),
+                ["kind", "changed", "verdict", "overlap", "gain", "gain_change", "p_value"],
+            ),
+        }
+    )
