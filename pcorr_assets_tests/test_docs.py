@@ -18,6 +18,7 @@ import pcorr_assets
 from pcorr_assets.config import (
     Automation,
     Benchmark,
+    Candidate,
     Compute,
     Family,
     FastText,
@@ -50,6 +51,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "`matrix_csv`": MatrixCsv,
     "`llms`": Family,
     "`models`": Model,
+    "`candidates`": Candidate,
     "`benchmarks`": Benchmark,
     "`targets`": Target,
     "`selection`": Selection,

@@ -18,7 +18,7 @@ from pcorr_assets.config.compute import (
     time_limit_seconds,
 )
 from pcorr_assets.config.correlation import Benchmark, FastText, Selection, Target, Validation
-from pcorr_assets.config.llms import Family, LLMSpec, Model
+from pcorr_assets.config.llms import Candidate, Family, LLMSpec, Model
 from pcorr_assets.config.loading import find_config, load_settings, settings_from
 from pcorr_assets.config.settings import Settings
 from pcorr_assets.config.texts import MatrixCsv, Pool, Sample
@@ -26,6 +26,7 @@ from pcorr_assets.config.texts import MatrixCsv, Pool, Sample
 __all__ = [
     "Automation",
     "Benchmark",
+    "Candidate",
     "Compute",
     "Family",
     "FastText",

@@ -6,6 +6,7 @@ Does not belong here: loading LLMs (`lm`) and registering partitions (`defs`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from pcorr_assets.config.fields import (
     LLMKey,
     NameKey,
     OverlongField,
+    Text,
     YesNo,
     list_of,
 )
@@ -128,6 +130,54 @@ class Model(LoadOptions):
             return
         for revision in self.revisions:
             yield hub_llm_key(self.name, revision), revision
+
+
+_CANDIDATE_FORMS = (
+    "org/name with its parameters in the name (EleutherAI/pythia-1.4b), or "
+    "{name: ..., family: ..., parameters: ...}"
+)
+_SIZE_IN_NAME = re.compile(r"(?<![0-9A-Za-z.])([0-9]+(?:\.[0-9]+)?)([mMbB])(?![0-9A-Za-z])")
+_SIZES = {"m": 1_000_000, "b": 1_000_000_000}
+
+
+def _parameters(value: object) -> int:
+    """A whole number, or a text such as 160m or 1.4b."""
+    if isinstance(value, str) and (found := _SIZE_IN_NAME.fullmatch(value)):
+        value = round(float(found[1]) * _SIZES[found[2].lower()])
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise expected(value, "a number of parameters, such as 160000000, 160m or 1.4b")
+    return value
+
+
+class Candidate(Section):
+    """An LLM that is not there, of which `next_llms` says whether adding it would help most.
+
+    Nothing is downloaded. `family` unset: the org of the name; `parameters` unset: what the
+    name says.
+    """
+
+    expected_form = _CANDIDATE_FORMS
+
+    name: Text = Field(description="a name, such as org/name")
+    family: NameKey = Field(description="the name of its family")
+    parameters: Annotated[int, BeforeValidator(_parameters)] = Field(
+        description="how many parameters it has"
+    )
+
+    @classmethod
+    def prepare(cls, data: object) -> object:
+        """Family and parameters as the name says, where they are not given."""
+        found = {"name": data} if isinstance(data, str) else data
+        if not isinstance(found, Mapping) or not isinstance(found.get("name"), str):
+            return found
+        org, slash, model = found["name"].partition("/")
+        said_by_name: dict[str, Any] = {"family": org} if slash else {}
+        if size := _SIZE_IN_NAME.search(model or org):
+            said_by_name["parameters"] = size[0]
+        given = {key: value for key, value in found.items() if value is not None}
+        return {**said_by_name, **given}
 
 
 def _models(value: object) -> list[Any]:

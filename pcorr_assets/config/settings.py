@@ -17,7 +17,7 @@ from pcorr_assets.config.automation import Automation
 from pcorr_assets.config.compute import Compute
 from pcorr_assets.config.correlation import Benchmark, Selection, Target, Validation
 from pcorr_assets.config.fields import AbsolutePath, NameKey, absolute, by_key
-from pcorr_assets.config.llms import Family, LLMSpec, unlisted_spec, written_keys
+from pcorr_assets.config.llms import Candidate, Family, LLMSpec, unlisted_spec, written_keys
 from pcorr_assets.config.section import (
     Location,
     Mistake,
@@ -38,6 +38,12 @@ def _families(value: object) -> list[Any]:
     return value
 
 
+def _candidates(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise expected(value, "a list of LLMs that might be added (`- org/name`)")
+    return value
+
+
 class Settings(Section):
     """Everything that `pcorr.yaml` says; without a file, the defaults.
 
@@ -48,6 +54,9 @@ class Settings(Section):
     home: AbsolutePath = Field(default_factory=lambda: absolute("data", Path.cwd()))
     samples: Annotated[dict[NameKey, Sample], by_key("sample")] = Field(default_factory=dict)
     llms: Annotated[list[Family], BeforeValidator(_families)] = Field(default_factory=list)
+    candidates: Annotated[list[Candidate], BeforeValidator(_candidates)] = Field(
+        default_factory=list
+    )
     benchmarks: Annotated[dict[NameKey, Benchmark], by_key("benchmark")] = Field(
         default_factory=dict
     )
@@ -106,6 +115,7 @@ class Settings(Section):
         yield from _benchmark_references(data)
         yield from _sample_references(data)
         yield from _equal_keys(data)
+        yield from _equal_candidates(data)
         yield from _looser_masks(data)
         yield from _reserved_samples(data)
 
@@ -128,6 +138,16 @@ def _benchmark_references(data: Mapping[str, Any]) -> Iterator[Mistake]:
                 hint = did_you_mean(name, list(known), "benchmarks")
                 place = ("targets", str(key), "benchmarks", i)
                 yield place, f"{name!r} is not listed under benchmarks; {hint}"
+
+
+def _equal_candidates(data: Mapping[str, Any]) -> Iterator[Mistake]:
+    listed = data.get("candidates")
+    first: dict[str, str] = {}
+    for i, candidate in enumerate(listed if isinstance(listed, list) else []):
+        name = candidate.get("name") if isinstance(candidate, Mapping) else candidate
+        place = ("candidates", i)
+        if isinstance(name, str) and first.setdefault(name, path_text(place)) != path_text(place):
+            yield place, f"{name!r} stands already at {first[name]}; remove one"
 
 
 def _looser_masks(data: Mapping[str, Any]) -> Iterator[Mistake]:

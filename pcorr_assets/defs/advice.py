@@ -1,7 +1,7 @@
-"""Stage `correlation`, second part: what would change a verdict.
+"""Stage `correlation`, second part: what would change a verdict, and what to do next.
 
-Belongs here: the asset `sensitivity`. Does not belong here: what it computes (`steps`,
-`stats`), and the verdict itself (`correlation`).
+Belongs here: the assets `sensitivity` and `next_llms`. Does not belong here: what they
+compute (`steps`, `stats`), and the verdict itself (`correlation`).
 """
 
 from typing import Any
@@ -15,6 +15,7 @@ from pcorr_assets.defs.metadata import numbers, rows_table, sentences
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.table_asset import table_asset
 from pcorr_assets.defs.target_run import TargetRun
+from pcorr_assets.steps.next_llms import TargetNext, next_llms_of_targets
 from pcorr_assets.steps.sensitivity import TargetSensitivity, sensitivity_of_targets
 
 OF_VALIDATION = ("validation.halvings", "validation.permutations", "validation.seed")
@@ -23,7 +24,7 @@ SHOWN_CHANGES = 100
 
 def assets(platform: Platform) -> list[dg.AssetsDefinition]:
     """The assets of this stage."""
-    return [_sensitivity(platform)]
+    return [_sensitivity(platform), _next_llms(platform)]
 
 
 def _sensitivity(platform: Platform) -> dg.AssetsDefinition:
@@ -61,6 +62,57 @@ def _sensitivity(platform: Platform) -> dg.AssetsDefinition:
         return run.result()
 
     return sensitivity
+
+
+def _next_llms(platform: Platform) -> dg.AssetsDefinition:
+    @table_asset(
+        platform,
+        tables=("next_llms", "learning_curves"),
+        rooms=("stats", "steps/next_llms.py", *INPUTS),
+        sections=(*OF_ESTIMATES, *OF_VALIDATION, "candidates"),
+        deps=[
+            ("bpb_matrix", platform.partitions.to_sample_target),
+            ("error_vector", platform.partitions.to_sample_target),
+        ],
+        group_name="correlation",
+        partitions_def=platform.partitions.sample_target,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        kinds={"numpy", "parquet"},
+    )
+    def next_llms(context: dg.AssetExecutionContext) -> Outcome:
+        """How many more LLMs a go would take, and which of the candidates to add first."""
+        wh, run = platform.warehouse, TargetRun(platform, context)
+        with run.locked("next_llms"):
+            for sample, targets in run.targets_by_sample.items():
+                for found in next_llms_of_targets(
+                    wh, platform.settings, sample, targets, run.failures[sample]
+                ):
+                    keys = (sample, found.target)
+                    parts = [
+                        (name, keys, wh.write(name, keys, table, found.notes))
+                        for name, table in (
+                            ("next_llms", found.next_llms),
+                            ("learning_curves", found.learning_curve),
+                        )
+                    ]
+                    run.finished(keys, parts, _shown_next(found))
+        return run.result()
+
+    return next_llms
+
+
+def _shown_next(found: TargetNext) -> dict[str, Any]:
+    return {
+        "what to do next": dg.MetadataValue.md(found.advice),
+        "learning curve": rows_table(
+            found.learning_curve,
+            ["unit_count", "group_count", "llm_count", "gain", "stability", "power", "strength"],
+        ),
+        "candidates, in the order in which to add them": rows_table(
+            found.next_llms.slice(0, SHOWN_CHANGES),
+            ["position", "llm", "family", "is_new_family", "parameter_count", "width_in_order"],
+        ),
+    }
 
 
 def _shown(found: TargetSensitivity) -> dict[str, Any]:

@@ -46,6 +46,7 @@ def conditions(settings: Settings) -> dict[str, Condition]:
         "estimate": follows("bpb_matrix", "error_vector"),
         "rank_prediction": follows("bpb_matrix", "error_vector"),
         "sensitivity": follows("bpb_matrix", "error_vector"),
+        "next_llms": follows("bpb_matrix", "error_vector"),
         "sampling_distribution": follows("estimate", together=True),
         "fasttext_filter": follows("sampling_distribution", "rank_prediction"),
         "report": follows_at_last(

@@ -34,6 +34,7 @@ TABLE_ASSETS = (
     "estimate",
     "rank_prediction",
     "sensitivity",
+    "next_llms",
     "sampling_distribution",
     "fasttext_filter",
     "pool_scores",

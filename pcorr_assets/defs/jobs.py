@@ -33,6 +33,7 @@ ESTIMATES = (
     "estimate",
     "rank_prediction",
     "sensitivity",
+    "next_llms",
     "sampling_distribution",
 )
 POOLS = ("pool_scores", "selected_data")

@@ -21,6 +21,7 @@ from pcorr_assets.matrix.errors import OWN_SOURCE
 Part: TypeAlias = tuple[str, str | None]
 """An asset and one of its partitions; None for an asset without partitions."""
 
+OF_MATRIX_AND_ERRORS = ("estimate", "rank_prediction", "sensitivity", "next_llms")
 OUT_OF_DATE: frozenset[State] = frozenset({"missing", "failed", "stale"})
 
 
@@ -149,7 +150,7 @@ class Planner:
             case "error_vector":
                 imports = [("bpb_matrix", imported) for imported in settings.imported_samples]
                 return Needs(some=[*(("benchmark_errors", llm) for llm in self._llms), *imports])
-            case "estimate" | "rank_prediction" | "sensitivity":
+            case name if name in OF_MATRIX_AND_ERRORS:
                 return Needs(every=[("bpb_matrix", sample), ("error_vector", target)])
             case "sampling_distribution":
                 return Needs(every=[("estimate", pair)])
@@ -187,7 +188,7 @@ class Planner:
 
     def _lacks_errors(self, asset: str, keys: Mapping[str, str], chosen: Collection[Part]) -> str:
         """Why a sample can have no estimate for a target: its error vector has other sources."""
-        if asset not in ("estimate", "rank_prediction", "sensitivity"):
+        if asset not in OF_MATRIX_AND_ERRORS:
             return ""
         sample, target, wh = keys[SAMPLE], keys[TARGET], self.platform.warehouse
         if ("error_vector", target) in chosen or not wh.exists("error_vectors", target):

@@ -55,6 +55,7 @@ LOCK_OF_TABLE = {
     "low_cells": "bpb_matrix",
     "reliabilities": "error_vectors",
     "verdicts": "rank_predictions",
+    "learning_curves": "next_llms",
 }
 OF_TEXT = ("chunks", "chunk_bpb", "fasttext_filters")
 

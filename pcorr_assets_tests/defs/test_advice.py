@@ -16,6 +16,7 @@ from pcorr_assets.config.loading import settings_from
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.steps import levels
 from pcorr_assets.steps.levels import at_coarser_level
+from pcorr_assets.steps.next_llms import next_llms_of_targets
 from pcorr_assets.steps.sensitivity import HANGS_ON_NOTE, sensitivity_of_targets
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets_tests.report.worlds import write_text_world
@@ -39,6 +40,12 @@ def two_benchmarks(matrix_settings: Settings) -> Settings:
             },
             "targets": {"both": {"benchmarks": ["signal", "noise"]}},
             "selection": {"keep_ratio": 0.25},
+            "candidates": [
+                {"name": "fam0/llm-0", "parameters": 5},
+                "fam0/llm-7b",
+                "fresh/llm-1b",
+                "fresh/llm-70m",
+            ],
             "validation": {"bootstrap": 20, "halvings": 10, "permutations": 100},
         },
         folder=folder,
@@ -154,3 +161,34 @@ def test_a_level_of_too_many_units_is_said_to_be(
     (found,) = sensitivity_of_targets(wh, settings, "texts", ["good"], {})
     (row,) = (row for row in found.table.to_pylist() if row["kind"] == "level")
     assert row["reason"] == "96 units are more than the 50 that are analysed"
+
+
+def test_candidates_come_in_order_and_the_curve_ends_in_words(
+    two_benchmarks: Settings, materialise: Any
+) -> None:
+    shown = made(two_benchmarks, materialise, "next_llms")
+    wh = Warehouse(two_benchmarks.home)
+    rows = wh.read("next_llms", "published", "both").to_pylist()
+    # The first of the list is in the matrix already.
+    assert [(row["position"], row["llm"], row["is_new_family"]) for row in rows] == [
+        (1, "fresh/llm-70m", True), (2, "fresh/llm-1b", False), (3, "fam0/llm-7b", False)
+    ]  # fmt: skip
+    widths = [rows[0]["width"], *(row["width_in_order"] for row in rows)]
+    assert widths[0] > widths[1]
+    assert all(row["cost"] is None for row in rows), "nobody counted tokens"
+    curve = wh.read("learning_curves", "published", "both").to_pylist()
+    assert [(p["unit_count"], p["group_count"]) for p in curve if p["draws"] == 1] == [(40, 8)]
+    (words,) = (point["advice"] for point in curve if point["advice"])
+    assert words == shown["what to do next"]
+
+
+def test_without_candidates_there_are_the_curve_and_the_words(tmp_path: Path) -> None:
+    wh, settings = write_text_world(tmp_path)
+    failures: dict[str, PcorrError] = {}
+    (found,) = next_llms_of_targets(wh, settings, "texts", ["good"], failures)
+    assert failures == {}
+    assert found.next_llms.num_rows == 0
+    assert found.learning_curve.num_rows > 3
+    assert found.advice
+    wh.write("next_llms", ("texts", "good"), found.next_llms, found.notes)
+    assert wh.read("next_llms", "texts", "good").num_rows == 0

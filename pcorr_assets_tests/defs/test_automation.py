@@ -28,6 +28,7 @@ from pcorr_assets.defs.automation import (
     forget_while_off,
 )
 from pcorr_assets.defs.build import build_definitions
+from pcorr_assets.defs.plans import OF_MATRIX_AND_ERRORS
 from pcorr_assets_tests.defs.automation_world import AutomationWorld
 
 TEXTS = {"files": ["pages/*.jsonl"], "reference_tokenizer": "org/tokenizer"}
@@ -41,9 +42,7 @@ CONFIG: dict[str, Any] = {
 OLD, NEW, NEXT = "a/one", "a/two", "b/three"
 PAIRS = ("web|arc", "web|piqa")
 FIRST_WAVE = {
-    (asset, pair)
-    for asset in ("estimate", "rank_prediction", "sensitivity", "sampling_distribution")
-    for pair in PAIRS
+    (asset, pair) for asset in (*OF_MATRIX_AND_ERRORS, "sampling_distribution") for pair in PAIRS
 }
 REFRESH = {("bpb_matrix", "web"), ("error_vector", "arc"), ("error_vector", "piqa")}
 FILTERS = {("fasttext_filter", pair) for pair in PAIRS}

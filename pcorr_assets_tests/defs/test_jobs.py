@@ -38,7 +38,7 @@ CONFIG: dict[str, Any] = {
                         "token_count_column": "tokens"}},
 }  # fmt: skip
 ONE, TWO = "a/one", "a/two"
-CHAIN = ("estimate", "rank_prediction", "sensitivity", "sampling_distribution")
+CHAIN = ("estimate", "rank_prediction", "sensitivity", "next_llms", "sampling_distribution")
 
 
 @pytest.fixture

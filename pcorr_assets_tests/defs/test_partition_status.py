@@ -21,7 +21,7 @@ Materialise = Callable[..., dg.ExecuteInProcessResult]
 START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 
-SELECTION = ("estimate", "rank_prediction", "sensitivity", "sampling_distribution")
+SELECTION = ("estimate", "rank_prediction", "sensitivity", "next_llms", "sampling_distribution")
 
 
 def by_partition(
@@ -183,7 +183,7 @@ def test_upstream_data_that_changed_makes_stale_what_reads_it(
         ("error_vector", "bad"): reason,
         **{
             (asset, f"published|{target}"): reason
-            for asset in ("estimate", "rank_prediction", "sensitivity")
+            for asset in ("estimate", "rank_prediction", "sensitivity", "next_llms")
             for target in ("good", "bad")
         },
     }
@@ -197,11 +197,14 @@ def test_an_edit_of_the_config_makes_stale_what_it_changes_and_nothing_else(
         ({"compute": {"batch_tokens": 64, "max_parallel_llms": 2}}, set()),
         ({"llms": [{"family": "new", "models": ["new/one"]}]}, set()),
         # The other settings of `validation` go back to their defaults.
-        ({"validation": {"bootstrap": 41}}, {"estimate", "rank_prediction", "sensitivity"}),
+        (
+            {"validation": {"bootstrap": 41}},
+            {"estimate", "rank_prediction", "sensitivity", "next_llms"},
+        ),
         ({"selection": {"keep_ratio": 0.5}}, set(SELECTION)),
         (
             {"selection": {"keep_ratio": 0.25, "max_nan_fraction": 0.5}},
-            {"bpb_matrix", "estimate", "rank_prediction", "sensitivity"},
+            {"bpb_matrix", "estimate", "rank_prediction", "sensitivity", "next_llms"},
         ),
         ({"benchmarks": {"other": {"metric": "acc"}}}, {"error_vector"}),
     ]
@@ -300,7 +303,10 @@ def test_code_versions_of_the_whole_graph(
         ("steps/matrices.py", {"bpb_matrix"}),
         ("steps/error_vectors.py", {"error_vector", "sensitivity"}),
         ("lm/benchmark_settings.py", {"benchmark_errors", "error_vector"}),
-        ("matrix/layout.py", {"bpb_matrix", "estimate", "rank_prediction", "sensitivity"}),
+        (
+            "matrix/layout.py",
+            {"bpb_matrix", "estimate", "rank_prediction", "sensitivity", "next_llms"},
+        ),
         ("text/token_counts.py", {"chunked_dataset", *SELECTION}),
         ("filters/model.py", {"fasttext_filter", "pool_scores"}),
         ("text/files.py", {"chunked_dataset", "pool_scores", "selected_data"}),

@@ -58,6 +58,7 @@ def test_definitions_load_without_a_configuration() -> None:
         "estimate",
         "rank_prediction",
         "sensitivity",
+        "next_llms",
         "sampling_distribution",
     }
 

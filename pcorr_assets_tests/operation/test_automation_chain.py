@@ -26,6 +26,7 @@ CHAIN = (
     "estimate",
     "rank_prediction",
     "sensitivity",
+    "next_llms",
     "sampling_distribution",
     "fasttext_filter",
     "report",

@@ -32,6 +32,10 @@ PROMISED = {
     "random_texts",
     "sensitivity": "sample, target, kind, changed, level, verdict, overlap, gain, gain_change, "
     "gain_low, gain_high, gain_needed, p_value, stability, llm_count, group_count, reason",
+    "next_llms": "sample, target, position, llm, family, is_new_family, parameter_count, cost, "
+    "width, width_alone, width_in_order",
+    "learning_curves": "sample, target, unit_count, group_count, llm_count, draws, gain, "
+    "stability, power, go_share, strength, advice",
     "sampling_distributions": "sample, target, level, unit, token_count, tau, weight, included",
     "pool_scores": "pool, shard, target, document_id, score, token_count, byte_count, "
     "content_sha256",
