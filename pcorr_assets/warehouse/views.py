@@ -184,6 +184,8 @@ def _make_database(path: Path, statements: list[str]) -> None:
             connection.execute(f"ATTACH {attached}; USE pcorr")
             for statement in statements:
                 connection.execute(statement)
+            # Closing alone would keep silent about views that the disk had no room for.
+            connection.execute("USE memory; DETACH pcorr")
         if made != path:
             shutil.copyfile(made, path)
 

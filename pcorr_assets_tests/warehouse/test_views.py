@@ -15,7 +15,7 @@ import pytest
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.warehouse import TABLES, Warehouse, connect
-from pcorr_assets.warehouse.views import STORAGE_VERSION, view_statements
+from pcorr_assets.warehouse.views import STORAGE_VERSION, ensure_layout, view_statements
 
 VECTOR = pa.table(
     {"target": ["t"], "source": ["s"], "llm": ["a/b"], "family": ["a"], "error": [0.5]}
@@ -153,3 +153,30 @@ def test_older_releases_of_duckdb_can_open_the_database(tmp_path: Path) -> None:
         ).fetchall()
         assert connection.execute("SELECT count(*) FROM x.error_vectors").fetchall() == [(1,)]
     assert tags["storage_version"].startswith("v1.2.0")
+
+
+def test_views_that_there_was_no_room_for_are_made_by_the_next_run(tmp_path: Path) -> None:
+    """DuckDB keeps silent when it closes a file that the disk had no room for."""
+    program = (
+        "import resource, sys; from pathlib import Path; "
+        "from pcorr_assets.warehouse.views import ensure_layout; "
+        "ensure_layout(Path(sys.argv[1]), with_database=False); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY)); "
+        "ensure_layout(Path(sys.argv[1]))"
+    )
+    full = tmp_path / "whole"
+    ensure_layout(full)
+    size = (full / "pcorr.duckdb").stat().st_size
+    for share in (0.1, 0.3, 0.5, 0.9):
+        home = tmp_path / str(share)
+        room = str(int(share * size))
+        ended = subprocess.run(
+            [sys.executable, "-c", program, str(home), room], capture_output=True, text=True
+        )
+        assert ended.returncode == 0, ended.stderr
+        assert "could not be renewed" in ended.stderr
+        assert not (home / "pcorr.duckdb").exists()
+        ensure_layout(home)
+        with duckdb.connect(str(home / "pcorr.duckdb"), read_only=True) as connection:
+            found = connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal")
+            assert {name for (name,) in found.fetchall()} == set(TABLES)
