@@ -157,7 +157,8 @@ class Selection(Section):
 class Target(Section):
     """One error vector: a mean over benchmarks, and what it changes in the selection.
 
-    `combine: mean_rank` averages ranks, for benchmarks whose errors have different scales.
+    `combine: mean_rank` averages ranks, for benchmarks whose errors have different scales;
+    `weighted_rank` weighs them by how reliable each benchmark is.
     `max_nan_fraction` may only be lower than that of `selection`, which the sample's matrix
     is built with: LLMs above it are left out of this target's estimates.
     """
@@ -165,7 +166,10 @@ class Target(Section):
     benchmarks: Annotated[list[Text], list_of("benchmark")] = Field(
         description="a list of at least one key of `benchmarks`"
     )
-    combine: Annotated[Literal["mean", "mean_rank"], one_of("mean", "mean_rank")] = "mean"
+    combine: Annotated[
+        Literal["mean", "mean_rank", "weighted_rank"],
+        one_of("mean", "mean_rank", "weighted_rank"),
+    ] = "mean"
     level: LevelField | None = None
     estimator: EstimatorField | None = None
     projection: ProjectionField | None = None

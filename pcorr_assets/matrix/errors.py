@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ NOISE_SHARE = 0.5
 SPREAD_RATIO = 20.0
 
 Row = dict[str, Any]
+Weigh = Callable[[Sequence[str]], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def error_vector(
     llm_keys: Collection[str] | None = None,
     scales: Mapping[str, float] | None = None,
     unreadable: Mapping[str, str] | None = None,
+    weigh: Weigh | None = None,
 ) -> ErrorVector:
     """Combine benchmark errors into the error of each LLM on a target, source by source.
 
@@ -79,10 +81,12 @@ def error_vector(
         scales: the best score of each benchmark that has one other than 1, which turns the
             standard error of its scores into that of its errors.
         unreadable: LLMs whose own evaluations cannot be read, and why; they are left out.
+        weigh: for `weighted_rank`: the weights (B,) of the target's benchmarks, which sum to
+            1, for LLMs of own evaluations; raises PcorrError where they are not known.
 
     An LLM needs every benchmark of the target. `mean` averages their errors; `mean_rank`
     averages its ranks (1 = lowest error, ties share the average rank) among the LLMs of
-    the same source that have all benchmarks.
+    the same source that have all benchmarks; `weighted_rank` takes the weighted mean of these.
 
     Raises PcorrError if no source has a benchmark, with the nearest names, or if no LLM
     of any source has them all.
@@ -104,24 +108,17 @@ def error_vector(
             reasons |= lost
         complete = _complete(good, target.benchmarks, reasons)
         left_out[source] = reasons
-        report += [
-            f"{llm} ({source}) is left out of target {target_key}: {reason}."
-            for llm, reason in sorted(reasons.items())
-        ]
+        weights = _weights(source, target, complete, weigh, reasons)
+        report += _left_out(source, target_key, reasons)
         if not complete:
             continue
         values = _values(complete, target.benchmarks, "error")
         report += _doubts(source, target, complete, values, scales or {})
         report += _mixed_versions(source, target, complete)
+        shared = {"target": target_key, "source": source}
         found += [
-            {
-                "target": target_key,
-                "source": source,
-                "llm": llm,
-                "family": record[llm, source]["family"],
-                "error": error,
-            }
-            for llm, error in zip(complete, _combined(values, target.combine), strict=True)
+            {**shared, "llm": llm, "family": record[llm, source]["family"], "error": error}
+            for llm, error in zip(complete, _combined(values, target.combine, weights), strict=True)
         ]
     if not found:
         raise PcorrError(_nobody(target_key, target.benchmarks, left_out))
@@ -256,14 +253,47 @@ def _values(
     )
 
 
-def _combined(values: np.ndarray, combine: str) -> list[float]:
+def _left_out(source: str, target_key: str, reasons: Mapping[str, str]) -> list[str]:
+    return [
+        f"{llm} ({source}) is left out of target {target_key}: {reason}."
+        for llm, reason in sorted(reasons.items())
+    ]
+
+
+def _weights(
+    source: str,
+    target: Target,
+    complete: dict[str, dict[str, Row]],
+    weigh: Weigh | None,
+    reasons: dict[str, str],
+) -> np.ndarray:
+    """(B,) weights of the benchmarks; where they are not known, all LLMs move to `reasons`."""
+    equal = np.full(len(target.benchmarks), 1 / len(target.benchmarks))
+    if target.combine != "weighted_rank" or not complete:
+        return equal
+    why = "imported errors have no items to weigh benchmarks by; use combine: mean_rank"
+    if source == OWN_SOURCE and weigh is not None:
+        try:
+            return weigh(list(complete))
+        except PcorrError as error:
+            why = str(error)
+    reasons.update(dict.fromkeys(complete, why))
+    complete.clear()
+    return equal
+
+
+def _combined(values: np.ndarray, combine: str, weights: np.ndarray) -> list[float]:
     if combine == "mean":
         return values.mean(axis=1).tolist()
     if combine == "mean_rank":
         from scipy.stats import rankdata
 
         return rankdata(values, axis=0).mean(axis=1).tolist()
-    raise PcorrError(f"combine is {combine!r}; expected mean or mean_rank")
+    if combine == "weighted_rank":
+        from scipy.stats import rankdata
+
+        return (rankdata(values, axis=0) @ weights).tolist()
+    raise PcorrError(f"combine is {combine!r}; expected mean, mean_rank or weighted_rank")
 
 
 def _doubts(

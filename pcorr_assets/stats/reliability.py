@@ -11,7 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.stats.checks import Floats
 
+# Of what a benchmark's items agree on, the share that is taken to be common to the target's
+# benchmarks: no weight rests on reliability alone. And limits, since it is estimated.
+COMMON_SHARE = 0.8
+LOWEST_RELIABILITY, HIGHEST_RELIABILITY = 0.05, 0.98
 # Variances over fewer LLMs say nothing.
 MIN_LLMS = 6
 MIN_ITEMS = 2
@@ -72,3 +77,17 @@ def combined_reliability(errors: ArrayLike, reliabilities: ArrayLike) -> float |
         return None
     noise = values.var(axis=0, ddof=1) * (1 - np.asarray(reliabilities, dtype=np.float64))
     return 1 - float(noise.sum()) / total
+
+
+def rank_weights(reliabilities: ArrayLike) -> Floats:
+    """(B,) weights of benchmarks in a mean of ranks, by their reliabilities (B,); they sum to 1.
+
+    `sqrt(h r) / (1 - h r)`, loading over unique variance of a one-factor model (Bartlett 1937),
+    where h = 0.8 of what is reliable is common to the benchmarks. In the worlds of
+    docs/studies.md this loses nothing where the benchmarks are alike.
+    """
+    reliable = np.clip(
+        np.asarray(reliabilities, dtype=np.float64), LOWEST_RELIABILITY, HIGHEST_RELIABILITY
+    )
+    weights = (COMMON_SHARE * reliable) ** 0.5 / (1 - COMMON_SHARE * reliable)
+    return weights / weights.sum()

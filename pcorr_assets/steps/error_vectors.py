@@ -10,6 +10,7 @@ from collections.abc import Collection
 from pcorr_assets.config import Settings
 from pcorr_assets.lm.benchmark_settings import benchmark_settings_sha256
 from pcorr_assets.matrix.errors import ErrorVector, error_vector
+from pcorr_assets.steps.reliabilities import benchmark_weights
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.store import IMPORTED
 
@@ -41,6 +42,7 @@ def target_error_vector(
             for name, benchmark in settings.benchmarks.items()
         },
         llm_keys=llm_keys,
+        weigh=lambda own: benchmark_weights(wh, settings, target, own),
         scales={
             name: benchmark.scale
             for name, benchmark in settings.benchmarks.items()

@@ -7,7 +7,7 @@ reliability is (`stats.reliability`), and whether it is enough (`plausibility.ta
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pcorr_assets.config import Settings
+from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.benchmark_settings import evaluation_sha256
 from pcorr_assets.lm.results import KeptResults, Result, find_metric
 from pcorr_assets.matrix.errors import OWN_SOURCE
 from pcorr_assets.matrix.wording import name_some
 from pcorr_assets.stats.ranks import centred_ranks
-from pcorr_assets.stats.reliability import combined_reliability, reliability
+from pcorr_assets.stats.reliability import combined_reliability, rank_weights, reliability
 from pcorr_assets.warehouse import TABLES, Warehouse
 
 
@@ -48,11 +49,7 @@ def target_reliability(
     own = vectors.filter(pc.field("source") == OWN_SOURCE)["llm"].to_pylist()
     if not own:
         return TargetReliability(_table([]), None, ["Imported errors have no items."])
-    records = {
-        row["llm"]: row
-        for row in wh.read_sound("llms")[0].to_pylist()
-        if row["source"] == OWN_SOURCE
-    }
+    records = _records(wh)
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
     of_errors: dict[str, float | None] = {}
@@ -81,6 +78,39 @@ def target_reliability(
     return TargetReliability(
         _table([{**row, "target_reliability": whole} for row in rows]), whole, notes
     )
+
+
+def benchmark_weights(
+    wh: Warehouse, settings: Settings, target: str, llms: Sequence[str]
+) -> np.ndarray:
+    """(B,) weights of a target's benchmarks for `combine: weighted_rank`, which sum to 1.
+
+    Raises:
+        PcorrError: the reliability of a benchmark is not known; it says what to evaluate again.
+    """
+    records = _records(wh)
+    known: list[float] = []
+    for name in settings.targets[target].benchmarks:
+        results = _results(wh, settings, name, list(llms), records)
+        found, _ = _same_items(results)
+        used = _used_metric(settings, name, found)
+        scores = [_items(result)[used] for result in found.values() if used in _items(result)]
+        value = reliability(np.array(scores)) if len(scores) == len(found) > 0 else None
+        if value is None:
+            raise PcorrError(
+                f"the reliability of {name} is not known, so combine: weighted_rank has no "
+                f"weights ({len(found)} of {len(llms)} LLMs have scores of items of its metric). "
+                "Evaluate it again (remove its file from the LLMs' folders in `evaluations` of "
+                "the data home and materialise benchmark_errors), or use combine: mean_rank"
+            )
+        known.append(value)
+    return rank_weights(known)
+
+
+def _records(wh: Warehouse) -> dict[str, dict[str, Any]]:
+    """The rows of `llms` of own evaluations, by LLM."""
+    rows = wh.read_sound("llms")[0].to_pylist()
+    return {row["llm"]: row for row in rows if row["source"] == OWN_SOURCE}
 
 
 def _results(
@@ -146,8 +176,11 @@ def _of_target(
     # An evaluation may have replaced the rows of an LLM since the error vector was made.
     there = [llm for llm in llms if all((llm, name) in errors for name in benchmarks)]
     matrix = np.array([[errors[llm, name] for name in benchmarks] for llm in there])
-    if settings.targets[target].combine == "mean_rank":
+    combine = settings.targets[target].combine
+    if combine != "mean":
         matrix = centred_ranks(matrix.T).T
+    if combine == "weighted_rank":
+        matrix = matrix * rank_weights(known)
     return combined_reliability(matrix, known)
 
 

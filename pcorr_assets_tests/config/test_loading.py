@@ -125,7 +125,8 @@ revisions: [...]} or, for a local folder, {key: ..., path: ...} (line 13)
   llms[0].models[3].revisions[1]: got 5 (whole number); expected the name of a branch, tag or \
 commit, in quotes (line 16)
   llms[0].models[3]: the key 'org/a' stands already at llms[0].models[2]; remove one (line 16)
-  targets.lam.combine: got 'median' (text); expected one of mean | mean_rank (line 18)
+  targets.lam.combine: got 'median' (text); expected one of mean | mean_rank | \
+weighted_rank (line 18)
   targets.lam.benchmarks[0]: 'lambada_openi' is not listed under benchmarks; did you mean \
 lambada_openai? (line 18)
   pools.crawl: found token_budget and keep_ratio; expected exactly one of token_budget, \

@@ -10,12 +10,13 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.stats import rankdata
 
 from pcorr_assets.config import Settings
 from pcorr_assets.config.loading import settings_from
 from pcorr_assets.lm.benchmark_settings import evaluation_sha256
 from pcorr_assets.lm.results import KeptResults, Result, make_row, rows_to_table
-from pcorr_assets.stats.reliability import combined_reliability, reliability
+from pcorr_assets.stats.reliability import combined_reliability, rank_weights, reliability
 from pcorr_assets.warehouse import TABLES, Warehouse
 
 Materialise = Callable[..., dg.ExecuteInProcessResult]
@@ -87,7 +88,7 @@ def run(
     return check, dict(event.materialization.metadata), rows
 
 
-@pytest.mark.parametrize("combine", ["mean", "mean_rank"])
+@pytest.mark.parametrize("combine", ["mean", "mean_rank", "weighted_rank"])
 def test_each_metric_and_the_target_have_a_reliability(
     tmp_path: Path, materialise: Materialise, instance: dg.DagsterInstance, combine: str
 ) -> None:
@@ -106,14 +107,21 @@ def test_each_metric_and_the_target_have_a_reliability(
         assert row["reliability"] == pytest.approx(expected[key])
         assert (row["llm_count"], row["item_count"]) == (14, 40)
         assert row["is_used"] == (key in (("arc", "acc,none"), ("sciq", "gold_bpb,none")))
+    errors = np.column_stack(
+        [1 - items_of(0)["acc,none"].mean(axis=1), items_of(1)["gold_bpb,none"].mean(axis=1)]
+    )
+    used = (("arc", "acc,none"), ("sciq", "gold_bpb,none"))
+    parts = np.array([expected[key] for key in used], dtype=float)
     if combine == "mean":
-        errors = np.column_stack(
-            [1 - items_of(0)["acc,none"].mean(axis=1), items_of(1)["gold_bpb,none"].mean(axis=1)]
-        )
-        used = (("arc", "acc,none"), ("sciq", "gold_bpb,none"))
-        parts = np.array([expected[key] for key in used], dtype=float)
         whole = combined_reliability(errors, parts)
         assert rows[0]["target_reliability"] == pytest.approx(whole, rel=1e-5)
+    if combine == "weighted_rank":
+        weights = rank_weights(parts)
+        assert weights[1] > 2 * weights[0]
+        ranks = rankdata(errors, axis=0)
+        vector = Warehouse(settings.home).read("error_vectors", "both").to_pylist()
+        found_errors = {row["llm"]: row["error"] for row in vector}
+        assert [found_errors[llm] for llm in LLMS] == pytest.approx((ranks @ weights).tolist())
     value = metadata["reliability"].value
     assert value == rows[0]["target_reliability"]
     assert 0 < value < 1
@@ -155,3 +163,17 @@ def test_llms_that_were_evaluated_before_are_named_and_do_not_count(
     assert "reliability" not in metadata
     assert {row["reliability"] for row in rows} == {None}
     assert Warehouse(settings.home).row_count("error_vectors", "both") == 14
+
+
+def test_weights_that_are_not_known_are_refused_by_name(
+    tmp_path: Path, materialise: Materialise, instance: dg.DagsterInstance
+) -> None:
+    settings = settings_of(tmp_path, "weighted_rank", arc="acc", sciq="gold_bpb")
+    write_llms(settings, LLMS, with_items=False)
+    instance.add_dynamic_partitions("llm", LLMS)
+    result = materialise(settings, ["error_vector"], "both")
+    assert not result.success
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    text = str(failure.step_failure_data)
+    assert "the reliability of arc is not known, so combine: weighted_rank has no weights" in text
+    assert "use combine: mean_rank" in text

@@ -95,6 +95,22 @@ def test_mean_rank_takes_average_ranks_among_llms_with_all_benchmarks(
     assert vector.left_out["lm_eval"] == {"f-half": "it has no error on piqa"}
 
 
+def test_weighted_ranks_and_sources_without_weights(make_llms: MakeLLMs) -> None:
+    llms = make_llms(["f-a", "f-b", "g-c"])
+    asked: list[list[str]] = []
+
+    def weigh(own: Sequence[str]) -> np.ndarray:
+        asked.append(list(own))
+        return np.array([0.75, 0.25])
+
+    vector = run(ROWS, llms, combine="weighted_rank", weigh=weigh)
+    # Ranks on arc are 1, 3, 2 and on piqa 2, 1, 3.
+    assert by_llm(vector) == {"f-a": 1.25, "f-b": 2.5, "g-c": 2.25}
+    assert asked == [["f-a", "f-b", "g-c"]]
+    with pytest.raises(PcorrError, match="imported errors have no items to weigh"):
+        run(ROWS, llms, combine="weighted_rank")
+
+
 def test_sources_are_kept_apart_and_ranked_apart(make_llms: MakeLLMs) -> None:
     imported = {"source": "paper", "metric": "imported", "settings_sha256": None, "dtype": None}
     rows = [

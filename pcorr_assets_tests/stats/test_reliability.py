@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.stats.reliability import combined_reliability, reliability
+from pcorr_assets.stats.reliability import combined_reliability, rank_weights, reliability
 
 
 def answers(
@@ -78,3 +78,15 @@ def test_several_benchmarks_have_the_reliability_that_their_errors_have() -> Non
     assert combined_reliability(errors[:, :1], each[:1]) == pytest.approx(each[0])
     assert combined_reliability(errors[:5], each) is None
     assert combined_reliability(np.ones((9, 2)), [0.5, 0.5]) is None
+
+
+def test_weights_are_those_of_the_best_linear_combination() -> None:
+    """Bartlett's weights are the regression of the common part, when a fifth is not common."""
+    reliable = np.array([0.95, 0.6, 0.3])
+    loadings = (0.8 * reliable) ** 0.5
+    covariance = np.outer(loadings, loadings) + np.diag(1 - loadings**2)
+    best = np.linalg.solve(covariance, loadings)
+    assert rank_weights(reliable) == pytest.approx(best / best.sum())
+    assert rank_weights([0.7] * 4) == pytest.approx([0.25] * 4)
+    # Estimates beyond what can be are taken for the limits.
+    assert rank_weights([-0.5, 1.0]) == pytest.approx(rank_weights([0.05, 0.98]))

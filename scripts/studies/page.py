@@ -20,6 +20,8 @@ from scripts.studies.verdicts import HALVINGS, RANDOMISATIONS, RIVALS
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "studies.md"
+# What `power` found, in words.
+TRIED = Path(__file__).parent / "tried.md"
 PICTURE = ROOT / "docs" / "images" / "studies.png"
 
 # What the rule is meant to find, in per cent of signal worlds.
@@ -78,6 +80,7 @@ def page(folder: Path) -> str:
         *_rival_part(cells),
         *_gain_part(cells),
         *_inclusion_part(cells),
+        TRIED.read_text(encoding="utf-8"),
     ]
     if absent:
         parts += ["## Not run\n", f"Kinds of worlds without outcomes yet: {', '.join(absent)}.\n"]
