@@ -31,7 +31,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _YES_NO = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
 
 Level = Literal["chunk", "page", "domain"]
-Estimator = Literal["product", "sign", "sign_cdf", "sign_sign", "spearmanr"]
+Estimator = Literal["product", "sign", "sign_cdf", "sign_sign", "spearmanr", "auto"]
 Projection = Literal["linear", "l2"]
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 Overlong = Literal["error", "nan", "window"]
@@ -252,7 +252,7 @@ Number = Annotated[float, number("a number", lambda x: True)]
 PositiveNumber = Annotated[float, number("a number above 0", lambda x: x > 0)]
 LevelField = Annotated[Level, one_of("chunk", "page", "domain")]
 EstimatorField = Annotated[
-    Estimator, one_of("product", "sign", "sign_cdf", "sign_sign", "spearmanr")
+    Estimator, one_of("product", "sign", "sign_cdf", "sign_sign", "spearmanr", "auto")
 ]
 ProjectionField = Annotated[Projection, one_of("linear", "l2")]
 DtypeField = Annotated[Dtype, one_of("auto", "float32", "float16", "bfloat16")]

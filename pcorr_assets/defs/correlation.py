@@ -243,6 +243,7 @@ def _estimate_metadata(found: TargetEstimates) -> dict[str, Any]:
     return numbers(
         {
             "LLMs": len(found.llms),
+            "estimator": found.chosen,
             "units": len(order),
             "units selected": int(found.included.sum()),
             "top ten units": rows_table(ranked.slice(0, SHOWN_UNITS), ["unit", "estimate"]),

@@ -23,11 +23,12 @@ from pcorr_assets.report.reading_filter import read_filter
 from pcorr_assets.report.reading_llms import read_benchmarks, read_llms, read_reliability
 from pcorr_assets.report.snippets import pages_of_chunks, read_snippets
 from pcorr_assets.report.wording import domain_link, page_link
+from pcorr_assets.stats.choice import AUTO
 from pcorr_assets.stats.permuted_errors import permuted_estimates
 from pcorr_assets.stats.projection import PROJECTIONS, linear
 from pcorr_assets.stats.ranks import rank_correlation
 from pcorr_assets.stats.verdict import GROUPS_FOR_GO, LARGEST_P
-from pcorr_assets.steps.estimates import FREQUENCY_NOTE
+from pcorr_assets.steps.estimates import CHOSEN_NOTE, FREQUENCY_NOTE
 from pcorr_assets.steps.inputs import VECTOR_HASH, AlignedInputs, level_of, read_inputs
 from pcorr_assets.steps.matrices import MATRIX_HASH
 from pcorr_assets.steps.rank_predictions import IMPOSSIBLE_NOTE
@@ -86,7 +87,7 @@ def read_facts(wh: Warehouse, settings: Settings, sample: str, target: str) -> f
         sample=sample,
         target=target,
         level=level,
-        estimator=selection.estimator,
+        estimator=f"{AUTO}: {units.chosen}" if selection.estimator == AUTO else selection.estimator,
         seed=settings.validation.seed,
         imported=not settings.samples[sample].is_text,
         verdict=_verdict(wh, settings, sample, target, len(inputs.llms)),
@@ -219,6 +220,9 @@ class _Units:
         frequency = rows["selection_frequency"]
         self._frequency = None if frequency.null_count else frequency.to_numpy()
         self.order = np.argsort(-self._estimate, kind="stable")
+        # What `auto` chose; notes of before have none, and no `auto` either.
+        noted = wh.metadata("estimates", inputs.sample, target)
+        self.chosen = noted.get(CHOSEN_NOTE, self._selection.estimator)
         self._distribution = self._read_distribution()
         self._pages: dict[str, str] = {}
 
@@ -281,7 +285,7 @@ class _Units:
             permuted=permuted_estimates(
                 inputs.X,
                 inputs.errors[:, inputs.targets.index(self._target)],
-                self._selection.estimator,
+                self.chosen,
                 seed=self._settings.validation.seed,
             ),
             shown=tuple(self._unit(at) for at in positions),

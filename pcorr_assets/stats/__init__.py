@@ -6,6 +6,7 @@ settings, units' names and Dagster; whoever calls hands over arrays and plain va
 - `checks`: what is refused as input, and in which words
 - `ranks`: average ranks, of a vector and of all columns of a matrix
 - `estimation`: one number for each text, from BPB and benchmark errors
+- `choice`: which of the estimators selects best on held-out LLMs
 - `projection`: an estimate made into sampling weights under caps
 - `groups`: which LLMs are independent of each other, and resamples of them
 - `rank_prediction`, `stability`, `verdict`: what held-out LLMs say about the estimate

@@ -20,6 +20,7 @@ from pcorr_assets.stats.checks import (
     refuse_constant_errors,
     refuse_nonfinite_matrix,
 )
+from pcorr_assets.stats.choice import AUTO, choose_estimator
 from pcorr_assets.stats.estimation import ESTIMATOR_NAMES, estimate_all
 from pcorr_assets.stats.groups import Groups, Rows, group_llms
 from pcorr_assets.stats.projection import linear
@@ -38,7 +39,8 @@ class Panel:
         llms: (N,) LLM keys.
         families: (N,) the family of each LLM.
         groups: the groups of the LLMs.
-        estimator: a name out of `ESTIMATOR_NAMES`.
+        estimator: a name out of `ESTIMATOR_NAMES`, or `auto`: whichever the rows that an
+            estimate is made on choose, by halves of their own (`choice`).
     """
 
     X: np.ndarray
@@ -62,7 +64,22 @@ class Panel:
 
     def estimate(self, rows: Rows) -> Floats:
         """(D,) the estimate made on these rows, a repeated row counting repeatedly."""
-        return estimate_all(self.X, self.errors, (self.estimator,), rows=rows)[self.estimator]
+        name = self.chosen(rows)
+        return estimate_all(self.X, self.errors, (name,), rows=rows)[name]
+
+    def chosen(self, rows: Rows) -> str:
+        """The estimator that makes the estimate on these rows."""
+        if self.estimator != AUTO:
+            return self.estimator
+        return choose_estimator(self.X, self.errors, self.tau, self.groups, rows)
+
+    def settled(self) -> Panel:
+        """The panel with the estimator that all of its LLMs choose."""
+        return self.with_estimator(self.chosen(self.all_rows))
+
+    def with_estimator(self, estimator: str) -> Panel:
+        """The same LLMs, errors and caps with another estimator."""
+        return replace(self, estimator=estimator)
 
     def weights(self, rows: Rows) -> Floats:
         """(D,) `linear` weights under the caps, of the estimate made on these rows."""
@@ -110,16 +127,16 @@ def make_panel(
         llms: (N,) LLM keys, each once.
         families: (N,) their families.
         identities: (N,) (name, revision) of each LLM, by default its key; see `group_llms`.
-        estimator: a name out of `ESTIMATOR_NAMES`.
+        estimator: a name out of `ESTIMATOR_NAMES`, or `auto`.
 
     Raises:
         PcorrError: anything that the estimators or projections refuse, an unknown
             estimator, or lengths that differ.
     """
     matrix = as_matrix(X)
-    if estimator not in ESTIMATOR_NAMES:
+    if estimator not in (*ESTIMATOR_NAMES, AUTO):
         raise PcorrError(
-            f"unknown estimator {estimator!r}: choose from {', '.join(ESTIMATOR_NAMES)}"
+            f"unknown estimator {estimator!r}: choose from {', '.join(ESTIMATOR_NAMES)} and {AUTO}"
         )
     error_columns = as_errors(errors, matrix.shape[0])
     if error_columns.shape[0] != 1:

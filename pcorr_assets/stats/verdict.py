@@ -20,6 +20,7 @@ import numpy as np
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.progress import Progress
 from pcorr_assets.stats.checks import Floats
+from pcorr_assets.stats.choice import AUTO, PLAIN
 from pcorr_assets.stats.dependence import dependence_p
 from pcorr_assets.stats.estimation import estimate_all
 from pcorr_assets.stats.gain import Gain, selection_gain
@@ -235,8 +236,11 @@ def permutation_p(panel: Panel, *, permutations: int = 1000, seed: int = 0) -> f
     """p of the mean estimate of the selected texts, `<w, estimate>`, under permuted errors.
 
     `(1 + permutations that reach it) / (1 + permutations)`. It asks only whether the
-    errors go with BPB at all, and takes LLMs of a family for independent.
+    errors go with BPB at all, and takes LLMs of a family for independent. The statistic of
+    `auto` is Spearman's: a choice for each permutation would take hours.
     """
+    if panel.estimator == AUTO:
+        panel = panel.with_estimator(PLAIN)
     rows = panel.all_rows
     rng = np.random.default_rng([seed, _PERMUTATION_STREAM])
     observed = _selected_mean(panel.estimate(rows), panel.tau)

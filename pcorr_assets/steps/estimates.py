@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from pcorr_assets.config import Settings
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.stats.estimation import ESTIMATOR_NAMES, estimate_all
+from pcorr_assets.stats.estimation import estimate_all
 from pcorr_assets.stats.inclusion import Inclusion, inclusion_probability
 from pcorr_assets.stats.low_cells import (
     LowCells,
@@ -33,6 +33,7 @@ from pcorr_assets.warehouse import TABLES, Warehouse
 
 FREQUENCY_NOTE = "selection_frequency"
 INCLUSION_NOTE = "inclusion_probability"
+CHOSEN_NOTE = "chosen_estimator"
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class TargetEstimates:
     (D,) and `included` (D,) are those of the selected estimator and its linear
     projection under the caps `tau` (D,); `low_cell_count` is how many cells of the matrix
     are unexpectedly low (None: it cannot be said), `low_errors` which of `llms` (N) have
-    unexpectedly low errors; `left_out` names LLMs that have only BPB or only
+    unexpectedly low errors; `chosen` is the selected estimator, the one that was chosen if that
+    is `auto`; `left_out` names LLMs that have only BPB or only
     errors; `made_from` holds the hashes of the matrix and the error vector.
     """
 
@@ -57,6 +59,7 @@ class TargetEstimates:
     inclusion: Inclusion
     low_cell_count: int | None
     low_errors: LowErrors
+    chosen: str
     llms: list[str]
     left_out: list[str]
     made_from: dict[str, str]
@@ -74,6 +77,7 @@ class TargetEstimates:
         return {
             **self.made_from,
             FREQUENCY_NOTE: json.dumps(firmness),
+            CHOSEN_NOTE: self.chosen,
             INCLUSION_NOTE: json.dumps({"reason": self.inclusion.reason}),
         }
 
@@ -113,7 +117,12 @@ def _of_target(
     units = inputs.units.to_pylist()
     caps = unit_caps(wh, settings, inputs.sample, selection, inputs.level, units)
     panel = inputs.panel(target, caps.tau, selection.estimator)
-    frequency = selection_frequency(panel, resamples=validation.bootstrap, seed=validation.seed)
+    fixed = panel.settled()
+    chosen = fixed.estimator
+    estimates = {**estimates, selection.estimator: estimates[chosen]}
+    # Resamples ask how firm this selection is; what is concluded of `auto` rests on halves that
+    # choose for themselves.
+    frequency = selection_frequency(fixed, resamples=validation.bootstrap, seed=validation.seed)
     steadiness = stability(panel, halvings=validation.halvings, seed=validation.seed)
     inclusion = inclusion_probability(
         panel, steadiness, draws=validation.bootstrap, seed=validation.seed
@@ -121,7 +130,7 @@ def _of_target(
     estimate = estimates[selection.estimator]
     without = None
     if cells.reason is None:
-        without = estimate_without(panel.X, panel.errors, cells, selection.estimator)
+        without = estimate_without(panel.X, panel.errors, cells, chosen)
     return TargetEstimates(
         target=target,
         table=pa.concat_tables(
@@ -136,7 +145,7 @@ def _of_target(
                     else (None, None, None)
                 ),
             )
-            for name in ESTIMATOR_NAMES
+            for name in estimates
         ),
         units=inputs.units,
         estimate=estimate,
@@ -145,6 +154,7 @@ def _of_target(
         frequency=frequency,
         inclusion=inclusion,
         low_cell_count=None if cells.reason else cells.rows.size,
+        chosen=chosen,
         low_errors=find_low_errors(panel.X.mean(axis=1), panel.errors),
         llms=inputs.llms,
         left_out=inputs.left_out[target],

@@ -80,7 +80,7 @@ def _of_target(
     validation = ValidationSettings(**settings.validation.model_dump())
     units = inputs.units.to_pylist()
     caps = unit_caps(wh, settings, inputs.sample, selection, inputs.level, units)
-    panel = inputs.panel(target, caps.tau, selection.estimator)
+    panel = inputs.panel(target, caps.tau, selection.estimator).settled()
     now = analyse(panel, validation, ordered, thorough=True)
     points = learning_curve(panel, validation, ordered)
     words = next_step(now, points, _noise(wh, settings, inputs, target, panel))

@@ -103,7 +103,8 @@ class _Target:
         self._validation = ValidationSettings(**settings.validation.model_dump())
         self._units = inputs.units.to_pylist()
         tau = self._caps(inputs.level, self._units)
-        self._panel = inputs.panel(target, tau, self._selection.estimator)
+        # A choice in each half of each of so many analyses would take hours.
+        self._panel = inputs.panel(target, tau, self._selection.estimator).settled()
 
     def sensitivity(self) -> TargetSensitivity:
         """All rows. Raises PcorrError where there is no analysis to compare with."""
@@ -231,7 +232,7 @@ class _Target:
             llms=inputs.llms,
             families=inputs.families,
             identities=inputs.identities,
-            estimator=self._selection.estimator,
+            estimator=self._panel.estimator,
         )
 
     def _caps(self, level: str, units: list[str]) -> np.ndarray:

@@ -319,7 +319,7 @@ def test_selection_and_validation_are_checked() -> None:
         "validation.bootstrap",
         "validation.go_stability",
     ]
-    assert "product | sign | sign_cdf | sign_sign | spearmanr" in lines[0]
+    assert "product | sign | sign_cdf | sign_sign | spearmanr | auto" in lines[0]
 
 
 # compute

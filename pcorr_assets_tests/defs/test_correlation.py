@@ -10,6 +10,8 @@ import dagster as dg
 import pytest
 
 from pcorr_assets.config import Settings
+from pcorr_assets.config.loading import settings_from
+from pcorr_assets.report.reading import read_facts
 from pcorr_assets.warehouse import Warehouse, connect
 
 START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -218,3 +220,28 @@ def test_few_llms_are_a_warning(
     assert not found.passed
     assert "4 LLMs are few" in (found.description or "")
     assert "2 families are few" in (found.description or "")
+
+
+def test_estimator_auto_from_estimate_to_distribution(
+    matrix_settings: Settings, materialise: Any, tmp_path: Path
+) -> None:
+    stated = matrix_settings.model_dump(mode="json", exclude_unset=True, exclude={"path"})
+    stated["selection"]["estimator"] = "auto"
+    settings = settings_from(stated, folder=tmp_path)
+    run_until_vectors(settings, materialise)
+    assert materialise(settings, STATISTICS, key("good")).success
+    wh = Warehouse(settings.home)
+    rows = wh.read("estimates", "published", "good").to_pylist()
+    chosen = wh.metadata("estimates", "published", "good")["chosen_estimator"]
+    by_name = {
+        name: [row["estimate"] for row in rows if row["estimator"] == name]
+        for name in ("auto", chosen)
+    }
+    assert by_name["auto"] == by_name[chosen]
+    assert len(rows) == 6 * 40
+    assert {row["estimator"] for row in rows if row["selection_frequency"] is not None} == {"auto"}
+    assert wh.read("verdicts", "published", "good")["verdict"].to_pylist() == ["go"]
+    ranks = wh.read("rank_predictions", "published", "good")
+    assert set(ranks["estimator"].to_pylist()) == {"auto"}
+    facts = read_facts(wh, settings, "published", "good")
+    assert facts.estimator == f"auto: {chosen}"

@@ -122,7 +122,7 @@ CORRELATION_TABLES = (
             TARGET,
             LEVEL,
             UNIT,
-            Column("estimator", TEXT, "product, sign, sign_cdf, sign_sign or spearmanr"),
+            Column("estimator", TEXT, "product, sign, sign_cdf, sign_sign, spearmanr, or auto"),
             Column("estimate", NUMBER, "Larger is better for pretraining on the target"),
             count("llm_count", "LLMs it rests on", "LLMs"),
             share("selection_frequency", "Share of resamples of LLM groups that select it"),
