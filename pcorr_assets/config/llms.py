@@ -161,7 +161,7 @@ class Candidate(Section):
     expected_form = _CANDIDATE_FORMS
 
     name: Text = Field(description="a name, such as org/name")
-    family: NameKey = Field(description="the name of its family")
+    family: Text = Field(description="the name of its family")
     parameters: Annotated[int, BeforeValidator(_parameters)] = Field(
         description="how many parameters it has"
     )

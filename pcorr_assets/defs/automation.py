@@ -50,7 +50,10 @@ def conditions(settings: Settings) -> dict[str, Condition]:
         "sampling_distribution": follows("estimate", together=True),
         "fasttext_filter": follows("sampling_distribution", "rank_prediction"),
         "report": follows_at_last(
-            "estimate", "rank_prediction", "sampling_distribution", waits_for="fasttext_filter"
+            "estimate",
+            "rank_prediction",
+            "sampling_distribution",
+            waits_for=("sensitivity", "next_llms", "fasttext_filter"),
         ),
     }
     if settings.benchmarks:
@@ -217,14 +220,14 @@ def follows(*upstream: str, together: bool = False) -> Condition:
     ).with_label(f"follows {', '.join(upstream)}")
 
 
-def follows_at_last(*upstream: str, waits_for: str) -> Condition:
+def follows_at_last(*upstream: str, waits_for: tuple[str, ...]) -> Condition:
     """As `follows`, but only when a tick has passed on which nothing upstream moved.
 
     A report depends on every step of a chain. The moment between two of them, when the one
     is done and the next not yet asked for, would otherwise make a report each. It shows what
-    `waits_for` came to as well, but does without where that failed or cannot be.
+    `waits_for` came to as well, but does without what failed or cannot be.
     """
-    chain = (*upstream, waits_for)
+    chain = (*upstream, *waits_for)
     moving = _any_of(chain, _changed() | When.will_be_requested() | When.in_progress()).with_label(
         "still moving"
     )

@@ -167,8 +167,9 @@ class Planner:
                 return Needs(every=[("pool_scores", f"{key}|{target}") for key in own])
             case "report":
                 made_from = ("estimate", "rank_prediction", "sampling_distribution")
+                beside = ("sensitivity", "next_llms", "fasttext_filter")
                 upstream = [(name, pair) for name in made_from]
-                return Needs(every=upstream, optional=[("fasttext_filter", pair)])
+                return Needs(every=upstream, optional=[(name, pair) for name in beside])
             case "exported_database":
                 return Needs(optional=list(chosen))
         return Needs()

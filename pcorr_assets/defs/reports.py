@@ -24,7 +24,13 @@ from pcorr_assets.warehouse import WrittenPartition
 from pcorr_assets.warehouse.files import atomic_path
 
 # What a report reads decides what it says, beside the tables themselves.
-ROOMS = ("report", "stats/permuted_errors.py", "stats/verdict.py", "steps/inputs.py")
+ROOMS = (
+    "report",
+    "stats/permuted_errors.py",
+    "stats/verdict.py",
+    "stats/sensitivity_words.py",
+    "steps/inputs.py",
+)
 
 
 def assets(platform: Platform) -> list[dg.AssetsDefinition]:
@@ -45,6 +51,8 @@ def _report(platform: Platform) -> dg.AssetsDefinition:
             "estimate",
             "rank_prediction",
             "sampling_distribution",
+            "sensitivity",
+            "next_llms",
             ("bpb_matrix", partitions.to_sample_target),
             # Text sample x target to sample x target: the same keys as the other way round.
             ("fasttext_filter", partitions.samples_to_text_samples),

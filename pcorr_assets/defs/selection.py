@@ -53,7 +53,7 @@ def _sampling_distribution(platform: Platform) -> dg.AssetsDefinition:
             found = project(platform.warehouse, platform.settings, sample, target)
             written = platform.warehouse.write(table, (sample, target), found.table)
             folder = platform.settings.home / "mixtures" / to_slug(sample) / to_slug(target)
-            mixture = export_mixture(found.table, folder)
+            mixture = export_mixture(found.table, folder, found.probability)
         heaviest = found.table.sort_by([("weight", "descending"), ("unit", "ascending")])
         metadata = {
             "units selected": found.included_count,

@@ -59,6 +59,7 @@ class UnitFacts:
     link: str | None
     estimate: float
     frequency: float | None
+    probability: float | None
     token_count: int | None
     tau: float | None
     weight: float | None
@@ -244,11 +245,76 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class ChangeFacts:
+    """The analysis without something, or set otherwise; numbers are None where there is none.
+
+    `matters`: another verdict, or less than half of the selection left. `change` is the
+    beginning of a sentence.
+    """
+
+    kind: str
+    changed: str
+    change: str
+    matters: bool
+    verdict: str | None
+    overlap: float | None
+    gain: float | None
+    gain_low: float | None
+    gain_high: float | None
+    p_value: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class SensitivityFacts:
+    """What the verdict hangs on: in sentences, and every change, that of nothing first."""
+
+    hangs_on: tuple[str, ...]
+    changes: tuple[ChangeFacts, ...]
+
+
+@dataclass(frozen=True)
+class CurvePointFacts:
+    """The evidence on subsets of so many groups and units."""
+
+    unit_count: int
+    group_count: int
+    llm_count: float
+    gain: float
+    power: float
+    strength: float
+
+
+@dataclass(frozen=True)
+class CandidateFacts:
+    """An LLM that might be added, at its place of the order."""
+
+    position: int
+    llm: str
+    family: str
+    is_new_family: bool
+    parameter_count: int
+    cost: float | None
+    width: float
+    width_in_order: float
+
+
+@dataclass(frozen=True)
+class NextFacts:
+    """What more LLMs would bring: in a sentence, as a curve, and which to add first."""
+
+    advice: str
+    curve: tuple[CurvePointFacts, ...]
+    candidates: tuple[CandidateFacts, ...]
+
+
+@dataclass(frozen=True)
 class Facts:
     """All that the report of one sample and target says.
 
-    `filter_absence` says why there is no filter, `distribution` is None where there is none
-    yet, `left_out` names LLMs with only BPB or only errors.
+    `filter_absence` says why there is no filter, `sensitivity_absence` and `next_absence` why
+    there is nothing on what would change the verdict and on what to do next. `distribution`
+    is None where there is none yet, `left_out` names LLMs with only BPB or only errors.
     """
 
     sample: str
@@ -267,4 +333,8 @@ class Facts:
     matrix: MatrixFacts
     filter: FilterFacts | None
     filter_absence: str | None
+    sensitivity: SensitivityFacts | None
+    sensitivity_absence: str | None
+    next: NextFacts | None
+    next_absence: str | None
     provenance: Provenance

@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pcorr_assets.report import charts, gauges, heat_map
+from pcorr_assets.report import advice_charts, charts, gauges, heat_map
 from pcorr_assets.report.facts import CANNOT_BE_VALIDATED, NOT_VALIDATED, Facts
 from pcorr_assets.report.formats import FILTERS, signed
 from pcorr_assets.report.reading import LOWEST_IN_TABLE
@@ -24,6 +24,8 @@ from pcorr_assets.report.wording import shown
 MAX_ROWS = 400
 SECTIONS = (
     ("verdict", "Verdict"),
+    ("hangs", "What it hangs on"),
+    ("next", "Next"),
     ("units", "Units"),
     ("estimates", "Estimates"),
     ("ranks", "Ranks"),
@@ -148,6 +150,9 @@ def render_report(facts: Facts) -> str:
         gain_gauge=gauges.gain_gauge(facts.verdict),
         delta_gauge=gauges.delta_gauge(facts.verdict),
         stability_gauge=gauges.stability_gauge(facts.verdict),
+        change_chart=advice_charts.change_chart(facts.sensitivity),
+        learning_chart=advice_charts.learning_chart(facts.next),
+        max_rows=MAX_ROWS,
         estimate_charts=charts.estimate_charts(facts.estimates, facts.estimator),
         chance=charts.chance_of(facts.estimates),
         frequency_chart=charts.frequency_chart(facts.estimates),

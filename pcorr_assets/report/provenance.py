@@ -24,7 +24,8 @@ PACKAGES = (
 )  # fmt: skip
 _SAMPLE_TABLES = ("chunks", "bpb_matrix", "matrix_coverage")
 _TARGET_TABLES = (
-    "estimates", "rank_predictions", "verdicts", "sampling_distributions", "fasttext_filters",
+    "estimates", "rank_predictions", "verdicts", "sensitivity", "next_llms",
+    "learning_curves", "sampling_distributions", "fasttext_filters",
 )  # fmt: skip
 
 

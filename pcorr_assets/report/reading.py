@@ -19,6 +19,7 @@ from pcorr_assets.config import Settings
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.report import facts as f
 from pcorr_assets.report.provenance import read_provenance
+from pcorr_assets.report.reading_advice import read_next, read_sensitivity
 from pcorr_assets.report.reading_filter import read_filter
 from pcorr_assets.report.reading_llms import read_benchmarks, read_llms, read_reliability
 from pcorr_assets.report.snippets import pages_of_chunks, read_snippets
@@ -83,6 +84,8 @@ def read_facts(wh: Warehouse, settings: Settings, sample: str, target: str) -> f
     units = _Units(wh, settings, inputs, target, rows)
     ranks, ranks_absence = _ranks(wh, sample, target, selection.estimator)
     filter_facts, filter_absence = read_filter(wh, settings, sample, target)
+    sensitivity, sensitivity_absence = read_sensitivity(wh, inputs, target)
+    next_facts, next_absence = read_next(wh, inputs, target)
     return f.Facts(
         sample=sample,
         target=target,
@@ -100,6 +103,10 @@ def read_facts(wh: Warehouse, settings: Settings, sample: str, target: str) -> f
         matrix=_matrix(inputs, target, units.order),
         filter=filter_facts,
         filter_absence=filter_absence,
+        sensitivity=sensitivity,
+        sensitivity_absence=sensitivity_absence,
+        next=next_facts,
+        next_absence=next_absence,
         provenance=read_provenance(
             wh,
             settings,
@@ -202,6 +209,11 @@ def _matrix(inputs: AlignedInputs, target: str, order: np.ndarray) -> f.MatrixFa
     )
 
 
+def _whole(rows: pa.Table, name: str) -> np.ndarray | None:
+    """A column (D,), or None where it has no values."""
+    return None if rows[name].null_count else rows[name].to_numpy()
+
+
 class _Units:
     """The units of one target in descending order of estimate; `order` are their rows."""
 
@@ -217,8 +229,8 @@ class _Units:
         self._selection = settings.selection_for(target)
         self._names = rows["unit"]
         self._estimate = rows["estimate"].to_numpy()
-        frequency = rows["selection_frequency"]
-        self._frequency = None if frequency.null_count else frequency.to_numpy()
+        self._frequency = _whole(rows, "selection_frequency")
+        self._probability = _whole(rows, "inclusion_probability")
         self.order = np.argsort(-self._estimate, kind="stable")
         # What `auto` chose; notes of before have none, and no `auto` either.
         noted = wh.metadata("estimates", inputs.sample, target)
@@ -309,6 +321,7 @@ class _Units:
             link=link,
             estimate=float(self._estimate[row]),
             frequency=None if self._frequency is None else float(self._frequency[row]),
+            probability=None if self._probability is None else float(self._probability[row]),
             token_count=None if weights is None else weights["token_count"][row].as_py(),
             tau=None if weights is None else weights["tau"][row].as_py(),
             weight=None if weights is None else weights["weight"][row].as_py(),

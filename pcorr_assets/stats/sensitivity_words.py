@@ -40,6 +40,8 @@ class Change:
     @property
     def words(self) -> str:
         """The change as the beginning of a sentence."""
+        if self.kind == "none":
+            return "As it is"
         if self.kind in LEFT_OUT:
             return f"Without {LEFT_OUT[self.kind]} {self.changed}"
         names = {"keep_ratio": "a keep ratio of", "level": "level", "estimator": "estimator"}

@@ -26,13 +26,15 @@ class SamplingDistribution:
     """The rows of one sample and target, in the order of the estimates, and what to know of them.
 
     `boundary_unit` is the selected unit whose linear weight the budget cut below its cap,
-    None if all selected units reach theirs.
+    None if all selected units reach theirs. `probability` (D,) is the inclusion probability of
+    each row; NULL where the estimates have none.
     """
 
     table: pa.Table
     included_count: int
     boundary_unit: str | None
     origin: str
+    probability: pa.ChunkedArray
 
 
 def sampling_distribution(
@@ -83,4 +85,5 @@ def sampling_distribution(
         included_count=int((labels > 0).sum()),
         boundary_unit=units[cut[0]] if len(cut) else None,
         origin=caps.origin,
+        probability=chosen["inclusion_probability"],
     )

@@ -137,8 +137,8 @@ keep_ratio (line 22)
 . _ - only, or several with commas (line 24)
   compute.slurm.ssh.password: secrets never stand in this file; use the ssh agent or a key file \
 (line 24)
-  colour: unknown key; allowed keys: home, samples, llms, benchmarks, targets, selection, \
-validation, pools, compute, automation (line 25)"""
+  colour: unknown key; allowed keys: home, samples, llms, candidates, benchmarks, targets, \
+selection, validation, pools, compute, automation (line 25)"""
 
 
 def write(folder: Path, text: str, name: str = "pcorr.yaml") -> Path:

@@ -384,6 +384,12 @@ def test_mixture_files(tmp_path: Path) -> None:
     rows = pq.read_table(files.parquet).to_pylist()
     assert {row["unit"]: row["weight"] for row in rows} == expected
     assert sum(row["weight"] for row in rows) == 1
+    assert {row["inclusion_probability"] for row in rows} == {None}
+    files = export_mixture(table, tmp_path, pa.chunked_array([[0.4, 0.9, 0.1, 0.7]]))
+    rows = pq.read_table(files.parquet).to_pylist()
+    assert {row["unit"]: row["inclusion_probability"] for row in rows} == {
+        "a.example": 0.9, "b.example": 0.4, "no": 0.7
+    }  # fmt: skip
     assert files.unit_count == 3
     with pytest.raises(PcorrError, match="no mixture"):
         export_mixture(table.slice(2, 1), tmp_path)

@@ -163,7 +163,9 @@ def test_ninety_llms_and_ten_thousand_units_stay_below_two_megabytes(text_facts:
     llms = tuple(f"organisation-{n // 3}/a-rather-long-name-of-an-llm-{n}" for n in range(90))
     families = tuple(f"family-{n // 3}" for n in range(90))
     name = "https://a-long-hostname.example/" + "path&" * 60
-    unit = UnitFacts(1, name, name, name, 0.5, 0.5, 123_456, 0.01, 0.01, True, ("&" * 200,) * 2)
+    unit = UnitFacts(
+        1, name, name, name, 0.5, 0.5, 0.5, 123_456, 0.01, 0.01, True, ("&" * 200,) * 2
+    )
     points = tuple(
         RankPoint(llm, family, family, 0.5, float(n + 1), float(n + 1))
         for n, (llm, family) in enumerate(zip(llms, families, strict=True))

@@ -123,7 +123,8 @@ def test_the_report_follows_all_that_it_shows(text_world: World, matrix_world: W
         graph = build_definitions(settings).resolve_asset_graph()
         parents = graph.get(dg.AssetKey("report")).parent_keys
         assert {key.to_user_string() for key in parents} == {
-            "bpb_matrix", "estimate", "rank_prediction", "sampling_distribution", "fasttext_filter",
+            "bpb_matrix", "estimate", "rank_prediction", "sensitivity", "next_llms",
+            "sampling_distribution", "fasttext_filter",
         }  # fmt: skip
 
 
