@@ -79,7 +79,10 @@ def test_a_benchmark_added_later_is_the_only_one_evaluated(folder: Path) -> None
     (record,) = wh.read("llms", "tiny-a").to_pylist()
     for row in rows.values():
         assert (row["commit_sha"], row["dtype"]) == (record["commit_sha"], record["dtype"])
-    assert wh.metadata("benchmark_errors", "tiny-a")["commit_sha"] == record["commit_sha"]
+    noted = wh.metadata("benchmark_errors", "tiny-a")
+    assert noted["commit_sha"] == record["commit_sha"]
+    # Other scores of items make another file, so that what rests on them is outdated.
+    assert sorted(json.loads(noted[evaluate_llm.ITEMS])) == ["first", "second"]
 
 
 def test_a_task_added_to_the_folder_outdates_no_other(folder: Path) -> None:
