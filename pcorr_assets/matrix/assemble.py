@@ -16,6 +16,7 @@ import pyarrow as pa
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.matrix.candidates import (
     CHUNKS_HASH,
+    MATRIX_HASH,
     Candidates,
     ScoredLLM,
     find_candidates,
@@ -91,7 +92,8 @@ class AssembledMatrix:
             writer.metadata[CHUNKS_HASH] = self.chunks_sha256
             for table in self.tables():
                 writer.write(table)
-        coverage = self._wh.write("matrix_coverage", (self.sample,), self.coverage)
+        note = {MATRIX_HASH: writer.written.sha256}
+        coverage = self._wh.write("matrix_coverage", (self.sample,), self.coverage, note)
         return {TABLE: writer.written, "matrix_coverage": coverage}
 
 

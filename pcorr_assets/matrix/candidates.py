@@ -21,6 +21,8 @@ from pcorr_assets.warehouse import TABLES, Warehouse
 from pcorr_assets.warehouse.parquet_files import stored_metadata
 
 CHUNKS_HASH = "chunks_sha256"
+# Which matrix a coverage belongs to, kept where reading it is cheap; estimates note it.
+MATRIX_HASH = "bpb_matrix_sha256"
 NOT_MATERIALISED = "not materialised yet"
 REMOVED = "removed"
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.matrix.candidates import MATRIX_HASH
 from pcorr_assets.matrix.identity import Identity, identify
 from pcorr_assets.matrix.layout import LevelLayout, sort_order
 from pcorr_assets.matrix.mask import NanMask, nan_mask
@@ -51,9 +52,10 @@ class ImportedMatrix:
         with wh.writer("bpb_matrix", own) as writer:
             for batch in self.bpb_matrix.to_batches():
                 writer.write(batch)
+        note = {MATRIX_HASH: writer.written.sha256}
         return {
             "bpb_matrix": writer.written,
-            "matrix_coverage": wh.write("matrix_coverage", own, self.matrix_coverage),
+            "matrix_coverage": wh.write("matrix_coverage", own, self.matrix_coverage, note),
             "llms": wh.write("llms", imported, self.llms),
             "benchmark_errors": wh.write("benchmark_errors", imported, self.benchmark_errors),
         }

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from pcorr_assets.config import Settings
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.matrix.candidates import MATRIX_HASH
 from pcorr_assets.report import facts as f
 from pcorr_assets.report.provenance import read_provenance
 from pcorr_assets.report.reading_advice import read_next, read_sensitivity
@@ -31,7 +32,6 @@ from pcorr_assets.stats.ranks import rank_correlation
 from pcorr_assets.stats.verdict import GROUPS_FOR_GO, LARGEST_P
 from pcorr_assets.steps.estimates import CHOSEN_NOTE, FREQUENCY_NOTE
 from pcorr_assets.steps.inputs import VECTOR_HASH, AlignedInputs, level_of, read_inputs
-from pcorr_assets.steps.matrices import MATRIX_HASH
 from pcorr_assets.steps.rank_predictions import IMPOSSIBLE_NOTE
 from pcorr_assets.warehouse import Warehouse
 

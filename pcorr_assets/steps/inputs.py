@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from pcorr_assets.config import Settings
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.matrix.candidates import MATRIX_HASH
 from pcorr_assets.matrix.errors import align
 from pcorr_assets.matrix.layout import MatrixView, read_matrix
 from pcorr_assets.stats.panel import Panel, make_panel
-from pcorr_assets.steps.matrices import MATRIX_HASH
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import sha256_file
 from pcorr_assets.warehouse.store import IMPORTED

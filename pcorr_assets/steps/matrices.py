@@ -20,7 +20,6 @@ from pcorr_assets.warehouse import Warehouse, WrittenPartition
 
 logger = logging.getLogger(__name__)
 
-MATRIX_HASH = "bpb_matrix_sha256"
 
 # Below these, an estimate rests on too little; the paper used 90 LLMs of 40 families.
 MIN_LLMS = 12
@@ -76,10 +75,6 @@ def build_matrix(
         written, report = assembled.write(), assembled.report
         unit_counts = assembled.unit_counts
     coverage = wh.read("matrix_coverage", sample)
-    # Estimates note which matrix they were made from; its hash is kept where reading it is cheap.
-    written["matrix_coverage"] = wh.write(
-        "matrix_coverage", (sample,), coverage, {MATRIX_HASH: written["bpb_matrix"].sha256}
-    )
     included = _included(wh, sample)
     families = _family_count(wh, sample, included, imported=not source.is_text)
     return BuiltMatrix(

@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 
 from pcorr_assets.config import Settings
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.matrix.candidates import MATRIX_HASH
 from pcorr_assets.stats.projection import PROJECTIONS, linear
 from pcorr_assets.steps.caps import unit_caps
 from pcorr_assets.steps.inputs import level_of
-from pcorr_assets.steps.matrices import MATRIX_HASH
 from pcorr_assets.warehouse import TABLES, Warehouse
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.warehouse.files import atomic_path, remove_leftovers
+from pcorr_assets.warehouse.files import atomic_path, remove_leftovers, writing
 from pcorr_assets.warehouse.locks import partition_lock
 from pcorr_assets.warehouse.views import sql_literal
 
@@ -35,7 +35,7 @@ def export_place(path: Path, holder: str) -> Iterator[Path]:
     if "?" in str(path):
         raise PcorrError(f"{path}: DuckDB cannot write to a path with a '?' in it; choose another.")
     lock = path.with_name(f".{path.name[:150]}.lock")
-    with partition_lock(lock, f"The export {path}", holder):
+    with writing(path), partition_lock(lock, f"The export {path}", holder):
         _refuse_open_for_writing(path)
         _refuse_other_files(path)
         remove_leftovers(path)

@@ -28,7 +28,7 @@ Tree = dict[str, str]
 Known = dict[tuple[str, str], str]
 
 _HERE = "<project>"
-# What runs keep for the runs after them.
+# What runs keep for the runs after them, which may grow in several steps.
 _OF_RUNS = ("evaluations/", "shards/", "cache/")
 # A hash of what is compared here by itself, and of the folder that the project lies in.
 _SEAL = "pcorr_seal"
@@ -165,6 +165,10 @@ def differences(found: Mapping[str, str], expected: Mapping[str, str]) -> dict[s
 
 def damage_in_between(found: Tree, before: Tree, after: Tree) -> list[str]:
     """Files for readers that are neither as before a stage nor as after it, in its middle."""
+    before, found = (
+        {path: digest for path, digest in tree.items() if not path.startswith(_OF_RUNS)}
+        for tree in (before, found)
+    )
     known: dict[str, set[Any]] = {}
     for state in (before, after):
         for path, digest in state.items():

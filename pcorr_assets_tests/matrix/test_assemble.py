@@ -121,6 +121,9 @@ def test_a_row_group_for_each_level_and_llm(make_world: MakeWorld) -> None:
         for count in [assembled.unit_counts[level]] * 4
     ]
     assert world.wh.metadata("bpb_matrix", "web")["chunks_sha256"] == world.chunks_sha256
+    # From its first writing on: a run that is killed leaves no coverage of an unknown matrix.
+    noted = world.wh.metadata("matrix_coverage", "web")
+    assert noted["bpb_matrix_sha256"] == written.sha256
 
 
 def test_chunks_that_are_not_those_noted_are_refused(make_world: MakeWorld) -> None:

@@ -19,10 +19,11 @@ import yaml
 from pcorr_assets.config import Settings, load_settings
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters.training import DISTRIBUTION_HASH
+from pcorr_assets.matrix.candidates import MATRIX_HASH
 from pcorr_assets.matrix.layout import LevelLayout
 from pcorr_assets.steps.error_vectors import target_error_vector
 from pcorr_assets.steps.estimates import estimate_targets
-from pcorr_assets.steps.matrices import MATRIX_HASH, build_matrix
+from pcorr_assets.steps.matrices import build_matrix
 from pcorr_assets.steps.rank_predictions import validate_targets
 from pcorr_assets.steps.sampling import sampling_distribution
 from pcorr_assets.warehouse import TABLES, Warehouse
