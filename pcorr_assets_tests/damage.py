@@ -20,10 +20,11 @@ import pyarrow as pa
 from pcorr_assets.config import FastText, Pool, Selection
 from pcorr_assets.config.keys import from_slug
 from pcorr_assets.errors import DamagedFileError, PcorrError
+from pcorr_assets.filters.groups import read_group, refresh_groups
 from pcorr_assets.filters.mixture import export_mixture
 from pcorr_assets.filters.pools import list_shards
-from pcorr_assets.filters.scoring import score_shard
-from pcorr_assets.filters.training import build_filter, load_filter
+from pcorr_assets.filters.scoring import score_group
+from pcorr_assets.filters.training import build_filter, find_filter, load_filter
 from pcorr_assets.filters.writing import write_selected
 from pcorr_assets.lm.batching import plan_batches
 from pcorr_assets.lm.results import KeptResults, Result
@@ -227,11 +228,11 @@ def _make_selection(wh: Warehouse, folder: Path) -> None:
             {"sample": SAMPLE, "files": [str(documents)], "text_column": "text", "id_column": "id",
              "token_count_column": "tokens", "keep_ratio": 0.5, "format": form}
         )  # fmt: skip
-        shards = list_shards(form, pool)
-        model = load_filter(wh, SAMPLE, TARGET)
-        for shard in shards:
-            score_shard(wh, shard, pool, TARGET, model, tokenizer=None)
-        write_selected(wh, form, pool, TARGET, shards)
+        groups = refresh_groups(wh, form, pool).keys
+        for key in groups:
+            filters = {TARGET: find_filter(wh, SAMPLE, TARGET)}
+            score_group(wh, read_group(wh, key), pool, filters)
+        write_selected(wh, form, pool, TARGET, list_shards(form, pool), groups)
 
 
 def _make_shards(folder: ShardFolder, batches: int) -> None:

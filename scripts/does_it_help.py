@@ -30,9 +30,9 @@ from pcorr_assets.demo.comparison import (
 )
 from pcorr_assets.demo.world import POOL, SAMPLE, TOKEN_BUDGET, read_world
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.filters.pools import list_shards
-from pcorr_assets.filters.scoring import score_shard
-from pcorr_assets.filters.training import build_filter, load_filter
+from pcorr_assets.filters.groups import read_group, refresh_groups
+from pcorr_assets.filters.scoring import score_group
+from pcorr_assets.filters.training import build_filter, find_filter
 from pcorr_assets.steps.estimates import estimate_targets
 from pcorr_assets.steps.sampling import sampling_distribution
 from pcorr_assets.steps.verdicts import estimates_of
@@ -60,9 +60,9 @@ def permuted_scores(wh: Warehouse, settings: Settings, target: str, home: Path) 
     selection, pool = settings.selection_for(target), settings.pools[POOL]
     estimates = estimates_of(other, SAMPLE, target, selection.estimator)
     build_filter(other, SAMPLE, target, selection, estimates=estimates)
-    model = load_filter(other, SAMPLE, target)
-    for shard in list_shards(POOL, pool):
-        score_shard(other, shard, pool, target, model, tokenizer=selection.tokenizer)
+    filters = {target: find_filter(other, SAMPLE, target)}
+    for key in refresh_groups(other, POOL, pool).keys:
+        score_group(other, read_group(other, key), pool, filters, tokenizer=selection.tokenizer)
     return scores_of(home, target)[0]
 
 

@@ -186,12 +186,17 @@ class SelectionCompute(Section):
 
 
 class Compute(Section):
-    """`local` runs the work in the run's own process, `slurm` on a cluster."""
+    """`local` runs the work in the run's own process, `slurm` on a cluster.
+
+    `workers` are the processes that read a group of a pool (unset: one a core, as far as the
+    memory reaches).
+    """
 
     mode: Annotated[Literal["local", "slurm"], one_of("local", "slurm")] = "local"
     max_parallel_llms: Positive = 1
     batch_tokens: Positive = 8192
     threads: Positive | None = None
+    workers: Positive | None = None
     overlong: OverlongField = "error"
     selection: SelectionCompute = SelectionCompute()
     slurm: Slurm = Slurm()

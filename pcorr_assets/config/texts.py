@@ -137,7 +137,11 @@ class Sample(TextSource):
 
 
 class Pool(TextSource):
-    """Documents to select pretraining data from, with the filter of a text sample."""
+    """Documents to select pretraining data from, with the filters of a text sample.
+
+    `group_bytes` is how many bytes of files make a group, which is a partition (unset: from
+    the size of the pool).
+    """
 
     sample: Text = Field(description="the key of the text sample whose filter scores the pool")
     file_format: Annotated[str, one_of(*POOL_FORMATS)] | None = None
@@ -148,6 +152,7 @@ class Pool(TextSource):
     format: Annotated[
         Literal["parquet", "jsonl", "jsonl.zst"], one_of("parquet", "jsonl", "jsonl.zst")
     ] = "parquet"
+    group_bytes: Positive | None = None
 
     @classmethod
     def rules(cls, data: Mapping[str, Any]) -> Iterator[Mistake]:

@@ -27,7 +27,7 @@ from pcorr_assets.defs.executor import EXECUTOR
 from pcorr_assets.defs.failure_notices import failure_sensor
 from pcorr_assets.defs.jobs import jobs, nightly_schedule
 from pcorr_assets.defs.platform import Platform
-from pcorr_assets.defs.registration import llm_sensor, shard_sensor
+from pcorr_assets.defs.registration import llm_sensor, pool_group_sensor
 from pcorr_assets.defs.slots import slot_sensor
 from pcorr_assets.defs.verification import verify_job
 
@@ -62,7 +62,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             schedules=[nightly_schedule(platform, assets), operations.overview_schedule()],
             sensors=[
                 llm_sensor(platform),
-                shard_sensor(platform),
+                pool_group_sensor(platform),
                 slot_sensor(),
                 automation_sensor(),
                 failure_sensor(settings.automation),

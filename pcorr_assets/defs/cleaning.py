@@ -1,6 +1,6 @@
 """Cleaning: what belongs to keys that are gone, listed and moved away.
 
-Belongs here: which keys are in use (the file and the instance together), the shard
+Belongs here: which keys are in use (the file and the instance together), the group
 partitions of pools that are gone, and the job `clean`. Does not belong here: files
 (`warehouse.cleaning`).
 """
@@ -15,11 +15,13 @@ from pydantic import Field
 from pcorr_assets.config import Settings
 from pcorr_assets.defs.backfills import ACTIVE
 from pcorr_assets.defs.metadata import sentences
-from pcorr_assets.defs.partitions import LLM, SHARD
+from pcorr_assets.defs.partitions import LLM, POOL_GROUP
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.filters.groups import groups_with
 from pcorr_assets.filters.pools import list_shards
 from pcorr_assets.report.files import write_index
+from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.cleaning import (
     Cleaned,
     KnownKeys,
@@ -28,18 +30,22 @@ from pcorr_assets.warehouse.cleaning import (
     move_away,
 )
 
+# The partitions of pools before there were groups: one for each file.
+OF_FILES = "shard"
+
 
 @dataclass(frozen=True)
 class Leftovers:
     """What cleaning is about.
 
-    `orphans` are files of keys that are gone, `shards` the registered shards of pools or
-    files that are gone, `unlisted` the LLMs that are registered but not in the file (they
-    stay: somebody may have added them in the UI), `notes` what could not be looked at.
+    `orphans` are files of keys that are gone, `groups` the partitions (dimension and key) of
+    groups whose pool or files are gone, and of single files, as an earlier version had them;
+    `unlisted` the LLMs that are registered but not in the file (they stay: somebody may have
+    added them in the UI), `notes` what could not be looked at.
     """
 
     orphans: list[Orphan]
-    shards: list[str]
+    groups: list[tuple[str, str]]
     unlisted: list[str]
     notes: list[str]
 
@@ -50,24 +56,26 @@ class Leftovers:
 
 
 def find_leftovers(instance: dg.DagsterInstance, settings: Settings) -> Leftovers:
-    """Everything of samples, targets, pools, shards and LLMs that are gone.
+    """Everything of samples, targets, pools, their groups and LLMs that are gone.
 
     An LLM is gone if neither the file lists it nor the instance has a partition for it.
     """
-    shards: set[str] = set()
-    not_listed: dict[str, str] = {}
+    groups: set[str] = set()
+    notes: list[str] = []
+    warehouse = Warehouse(settings.home)
     for name, pool in settings.pools.items():
-        if pool.dataset is not None:
-            not_listed[name] = (
-                f"the shards of pool {name} are left alone: it is a dataset, which cleaning does "
-                "not download to list them"
+        shards: set[str] | None = None
+        if pool.dataset is None:
+            try:
+                shards = {shard.key for shard in list_shards(name, pool)}
+            except PcorrError as error:
+                notes.append(f"the groups of pool {name} are left alone: {error}")
+        else:
+            notes.append(
+                f"the groups of pool {name} are left alone: it is a dataset, which cleaning does "
+                "not download to list it"
             )
-            continue
-        try:
-            shards |= {shard.key for shard in list_shards(name, pool)}
-        except PcorrError as error:
-            not_listed[name] = f"the shards of pool {name} are left alone: {error}"
-    notes = list(not_listed.values())
+        groups |= set(groups_with(warehouse, name, shards))
     registered = list(instance.get_dynamic_partitions(LLM))
     known = KnownKeys(
         llms=frozenset([*settings.llm_specs, *registered]),
@@ -75,25 +83,30 @@ def find_leftovers(instance: dg.DagsterInstance, settings: Settings) -> Leftover
         text_samples=frozenset(settings.text_samples),
         targets=frozenset(settings.targets),
         pools=frozenset(settings.pools),
-        shards=frozenset(shards),
-        pools_not_listed=frozenset(not_listed),
+        pool_groups=frozenset(groups),
     )
-    registered_shards = instance.get_dynamic_partitions(SHARD)
-    gone = [key for key in registered_shards if not known.is_known("shard", key)]
+    gone = [
+        *((OF_FILES, key) for key in instance.get_dynamic_partitions(OF_FILES)),
+        *(
+            (POOL_GROUP, key)
+            for key in instance.get_dynamic_partitions(POOL_GROUP)
+            if key not in groups
+        ),
+    ]
     if gone and instance.get_backfills(filters=BulkActionsFilter(statuses=list(ACTIVE)), limit=1):
         # Dagster gives up a backfill as a whole when a partition of it is gone.
-        notes.append(f"{len(gone)} partitions of shards stay while a backfill is in progress")
+        notes.append(f"{len(gone)} partitions of pools stay while a backfill is in progress")
         gone = []
     return Leftovers(
         orphans=find_orphans(settings.home, known),
-        shards=gone,
+        groups=gone,
         unlisted=[key for key in registered if key not in settings.llm_specs],
         notes=notes,
     )
 
 
 def clean_up(instance: dg.DagsterInstance, settings: Settings, leftovers: Leftovers) -> Cleaned:
-    """Move the files away and take away the partitions of shards that are gone.
+    """Move the files away and take away the partitions of groups that are gone.
 
     Raises:
         PcorrError: a file could not be moved (see `move_away`); or the instance has no LLM,
@@ -105,8 +118,8 @@ def clean_up(instance: dg.DagsterInstance, settings: Settings, leftovers: Leftov
             "of another would be taken for leftovers; nothing was moved. Is DAGSTER_HOME the "
             "right one? If it is, run `pcorr register` first."
         )
-    for key in leftovers.shards:
-        instance.delete_dynamic_partition(SHARD, key)
+    for name, key in leftovers.groups:
+        instance.delete_dynamic_partition(name, key)
     cleaned = move_away(settings.home, leftovers.orphans)
     if any(orphan.path.parts[0] == "reports" for orphan in cleaned.moved):
         write_index(settings.home)
@@ -128,8 +141,8 @@ def clean_job(platform: Platform) -> dg.JobDefinition:
 
     @dg.op(
         name="list_or_move",
-        description="Lists the files of samples, targets, pools, shards and LLMs that are gone, "
-        "and with `move: true` moves them away.",
+        description="Lists the files of samples, targets, pools, their groups and LLMs that are "
+        "gone, and with `move: true` moves them away.",
     )
     def list_or_move(context: dg.OpExecutionContext, config: CleanOptions) -> None:
         settings = platform.settings_now()
@@ -153,8 +166,9 @@ def clean_job(platform: Platform) -> dg.JobDefinition:
 
     @dg.job(
         name="clean",
-        description="Files of samples, targets, pools, shards and LLMs that are gone: listed, or "
-        "with `move: true` in the launch pad moved to `removed` under the home. Never deleted.",
+        description="Files of samples, targets, pools, their groups and LLMs that are gone: "
+        "listed, or with `move: true` in the launch pad moved to `removed` under the home. Never "
+        "deleted.",
     )
     def job() -> None:
         list_or_move()
@@ -170,7 +184,12 @@ def describe(leftovers: Leftovers) -> list[str]:
     ]
     return [
         *orphans,
-        *(f"partition {key} of `{SHARD}`  (its pool or file is gone)" for key in leftovers.shards),
+        *(
+            f"partition {key} of `{name}`  (its pool, or all of its files, are gone)"
+            if name == POOL_GROUP
+            else f"partition {key} of `{name}`  (of an earlier version: groups have its place)"
+            for name, key in leftovers.groups
+        ),
         *_staying(leftovers.unlisted),
         *leftovers.notes,
     ]

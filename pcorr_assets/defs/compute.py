@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ from pcorr_assets.warehouse.files import sha256_file
 from pcorr_assets.warehouse.views import ensure_layout
 
 JobAsset = Literal["chunk_bpb", "benchmark_errors", "pool_scores"]
+Partition = tuple[str, tuple[str, ...]]
 
 # Shared file systems show a file of another machine only after their caches expire.
 SECONDS_UNTIL_VISIBLE = 30.0
@@ -41,12 +42,16 @@ def run_job(
     keys: tuple[str, ...],
     job: dict[str, Any],
     llm: LLMSpec | None = None,
+    *,
+    partitions: Sequence[Partition] = (),
 ) -> dict[str, Any]:
     """Do `job` where `compute.mode` says; returns the job's result (see the job).
 
-    The caller holds the lock of the partition `keys` of the table `asset`. In mode slurm
+    The caller holds the lock of the partition `keys` of the table `asset`. A job that writes
+    several partitions names them in `partitions`, and reports those after the first under
+    `others`. In mode slurm
     the result's metadata has, in addition, the job's id, node, state, elapsed time and
-    peak memory, and the partition file was checked against the request.
+    peak memory, and the partition files were checked against the request.
 
     Raises:
         PcorrError: the job failed, or its output is not what was asked for.
@@ -60,10 +65,24 @@ def run_job(
     request = on_cluster(job, platform.settings)
     if "threads" in request:  # not every job has threads of its own
         request["threads"] = request["threads"] or resources.cpus or 1
-    before = _hash_of(platform.warehouse.path(asset, *keys))
+    if "workers" in request:
+        request["workers"] = request["workers"] or resources.cpus or 1
+    expected = list(partitions) or [(asset, keys)]
+    wh = platform.warehouse
+    before = [_hash_of(wh.path(table, *where)) for table, where in expected]
     result, accounting = _run_on_slurm(context, compute.slurm, resources, asset, request)
-    accepted = accept(platform.warehouse, asset, keys, result, before)
-    return {**accepted, "metadata": {**accepted["metadata"], **accounting}}
+    parts = [result, *result.get("others", ())]
+    if len(parts) != len(expected):
+        raise PcorrError(
+            f"The node was asked for {len(expected)} partitions of {asset} {'|'.join(keys)}, but "
+            f"reports {len(parts)}. Launch it again."
+        )
+    first, *others = [
+        accept(wh, table, where, part, known)
+        for (table, where), part, known in zip(expected, parts, before, strict=True)
+    ]
+    metadata = {**result["metadata"], **accounting}
+    return {**first, **({"others": others} if others else {}), "metadata": metadata}
 
 
 def _run_on_slurm(

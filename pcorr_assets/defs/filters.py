@@ -1,7 +1,7 @@
 """Stage `selection`, second part: filters, and the documents of pools they select.
 
-Belongs here: the assets `fasttext_filter`, `pool_scores` and `selected_data`. Does not
-belong here: training, scoring and choosing (`filters`), and the distribution (`selection`).
+Belongs here: the assets `fasttext_filter`, `pool_files`, `pool_scores` and `selected_data`. Does
+not belong here: training, scoring and choosing (`filters`), and the distribution (`selection`).
 """
 
 from pathlib import Path
@@ -9,19 +9,22 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pcorr_assets.config.texts import TextSource
 from pcorr_assets.defs.compute import run_job
 from pcorr_assets.defs.metadata import numbers, overview, rows_table, sentences
-from pcorr_assets.defs.partitions import POOL, SAMPLE, SHARD, TARGET, keys_of
+from pcorr_assets.defs.partitions import POOL, SAMPLE, TARGET, keys_of
 from pcorr_assets.defs.platform import Platform
-from pcorr_assets.defs.table_asset import materialised, table_asset
-from pcorr_assets.defs.versions import selection_sections
+from pcorr_assets.defs.table_asset import ALWAYS, materialised, table_asset
+from pcorr_assets.defs.versions import code_version, selection_sections
+from pcorr_assets.errors import PcorrError
+from pcorr_assets.filters.groups import groups_of, pool_of, refresh_groups
 from pcorr_assets.filters.pools import list_shards
 from pcorr_assets.filters.training import BuiltFilter, build_filter
 from pcorr_assets.filters.writing import write_selected
-from pcorr_assets.jobs.score_pool_shard import score_pool_shard_job
-from pcorr_assets.report.overviews import scores_overview, shards_overview
+from pcorr_assets.jobs.score_pool_group import partitions_of, score_pool_group_job
+from pcorr_assets.report.overviews import group_overview, scores_overview, shards_overview
 from pcorr_assets.steps.verdicts import estimates_of, verdict_of
 from pcorr_assets.warehouse import WrittenPartition
 
@@ -36,11 +39,25 @@ READING = (
         for name in ("arrow_files", "bad_rows", "cleaning", "files", "formats", "wet_files")
     ),
 )
+# What a pass makes of them, whatever the target.
+OF_A_PASS = (
+    "filters/assembly.py",
+    "filters/ids.py",
+    "filters/parts.py",
+    "filters/passes.py",
+    "filters/tokens.py",
+)
+SCORING = ("filters/model.py", "filters/normalise.py")
 
 
 def assets(platform: Platform) -> list[dg.AssetsDefinition]:
     """The assets of this stage."""
-    return [_fasttext_filter(platform), _pool_scores(platform), _selected_data(platform)]
+    return [
+        _fasttext_filter(platform),
+        _pool_files(platform),
+        _pool_scores(platform),
+        _selected_data(platform),
+    ]
 
 
 def _fasttext_filter(platform: Platform) -> dg.AssetsDefinition:
@@ -121,33 +138,86 @@ def _shown(built: BuiltFilter) -> dict[str, Any]:
     )
 
 
-def _pool_scores(platform: Platform) -> dg.AssetsDefinition:
+def _pool_files(platform: Platform) -> dg.AssetsDefinition:
     @table_asset(
         platform,
-        tables=("pool_scores",),
-        rooms=("filters/scoring.py", "filters/model.py", "filters/normalise.py", *READING),
+        tables=("pool_files",),
+        rooms=("filters/groups.py", "filters/pools.py"),
+        group_name="selection",
+        partitions_def=platform.partitions.pool_group,
+        kinds={"parquet"},
+    )
+    def pool_files(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        """The files of a group of a pool, as the pool is now; made when groups are registered."""
+        group, wh = context.partition_key, platform.warehouse
+        name = pool_of(group)
+        pool = platform.settings.pools.get(name)
+        if pool is None:
+            raise PcorrError(f"{group} is of no pool of the configuration: `pcorr clean`")
+        refresh_groups(wh, name, pool)
+        written, files = wh.written("pool_files", group), wh.read("pool_files", group)
+        there = files.filter(files["present"])
+        metadata = {
+            "files": there.num_rows,
+            "bytes of files": sum(there["byte_count"].to_pylist()),
+            "files that vanished": sentences(
+                files.filter(pc.call_function("invert", [files["present"]]))["shard"].to_pylist()
+            ),
+        }
+        return materialised(platform, [("pool_files", (group,), written)], metadata)
+
+    return pool_files
+
+
+def _pool_scores(platform: Platform) -> dg.AssetsDefinition:
+    settings = platform.settings
+    reading, tables = (*READING, *OF_A_PASS), ("pool_scores", "pool_documents")
+
+    @table_asset(
+        platform,
+        tables=tables,
+        rooms=(*reading, *SCORING),
         # Not the budget: another one selects anew from the same scores.
         sections=(*(f"pools.*.{name}" for name in SOURCE), *selection_sections("tokenizer")),
-        deps=[("fasttext_filter", platform.partitions.same_target)],
+        deps=[("fasttext_filter", dg.AllPartitionMapping()), "pool_files"],
         group_name="selection",
-        partitions_def=platform.partitions.shard_target,
+        partitions_def=platform.partitions.pool_group,
         backfill_policy=dg.BackfillPolicy.multi_run(1),
+        # One group at a time has all cores of this machine; a cluster has its own queue.
+        pool="pool_scores" if settings.compute.mode == "local" else None,
         kinds={"fasttext", "parquet"},
     )
     def pool_scores(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        """The filter's score, and the tokens, of each document of one shard of a pool."""
-        keys = keys_of(context.partition_key)
-        shard, target = keys[SHARD], keys[TARGET]
-        with platform.lock(context, "pool_scores", shard, target):
-            job = score_pool_shard_job(platform.settings, shard, target)
-            result = run_job(context, platform, "pool_scores", (shard, target), job)
-        written = WrittenPartition(
-            Path(result["path"]), result["row_count"], result["byte_count"], result["sha256"]
-        )
-        partition = ("pool_scores", (shard, target), written)
-        found = scores_overview(platform.warehouse, "pool_scores", (shard, target), shard)
-        shown = {**numbers(result["metadata"]), **overview(found)}
-        return materialised(platform, [partition], shown)
+        """All targets' scores, and the tokens, of each document of a group of files of a pool."""
+        group, wh = context.partition_key, platform.warehouse
+        pool = settings.pools.get(pool_of(group))
+        sample = pool.sample if pool is not None else ""
+        targets = [t for t in settings.targets if wh.exists("fasttext_filters", sample, t)]
+        with platform.lock(context, "pool_scores", group):
+            job = score_pool_group_job(
+                settings,
+                group,
+                targets,
+                reading_code=code_version((*reading, *ALWAYS), settings, tables=tables),
+                scoring_code=code_version(SCORING, settings),
+            )
+            partitions = partitions_of(job)
+            result = run_job(context, platform, "pool_scores", (group,), job, partitions=partitions)
+        written = [
+            (table, keys, WrittenPartition(
+                Path(one["path"]), one["row_count"], one["byte_count"], one["sha256"]))
+            for (table, keys), one in zip(partitions, [result, *result["others"]], strict=True)
+        ]  # fmt: skip
+        scores = [one for one in written if one[0] == "pool_scores"]
+        shown = {
+            **numbers(result["metadata"]),
+            "dagster/row_count": sum(part.row_count for *_, part in scores),
+            "bytes": sum(part.byte_count for *_, part in scores),
+            "targets without a filter": ", ".join(t for t in settings.targets if t not in targets)
+            or "none",
+            **overview(group_overview(wh, group, targets)),
+        }
+        return materialised(platform, [*scores, written[0]], shown, own_metadata=False)
 
     return pool_scores
 
@@ -156,9 +226,15 @@ def _selected_data(platform: Platform) -> dg.AssetsDefinition:
     @table_asset(
         platform,
         tables=("selections",),
-        rooms=("filters/selection.py", "filters/selected.py", "filters/writing.py", *READING),
+        rooms=(
+            "filters/selection.py",
+            "filters/scored.py",
+            "filters/selected.py",
+            "filters/writing.py",
+            *READING,
+        ),
         sections=("pools",),
-        deps=[("pool_scores", platform.partitions.same_target)],
+        deps=[("pool_scores", dg.AllPartitionMapping())],
         group_name="selection",
         partitions_def=platform.partitions.pool_target,
         kinds={"duckdb", "parquet"},
@@ -175,6 +251,7 @@ def _selected_data(platform: Platform) -> dg.AssetsDefinition:
                 pool,
                 target,
                 list_shards(name, pool),
+                groups_of(wh, name),
                 config=pool.model_dump(mode="json"),
                 run_id=context.run.run_id,
                 compute=platform.settings.compute.selection,

@@ -21,10 +21,11 @@ from pcorr_assets.defs.backfills import parts_in_progress, submit, wait_until_ta
 from pcorr_assets.defs.executor import IN_ONE_PROCESS
 from pcorr_assets.defs.metadata import sentences
 from pcorr_assets.defs.partition_status import State
-from pcorr_assets.defs.partitions import LLM, POOL, SAMPLE, SHARD, TARGET
+from pcorr_assets.defs.partitions import LLM, POOL, POOL_GROUP, SAMPLE, TARGET
 from pcorr_assets.defs.plans import OUT_OF_DATE, Plan, Planner
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.filters.groups import pool_of
 
 SCORES = ("chunk_bpb", "benchmark_errors")
 ESTIMATES = (
@@ -36,7 +37,7 @@ ESTIMATES = (
     "next_llms",
     "sampling_distribution",
 )
-POOLS = ("pool_scores", "selected_data")
+POOLS = ("pool_files", "pool_scores", "selected_data")
 FILTERS = ("sampling_distribution", "fasttext_filter", *POOLS, "report")
 EXPORT = "exported_database"
 NIGHTLY = (*ESTIMATES, "fasttext_filter", "report", EXPORT)
@@ -89,7 +90,7 @@ class RefreshFilters(dg.Config):
     pools: list[str] = Field(default=[], description="Pools, by key. Empty: all of them.")
     score_pools: bool = Field(
         default=True,
-        description="Also score the shards of the pools and select from them, which takes the "
+        description="Also score the pools and select from them, which takes the "
         "longest. Off: stop at filters and reports.",
     )
     everything: bool = Field(default=False, description=_ALL)
@@ -232,8 +233,8 @@ def _asked_for(
 
     def keep(keys: Mapping[str, str]) -> bool:
         found = dict(keys)
-        if SHARD in found:
-            found[POOL] = found[SHARD].partition("/")[0]
+        if POOL_GROUP in found:
+            found[POOL] = pool_of(found[POOL_GROUP])
         if POOL in found and (pool := settings.pools.get(found[POOL])) is not None:
             found[SAMPLE] = pool.sample
         return all(not wanted.get(name) or key in wanted[name] for name, key in found.items())

@@ -14,7 +14,7 @@ import dagster as dg
 from pcorr_assets.config import Settings
 
 LLM = "llm"
-SHARD = "shard"
+POOL_GROUP = "pool_group"
 SAMPLE = "sample"
 TARGET = "target"
 POOL = "pool"
@@ -49,9 +49,9 @@ class Partitions:
         return dg.DynamicPartitionsDefinition(name=LLM)
 
     @cached_property
-    def shard(self) -> dg.DynamicPartitionsDefinition:
-        """One partition for each file of each pool."""
-        return dg.DynamicPartitionsDefinition(name=SHARD)
+    def pool_group(self) -> dg.DynamicPartitionsDefinition:
+        """One partition for each group of files of each pool."""
+        return dg.DynamicPartitionsDefinition(name=POOL_GROUP)
 
     @cached_property
     def text_sample(self) -> dg.StaticPartitionsDefinition:
@@ -89,11 +89,6 @@ class Partitions:
         return dg.MultiPartitionsDefinition({SAMPLE: self.text_sample, TARGET: self.target})
 
     @cached_property
-    def shard_target(self) -> dg.MultiPartitionsDefinition:
-        """Shard of a pool x target."""
-        return dg.MultiPartitionsDefinition({SHARD: self.shard, TARGET: self.target})
-
-    @cached_property
     def pool_target(self) -> dg.MultiPartitionsDefinition:
         """Pool x target."""
         return dg.MultiPartitionsDefinition({POOL: self.pool, TARGET: self.target})
@@ -111,13 +106,6 @@ class Partitions:
     def to_text_sample_target(self) -> dg.PartitionMapping | None:
         """As `to_sample_target`, for text samples only."""
         return dg.AllPartitionMapping() if self.text_samples == self.targets else None
-
-    @property
-    def same_target(self) -> dg.PartitionMapping:
-        """Between assets that share the dimension target: like to like, the other to all."""
-        return dg.MultiPartitionMapping(
-            {TARGET: dg.DimensionPartitionMapping(TARGET, dg.IdentityPartitionMapping())}
-        )
 
     @property
     def text_samples_to_samples(self) -> dg.PartitionMapping | None:

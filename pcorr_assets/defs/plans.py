@@ -14,8 +14,9 @@ from typing import Any, TypeAlias
 import dagster as dg
 
 from pcorr_assets.defs.partition_status import PartitionState, State, partition_states
-from pcorr_assets.defs.partitions import LLM, POOL, SAMPLE, SHARD, TARGET
+from pcorr_assets.defs.partitions import LLM, POOL, POOL_GROUP, SAMPLE, TARGET
 from pcorr_assets.defs.platform import Platform
+from pcorr_assets.filters.groups import pool_of
 from pcorr_assets.matrix.errors import OWN_SOURCE
 
 Part: TypeAlias = tuple[str, str | None]
@@ -73,7 +74,7 @@ class Planner:
     def __post_init__(self) -> None:
         self._keys = cache(self._materialised_keys)
         self._llms = list(self.instance.get_dynamic_partitions(LLM))
-        self._shards = list(self.instance.get_dynamic_partitions(SHARD))
+        self._groups = list(self.instance.get_dynamic_partitions(POOL_GROUP))
 
     def plan(
         self,
@@ -159,12 +160,14 @@ class Planner:
                 upstream = [(name, pair) for name in made_from]
                 return Needs(every=[*upstream, ("chunked_dataset", sample)])
             case "pool_scores":
-                pool = settings.pools.get(keys[SHARD].partition("/")[0])
-                of = f"{pool.sample}|{target}" if pool is not None else None
-                return Needs(every=[("fasttext_filter", of)])
+                group = keys[POOL_GROUP]
+                pool = settings.pools.get(pool_of(group))
+                of = pool.sample if pool is not None else ""
+                filters = [("fasttext_filter", f"{of}|{one}") for one in settings.targets]
+                return Needs(every=[("pool_files", group)], some=filters)
             case "selected_data":
-                own = [key for key in self._shards if key.partition("/")[0] == keys[POOL]]
-                return Needs(every=[("pool_scores", f"{key}|{target}") for key in own])
+                own = [key for key in self._groups if pool_of(key) == keys[POOL]]
+                return Needs(every=[("pool_scores", key) for key in own])
             case "report":
                 made_from = ("estimate", "rank_prediction", "sampling_distribution")
                 beside = ("sensitivity", "next_llms", "fasttext_filter")

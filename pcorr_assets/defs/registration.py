@@ -1,4 +1,4 @@
-"""Registering the configuration's LLMs, and the files of its pools, as partitions.
+"""Registering the configuration's LLMs, and groups of the files of its pools, as partitions.
 
 Belongs here: the functions that do it, and the sensors that call them. Does not
 belong here: launching runs; whoever adds a partition does not run it.
@@ -11,9 +11,13 @@ import dagster as dg
 from pcorr_assets.config import Settings
 from pcorr_assets.config.keys import check_llm_key
 from pcorr_assets.defs.automation import forget_while_off
-from pcorr_assets.defs.partitions import LLM, SHARD
+from pcorr_assets.defs.partitions import LLM, POOL_GROUP
 from pcorr_assets.defs.platform import Platform
-from pcorr_assets.filters.pools import list_shards
+from pcorr_assets.defs.table_asset import data_version
+from pcorr_assets.filters.groups import refresh_groups
+from pcorr_assets.warehouse import Warehouse, WrittenPartition
+
+POOL_FILES = "pool_files"
 
 SECONDS_BETWEEN_TICKS = 30
 
@@ -58,38 +62,57 @@ def llm_sensor(platform: Platform) -> dg.SensorDefinition:
     return sensor
 
 
-def register_shards(
+def register_pool_groups(
     instance: dg.DagsterInstance, settings: Settings, *, from_hub: bool = True
 ) -> list[str]:
-    """Add the shards of the configured pools that are not registered yet; return those added.
+    """Put the files of the pools into groups, and register those; return the groups added.
 
-    It only adds. `from_hub=False` passes over pools of hub datasets, whose shards are known
-    only once the dataset is downloaded.
+    It only adds. Of a group whose files came, vanished or changed, `pool_files` is recorded as
+    materialised anew, which makes what was scored of it stale; the others are left alone.
+    `from_hub=False` passes over pools of hub datasets, whose shards are known only once the
+    dataset is downloaded.
     """
-    known = set(instance.get_dynamic_partitions(SHARD))
-    new = [
-        shard.key
-        for name, pool in settings.pools.items()
-        if from_hub or pool.dataset is None
-        for shard in list_shards(name, pool)
-        if shard.key not in known
-    ]
-    if new:
-        instance.add_dynamic_partitions(SHARD, new)
+    warehouse = Warehouse(settings.home)
+    known = set(instance.get_dynamic_partitions(POOL_GROUP))
+    new: list[str] = []
+    for name, pool in settings.pools.items():
+        if pool.dataset is not None and not from_hub:
+            continue
+        found = refresh_groups(warehouse, name, pool)
+        added = [key for key in found.keys if key not in known]
+        if added:
+            instance.add_dynamic_partitions(POOL_GROUP, added)
+        recorded = instance.get_materialized_partitions(dg.AssetKey(POOL_FILES))
+        for key in found.keys:
+            if key in found.changed or key not in recorded:
+                written = found.changed.get(key) or warehouse.written(POOL_FILES, key)
+                instance.report_runless_asset_event(_listed(key, written))
+        new += added
     return new
 
 
-def shard_sensor(platform: Platform) -> dg.SensorDefinition:
-    """The sensor `register_shards`, on by default; hub datasets wait for `pcorr register`."""
+def _listed(group: str, written: WrittenPartition) -> dg.AssetMaterialization:
+    return dg.AssetMaterialization(
+        POOL_FILES,
+        description="The sensor register_pool_groups, or `pcorr register`, listed the pool.",
+        partition=group,
+        metadata={"files": written.row_count, "path": dg.MetadataValue.path(str(written.path))},
+        tags={"dagster/data_version": data_version([written]).value},
+    )
+
+
+def pool_group_sensor(platform: Platform) -> dg.SensorDefinition:
+    """The sensor `register_pool_groups`, on by default; hub datasets wait for `pcorr register`."""
 
     @dg.sensor(
-        name="register_shards",
-        description="Adds the files of the pools of pcorr.yaml as partitions; runs none.",
+        name="register_pool_groups",
+        description="Adds groups of the files of the pools of pcorr.yaml as partitions, and notes "
+        "which files vanished or changed; runs none.",
         minimum_interval_seconds=SECONDS_BETWEEN_TICKS,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        new = register_shards(context.instance, platform.settings_now(), from_hub=False)
-        return dg.SkipReason(f"Registered {len(new)} new shard(s); no runs to launch.")
+        new = register_pool_groups(context.instance, platform.settings_now(), from_hub=False)
+        return dg.SkipReason(f"Registered {len(new)} new group(s) of pools; no runs to launch.")
 
     return sensor

@@ -18,7 +18,7 @@ import dagster as dg
 
 from pcorr_assets.config import load_settings
 from pcorr_assets.defs.instance import DEFAULT_HOME, prepare_home, use_home
-from pcorr_assets.defs.registration import register_llms, register_shards
+from pcorr_assets.defs.registration import register_llms, register_pool_groups
 from pcorr_assets.defs.run_processes import end_dead_runs
 from pcorr_assets.defs.serving import serve
 from pcorr_assets.demo.comparison import selected_against_random
@@ -52,7 +52,7 @@ def run_demo(folder: Path, seed: int) -> None:
     with environment(world) as instance:
         end_dead_runs(instance)  # of a demo that was killed: they would hold the slots of this one
         register_llms(instance, settings)
-        register_shards(instance, settings)
+        register_pool_groups(instance, settings)
         for asset, count, seconds in materialise_all(settings, instance):
             say(f"  {asset:22} {count:3} partition(s)  {seconds:6.1f} s")
     started = time.monotonic()

@@ -21,7 +21,7 @@ import dagster as dg
 
 from pcorr_assets.config import Settings, find_config, load_settings
 from pcorr_assets.defs.build import build_definitions
-from pcorr_assets.defs.partitions import LLM, POOL, SAMPLE, SHARD, TARGET
+from pcorr_assets.defs.partitions import LLM, POOL, POOL_GROUP, SAMPLE, TARGET
 from pcorr_assets.errors import PcorrError
 
 PARALLEL = ("chunk_bpb", "benchmark_errors")
@@ -37,7 +37,7 @@ def stages(settings: Settings, instance: dg.DagsterInstance) -> Iterator[tuple[s
     """The assets in their order, each with the partitions to materialise."""
     samples, targets = settings.text_samples, list(settings.targets)
     llms, pools = list(settings.llm_specs), list(settings.pools)
-    shards = sorted(instance.get_dynamic_partitions(SHARD))
+    groups = sorted(instance.get_dynamic_partitions(POOL_GROUP))
 
     def pairs(first: str, keys: list[str], second: str, others: list[str]) -> list[dict[str, str]]:
         return [{first: key, second: other} for key in keys for other in others]
@@ -49,7 +49,7 @@ def stages(settings: Settings, instance: dg.DagsterInstance) -> Iterator[tuple[s
     yield "error_vector", targets
     for asset in ("estimate", "rank_prediction", "sampling_distribution", "fasttext_filter"):
         yield asset, pairs(SAMPLE, samples, TARGET, targets)
-    yield "pool_scores", pairs(SHARD, shards, TARGET, targets)
+    yield "pool_scores", groups
     yield "selected_data", pairs(POOL, pools, TARGET, targets)
     yield "report", pairs(SAMPLE, samples, TARGET, targets)
 

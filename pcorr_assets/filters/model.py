@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,18 @@ FASTTEXT_EPSILON = 1e-5
 _ROWS_AT_ONCE = 1 << 16
 # FNV-1a and the n-gram hash of fastText's dictionary.
 _FNV_START, _FNV_PRIME, _NGRAM_PRIME = 2166136261, 16777619, 116049371
+
+
+@dataclass(frozen=True)
+class FilterFile:
+    """A model file and the hash that its content must have."""
+
+    path: Path
+    sha256: str
+
+    def load(self) -> FilterModel:
+        """The model; raises as `FilterModel.load`."""
+        return FilterModel.load(self.path, self.sha256)
 
 
 class FilterModel:

@@ -1,7 +1,7 @@
 """Pools: which shards a pool has, and reading their documents as a stream.
 
-Belongs here: from the `pools` section to shards, and from a shard to documents in their
-order. Does not belong here: scoring them (`scoring`) and choosing among them (`selection`).
+Belongs here: from the `pools` section to shards and a budget, and from a shard to documents in
+their order. Does not belong here: scoring them (`scoring`) and choosing among them (`selection`).
 
 A file is one shard; a dataset is cut into shards of 100,000 rows. The key of a shard is
 `pool/slug`, the slug made of the file's path below the fixed part of its glob (or of the
@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -43,13 +45,19 @@ _ESCAPED = re.compile(r"\[([*?[])\]")
 
 @dataclass(frozen=True)
 class Shard:
-    """A shard of a pool: a file, or rows of a dataset from `first_row` on."""
+    """A shard of a pool: a file, or rows of a dataset from `first_row` on.
+
+    `byte_count` is the size of the file (about that of the rows); `version` is another where
+    the content may be.
+    """
 
     key: str
     pool: str
     path: Path | None = None
     first_row: int = 0
     row_count: int | None = None
+    byte_count: int = 0
+    version: str = ""
 
     @property
     def slug(self) -> str:
@@ -102,19 +110,14 @@ def list_shards(name: str, pool: Pool) -> list[Shard]:
             that would get one key, or a dataset that cannot be opened.
     """
     if pool.files is None:
-        count = open_dataset(pool).num_rows
-        starts = range(0, count, ROWS_PER_SHARD)
-        return [
-            Shard(
-                f"{name}/rows-{start:012d}", name, None, start, min(ROWS_PER_SHARD, count - start)
-            )
-            for start in starts
-        ]
+        return _dataset_shards(name, open_dataset(pool))
     shards: dict[str, Shard] = {}
     for pattern in pool.files:
         for path in expand_globs([pattern]):
             file_format(path, pool.file_format)
-            shard = Shard(f"{name}/{to_slug(_below_fixed_part(path, pattern))}", name, path)
+            key = f"{name}/{to_slug(_below_fixed_part(path, pattern))}"
+            size, version = file_version(path)
+            shard = Shard(key, name, path, byte_count=size, version=version)
             other = shards.setdefault(shard.key, shard)
             if other.path is not None and other.path.resolve() != path.resolve():
                 raise PcorrError(
@@ -124,13 +127,33 @@ def list_shards(name: str, pool: Pool) -> list[Shard]:
     return list(shards.values())
 
 
-def find_shard(name: str, pool: Pool, key: str) -> Shard:
-    """The shard of that key; PcorrError if the pool has none (any more)."""
-    shards = {shard.key: shard for shard in list_shards(name, pool)}
-    if key not in shards:
-        some = ", ".join(list(shards)[:5]) or "none"
-        raise PcorrError(f"pool {name} has no shard {key!r}; it has {len(shards)}: {some}")
-    return shards[key]
+def file_version(path: Path) -> tuple[int, str]:
+    """Bytes of a file, and what is another after it was changed: size and time of the change.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    status = path.stat()
+    return status.st_size, f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def _dataset_shards(name: str, dataset: Any) -> list[Shard]:
+    count = dataset.num_rows
+    bytes_a_row = dataset.data.nbytes / max(dataset.data.num_rows, 1)
+    shards = []
+    for start in range(0, count, ROWS_PER_SHARD):
+        rows = min(ROWS_PER_SHARD, count - start)
+        size, version = int(rows * bytes_a_row), str(dataset._fingerprint)
+        shards.append(Shard(f"{name}/rows-{start:012d}", name, None, start, rows, size, version))
+    return shards
+
+
+def budget_tokens(pool: Pool, pool_token_count: int) -> int:
+    """The budget in tokens: `token_budget`, or `keep_ratio` of the pool's, rounded up."""
+    if pool.token_budget is not None:
+        return pool.token_budget
+    # As a decimal fraction: in floats .1 x 30 is above 3, and would take one more.
+    return math.ceil(Fraction(str(pool.keep_ratio)) * pool_token_count)
 
 
 def _below_fixed_part(path: Path, pattern: str) -> str:
@@ -144,9 +167,16 @@ def _below_fixed_part(path: Path, pattern: str) -> str:
 
 
 def iter_documents(
-    shard: Shard, pool: Pool, odd: OddDocuments | None = None
+    shard: Shard,
+    pool: Pool,
+    odd: OddDocuments | None = None,
+    *,
+    skip: int = 0,
+    texts: TextColumn | None = None,
 ) -> Iterator[list[Document]]:
     """The documents of a shard in their order, in lists of a few megabytes.
+
+    The first `skip` are read over; `texts` then says what their texts were.
 
     A text is a string, or bytes in UTF-8; anything else is an empty text, and counted in
     `odd` unless it is missing (NULL, NaN). Without an `id_column` in the data documents have
@@ -160,13 +190,15 @@ def iter_documents(
     """
     odd = odd or OddDocuments()
     odd.bad = BadRows.of(pool)
-    texts = TextColumn(pool.text_column)
+    texts = texts or TextColumn(pool.text_column)
     is_first = True
     for rows in iter_rows(shard, pool, _columns(shard, pool), odd.bad):
         if is_first:
             _require(rows, pool, shard)
             is_first = False
-        yield [_document(rows, index, pool, texts, odd) for index in range(len(rows))]
+        first, skip = min(skip, len(rows)), max(skip - len(rows), 0)
+        if first < len(rows):
+            yield [_document(rows, index, pool, texts, odd) for index in range(first, len(rows))]
     texts.refuse_if_no_text(shard.where)
     odd.bad.check(shard.where)
 

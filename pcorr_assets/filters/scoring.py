@@ -1,247 +1,320 @@
-"""Scoring the documents of one shard of a pool with a filter.
+"""Scoring a group of a pool with all filters at once, and doing only what is not done yet.
 
-Belongs here: one partition of `pool_scores`, from documents to rows. Does not belong
-here: reading documents (`pools`), the filter itself (`model`), choosing documents
-(`selection`).
+Belongs here: what has to be worked out, from what is there, and the order of work. Does not
+belong here: reading texts (`passes`, `workers`), writing tables (`assembly`), the filters
+(`model`), choosing documents (`selection`).
+
+What a table was made of is noted beside its rows. So a target more, or another filter, reads
+texts but counts no tokens; another tokenizer counts, but scores nothing; and what is as it
+would come out is left as it is.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pyarrow as pa
-
-from pcorr_assets.errors import PcorrError
-from pcorr_assets.filters.model import FilterModel
-from pcorr_assets.filters.normalise import normalise_utf8
-from pcorr_assets.filters.pools import Document, OddDocuments, Shard, iter_documents
-from pcorr_assets.progress import Progress
+from pcorr_assets.config.keys import to_slug
+from pcorr_assets.errors import DamagedFileError, PcorrError
+from pcorr_assets.filters.assembly import (
+    SHARDS,
+    Assembly,
+    Output,
+    Partition,
+    counts_of,
+    notes_of,
+)
+from pcorr_assets.filters.groups import PoolGroup
+from pcorr_assets.filters.model import FilterFile
+from pcorr_assets.filters.parts import PartFolder
+from pcorr_assets.filters.passes import (
+    SECONDS_PER_PART,
+    PassPlan,
+    score_column,
+    tokens_column,
+)
+from pcorr_assets.filters.tokens import token_source
+from pcorr_assets.filters.workers import run_pass
 from pcorr_assets.warehouse import Warehouse, WrittenPartition
+from pcorr_assets.warehouse.store import content_hash
 
 if TYPE_CHECKING:
     from pcorr_assets.config import Pool
 
 logger = logging.getLogger(__name__)
 
-ROWS_PER_GROUP = 131_072
-# A tokenizer needs some hundred bytes of memory for each token it returns.
-PIECE_BYTES = 1 << 20
-
-TokenCounter = Callable[[Sequence[bytes]], list[int]]
+PARTS = "pool_parts"
+# Settings that decide which documents come out of the files of a pool.
+OF_DOCUMENTS = ("text_column", "id_column", "file_format", "on_bad_row", "max_bad_rows")
 
 
-def score_shard(
+@dataclass(frozen=True)
+class Code:
+    """Versions of the code that reads documents, and of the code that scores them."""
+
+    reading: str = ""
+    scoring: str = ""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a group is worked on; nothing that comes out depends on it.
+
+    `workers` are processes, `seconds_per_part` how much work a kill may cost in each.
+    """
+
+    workers: int = 1
+    seconds_per_part: float = SECONDS_PER_PART
+
+
+@dataclass
+class ScoredGroup:
+    """The partitions of a group, all of them, and what was worked out for them.
+
+    `passed` counts documents whose text was read now; `counted` and `scored` name what counted
+    their tokens and which targets scored them. All empty: everything was there.
+    """
+
+    partitions: dict[Partition, WrittenPartition] = field(default_factory=dict)
+    document_count: int = 0
+    passed: int = 0
+    counted: list[str] = field(default_factory=list)
+    scored: list[str] = field(default_factory=list)
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def notes_shown(self) -> dict[str, str]:
+        """What was odd about the documents, and what counted their tokens."""
+        shown = ("token_source", *notes_of([]))
+        return {name: self.notes[name] for name in shown}
+
+
+def score_group(
     warehouse: Warehouse,
-    shard: Shard,
+    group: PoolGroup,
     pool: Pool,
-    target: str,
-    model: FilterModel,
+    filters: Mapping[str, FilterFile],
     *,
     tokenizer: str | None = None,
-) -> WrittenPartition:
-    """Score every document of a shard and write its partition of `pool_scores`.
+    tokenizers: Mapping[str, str | None] | None = None,
+    code: Code = Code(),
+    options: Options = Options(),
+) -> ScoredGroup:
+    """Bring `pool_documents`, and `pool_scores` of all targets, of a group up to date.
 
-    One row for each document, in the shard's order; memory does not grow with the shard.
-    Documents without a word, or whose text is of another type, score 0 and count 0 tokens,
-    so they are never selected. Token
-    counts are those of `pool.token_count_column`, else of `tokenizer` (the pretraining
-    run's: a hub name or folder; documents above 1 MiB are counted in pieces cut at spaces).
-    Documents without an id are `<slug>:<row>`; an id that comes again in the shard gets
-    `#2`, `#3`...
-    The partition appears when the last document is scored; its metadata names the filter
-    and the tokenizer, and counts what was odd (the first texts of another type by place).
+    One row for each document, shard by shard; memory does not grow with the files. Texts are
+    read once for everything that is missing. Documents without a word, or whose text is of
+    another type, score 0 and count 0 tokens, so they are never selected. Token counts are those
+    of `pool.token_count_column`, else of a tokenizer (the pretraining run's: a hub name or
+    folder; documents above 1 MiB are counted in pieces cut at spaces). Documents without an id
+    are `<slug>:<row>`; an id that comes again in the shard gets `#2`, `#3`...
+
+    What is finished is kept in parts under the home: a job that was killed goes on from there,
+    and what comes out is the same, byte for byte.
+
+    Args:
+        filters: the filter of each target.
+        tokenizer: what counts the tokens in `pool_documents`; `tokenizers`: of a target, where
+            it is another one.
 
     Raises:
         PcorrError: the data cannot be read, or there is nothing to count tokens with.
     """
-    count_tokens = token_counter(pool, tokenizer)
-    ids = _Ids(shard)
-    odd = OddDocuments()
-    empty_count = 0
-    with (
-        warehouse.writer("pool_scores", (shard.key, target)) as writer,
-        Progress(f"score {shard.key}", unit="documents") as progress,
-    ):
-        rows = _Rows({"pool": shard.pool, "shard": shard.key, "target": target})
-        for documents in iter_documents(shard, pool, odd):
-            lines = [normalise_utf8(document.utf8) for document in documents]
-            scores = model.score(lines)
-            token_counts = _token_counts(documents, count_tokens)
-            for index, line in enumerate(lines):
-                if not line:
-                    token_counts[index] = 0
-                    empty_count += 1
-            rows.add(
-                document_id=[ids.unique(document.id) for document in documents],
-                score=scores,
-                token_count=token_counts,
-                byte_count=[len(document.utf8) for document in documents],
-                content_sha256=[document.content_sha256 for document in documents],
-            )
-            if rows.count >= ROWS_PER_GROUP:
-                writer.write(rows.take())
-            progress.update(len(documents))
-        if rows.count:
-            writer.write(rows.take())
-        writer.metadata.update(
-            filter_sha256=model.sha256,
-            token_source=token_source(pool, tokenizer),
-            source=shard.where,
-            empty_documents=str(empty_count),
-            repeated_ids=str(ids.repeated_count),
-            texts_of_another_type=str(odd.other_types),
-            first_texts_of_another_type="; ".join(odd.places),
-            documents_with_invalid_unicode=str(odd.invalid_unicode),
-            skipped_rows=str(odd.bad.count),
-            first_skipped_rows="\n".join(odd.bad.places),
+    state = _State(warehouse, group, pool, filters, tokenizer, tokenizers or {}, code)
+    plan, outputs = state.plan(), state.outputs()
+    scored = ScoredGroup(counted=list(plan.counts), scored=list(plan.targets))
+    if outputs:
+        folder = PartFolder(state.folder, state.identity(plan))
+        parts = run_pass(folder, group, pool, plan, options) if plan.is_needed else []
+        rows = counts_of(parts, [shard.key for shard in group.shards]) if parts else state.rows
+        assembly = Assembly(
+            warehouse,
+            group.key,
+            rows,
+            parts,
+            plan,
+            state.stored(plan, outputs),
+            notes_of(parts) if plan.documents else state.notes,
         )
-    _warn(shard, ids.repeated_count, odd)
-    return writer.written
+        assembly.write(outputs)
+        folder.clear()
+        scored.passed = sum(count for _, count in rows) if plan.is_needed else 0
+    scored.notes = warehouse.metadata("pool_documents", group.key)
+    scored.document_count = warehouse.row_count("pool_documents", group.key)
+    scored.partitions = {
+        (table, keys): warehouse.written(table, *keys) for table, keys in state.partitions
+    }
+    _warn(group.key, scored.notes)
+    return scored
 
 
-def _warn(shard: Shard, repeated_ids: int, odd: OddDocuments) -> None:
-    if odd.bad.count:
+def _warn(group: str, notes: Mapping[str, str]) -> None:
+    if notes["skipped_rows"] != "0":
         logger.warning(
             "%s: %s rows cannot be read and were skipped; the first: %s",
-            shard.where,
-            f"{odd.bad.count:,}",
-            odd.bad.places[0],
+            group,
+            f"{int(notes['skipped_rows']):,}",
+            notes["first_skipped_rows"].splitlines()[0],
         )
-    if odd.other_types:
+    if notes["texts_of_another_type"] != "0":
         logger.warning(
             "%s: %s texts are neither string nor bytes, so they are never selected; the first: %s",
-            shard.where,
-            f"{odd.other_types:,}",
-            "; ".join(odd.places),
+            group,
+            f"{int(notes['texts_of_another_type']):,}",
+            notes["first_texts_of_another_type"],
         )
-    if repeated_ids:
+    if notes["repeated_ids"] != "0":
         logger.warning(
-            "%s: %s ids come more than once; later ones have #2, #3... at the end",
-            shard.where,
-            f"{repeated_ids:,}",
+            "%s: %s ids come more than once in a shard; later ones have #2, #3... at the end",
+            group,
+            f"{int(notes['repeated_ids']):,}",
         )
 
 
-def token_source(pool: Pool, tokenizer: str | None) -> str:
-    """What counts the tokens of a pool, in words.
+class _State:
+    """What is there of a group, and what it should be."""
 
-    Raises:
-        PcorrError: nothing does; words or bytes are not tokens.
-    """
-    if pool.token_count_column is not None:
-        return f"column {pool.token_count_column}"
-    if tokenizer is not None:
-        return f"tokenizer {tokenizer}"
-    raise PcorrError(
-        "a pool's tokens cannot be counted: set selection.tokenizer (the tokenizer of the "
-        "pretraining run) or the pool's token_count_column"
-    )
-
-
-def token_counter(pool: Pool, tokenizer: str | None) -> TokenCounter | None:
-    """What counts tokens of texts in UTF-8, without special tokens; None: a column does.
-
-    Raises:
-        PcorrError: there is neither column nor tokenizer, or it cannot be loaded.
-    """
-    token_source(pool, tokenizer)
-    if pool.token_count_column is not None:
-        return None
-    from pcorr_assets.text.tokenizers import load_tokenizer, rust_tokenizer
-
-    inner: Any = rust_tokenizer(load_tokenizer(str(tokenizer)))
-
-    def count(texts: Sequence[bytes]) -> list[int]:
-        pieces = [(index, piece) for index, text in enumerate(texts) for piece in _pieces(text)]
-        found = inner.encode_batch_fast(
-            [piece.decode() for _, piece in pieces], add_special_tokens=False
-        )
-        counts = [0] * len(texts)
-        for (index, _), encoding in zip(pieces, found, strict=True):
-            counts[index] += len(encoding)
-        return counts
-
-    return count
-
-
-def _pieces(text: bytes) -> list[bytes]:
-    """The text in pieces of at most 1 MiB, each (but the first) from a space on."""
-    pieces = []
-    start = 0
-    while len(text) - start > PIECE_BYTES:
-        cut = text.rfind(b" ", start + 1, start + PIECE_BYTES)
-        if cut < 0:
-            cut = start + PIECE_BYTES
-            while text[cut] & 0xC0 == 0x80:  # never inside a character
-                cut -= 1
-        pieces.append(text[start:cut])
-        start = cut
-    return [*pieces, text[start:]]
-
-
-def _token_counts(documents: list[Document], counter: TokenCounter | None) -> list[int]:
-    if counter is None:
-        return [document.token_count or 0 for document in documents]
-    counts: list[int] = []
-    batch: list[bytes] = []
-    batch_bytes = 0
-    for document in documents:
-        batch.append(document.utf8)
-        batch_bytes += len(document.utf8)
-        if batch_bytes >= PIECE_BYTES:
-            counts += counter(batch)
-            batch, batch_bytes = [], 0
-    return counts + counter(batch)
-
-
-class _Ids:
-    """Ids that are unique within a shard, remembering 64 bits of each."""
-
-    def __init__(self, shard: Shard) -> None:
-        self.repeated_count = 0
-        self._prefix = shard.slug
-        self._row = 0
-        self._seen: set[int] = set()
-        self._copies: dict[str, int] = {}
-
-    def unique(self, name: str | None) -> str:
-        row, self._row = self._row, self._row + 1
-        if name is None:
-            name = f"{self._prefix}:{row}"
-        if (code := hash(name)) not in self._seen:
-            self._seen.add(code)
-            return name
-        self.repeated_count += 1
-        copy = self._copies.get(name, 1) + 1
-        while (code := hash(candidate := f"{name}#{copy}")) in self._seen:
-            copy += 1
-        self._seen.add(code)
-        self._copies[name] = copy
-        return candidate
-
-
-class _Rows:
-    """Columns of rows that wait to be written."""
-
-    def __init__(self, constants: dict[str, str]) -> None:
-        self.count = 0
-        self._constants = constants
-        self._columns: dict[str, list[Any]] = {}
-
-    def add(self, **columns: Sequence[Any] | np.ndarray) -> None:
-        for name, values in columns.items():
-            self._columns.setdefault(name, []).append(pa.array(values))
-        self.count += len(columns["document_id"])
-
-    def take(self) -> pa.Table:
-        """The rows so far; from here on it is empty again."""
-        columns: dict[str, Any] = {
-            name: pa.chunked_array(parts) for name, parts in self._columns.items()
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        group: PoolGroup,
+        pool: Pool,
+        filters: Mapping[str, FilterFile],
+        tokenizer: str | None,
+        tokenizers: Mapping[str, str | None],
+        code: Code,
+    ) -> None:
+        if not filters:
+            raise PcorrError(f"{group.key}: there is no filter to score it with")
+        self._wh, self._group, self._filters = warehouse, group, filters
+        self._code = code
+        named = {target: tokenizers.get(target, tokenizer) for target in filters}
+        self._sources = {target: token_source(pool, name) for target, name in named.items()}
+        first = tokenizer if tokenizer is not None else next(iter(named.values()))
+        self._source = token_source(pool, first)
+        self._tokenizers = {self._source: first}
+        self._tokenizers |= {self._sources[target]: name for target, name in named.items()}
+        self._key = _documents_key(group, pool, code)
+        self._documents = self._noted(("pool_documents", (group.key,)))
+        self._scores = {
+            target: self._noted(("pool_scores", (group.key, target))) for target in filters
         }
-        for name, value in self._constants.items():
-            columns[name] = pa.array([value] * self.count, pa.string())
-        self.count, self._columns = 0, {}
-        return pa.table(columns)
+        self.folder: Path = warehouse.home / PARTS / to_slug(group.key)
+        self.partitions: list[Partition] = [
+            ("pool_documents", (group.key,)),
+            *(("pool_scores", (group.key, target)) for target in filters),
+        ]
+
+    def _noted(self, partition: Partition) -> dict[str, str] | None:
+        """What is noted beside a table of the same documents; None if there is none such."""
+        table, keys = partition
+        if not self._wh.exists(table, *keys):
+            return None
+        try:
+            self._wh.verified(table, *keys)
+            noted = self._wh.metadata(table, *keys)
+        except DamagedFileError as error:
+            logger.warning("%s; it is made again", error)
+            return None
+        return noted if noted.get("documents_key") == self._key else None
+
+    @property
+    def rows(self) -> list[tuple[str, int]]:
+        """Each shard with its rows, as `pool_documents` notes them."""
+        assert self._documents is not None
+        return [(key, count) for key, count in json.loads(self._documents[SHARDS])]
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What was odd about the documents, as `pool_documents` notes it."""
+        assert self._documents is not None
+        return {name: self._documents[name] for name in notes_of([])}
+
+    def plan(self) -> PassPlan:
+        """What has to be worked out from the texts."""
+        return PassPlan(
+            documents=self._documents is None,
+            counts={
+                source: tokenizer
+                for source, tokenizer in self._tokenizers.items()
+                if self._with_tokens(source) is None
+            },
+            targets={
+                target: file for target, file in self._filters.items() if self._is_due(target)
+            },
+        )
+
+    def _with_tokens(self, source: str) -> Partition | None:
+        """A table that has the counts of this source."""
+        for (table, keys), noted in self._tables():
+            if noted is not None and noted["token_source"] == source:
+                return table, keys
+        return None
+
+    def _tables(self) -> list[tuple[Partition, dict[str, str] | None]]:
+        return list(zip(self.partitions, [self._documents, *self._scores.values()], strict=True))
+
+    def _is_due(self, target: str) -> bool:
+        noted = self._scores[target]
+        return noted is None or (noted["filter_sha256"], noted["scoring"]) != (
+            self._filters[target].sha256,
+            self._code.scoring,
+        )
+
+    def outputs(self) -> list[Output]:
+        """The tables that are not as they should be."""
+        notes = {"documents_key": self._key}
+        found = []
+        if self._documents is None or self._documents["token_source"] != self._source:
+            noted = {**notes, "token_source": self._source}
+            found.append(Output(self.partitions[0], self._source, None, noted))
+        for target, partition in zip(self._filters, self.partitions[1:], strict=True):
+            before, source = self._scores[target], self._sources[target]
+            if before is None or self._is_due(target) or before["token_source"] != source:
+                noted = {
+                    **notes,
+                    "token_source": source,
+                    "filter_sha256": self._filters[target].sha256,
+                    "scoring": self._code.scoring,
+                }
+                found.append(Output(partition, source, target, noted))
+        return found
+
+    def stored(self, plan: PassPlan, outputs: Sequence[Output]) -> dict[str, tuple[Partition, str]]:
+        """Which columns come from tables that are there, by name of a part's column."""
+        found: dict[str, tuple[Partition, str]] = {}
+        if not plan.documents:
+            for name in ("document_id", "byte_count", "content_sha256"):
+                found[name] = (self.partitions[0], name)
+        for one in outputs:
+            if (partition := self._with_tokens(one.tokens)) is not None:
+                found[tokens_column(one.tokens)] = (partition, "token_count")
+            if one.target is not None and one.target not in plan.targets:
+                found[score_column(one.target)] = (one.partition, "score")
+        return found
+
+    def identity(self, plan: PassPlan) -> str:
+        """Of everything that the rows of parts depend on."""
+        return content_hash(
+            self._key,
+            json.dumps(asdict(self._code)),
+            str(plan.documents),
+            *plan.counts,
+            *(f"{target} {file.sha256}" for target, file in plan.targets.items()),
+        )
+
+
+def _documents_key(group: PoolGroup, pool: Pool, code: Code) -> str:
+    """Of everything that decides which documents the group has."""
+    stated = {name: str(getattr(pool, name)) for name in OF_DOCUMENTS}
+    return content_hash(
+        code.reading,
+        json.dumps(stated, sort_keys=True),
+        # With an id column that is named, documents without one are refused.
+        str("id_column" in pool.model_fields_set),
+        *(f"{shard.key} {shard.version}" for shard in group.shards),
+    )

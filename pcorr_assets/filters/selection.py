@@ -12,18 +12,22 @@ so a histogram of log-odds says where the budget ends, and only that slice is so
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.filters.pools import budget_tokens
+from pcorr_assets.filters.scored import ScoredShards, common_note, find_scored
 from pcorr_assets.machine import cpu_count, free_memory_bytes
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import scratch_folder
@@ -86,33 +90,42 @@ class SelectionSummary:
 
 
 class OpenSelection:
-    """A computed selection, from which each shard's documents can be asked."""
+    """A computed selection, from which each shard's documents can be asked.
+
+    `paths` are the files that it was computed from.
+    """
 
     def __init__(
         self,
         summary: SelectionSummary,
         connection: duckdb.DuckDBPyConnection,
-        paths: Mapping[str, Path],
+        scored: ScoredShards,
     ) -> None:
         self.summary = summary
+        self.paths = scored.paths
         self._connection = connection
-        self._paths = paths
-
-    @property
-    def shards(self) -> list[str]:
-        """Keys of the shards, in the order they were given."""
-        return list(self._paths)
+        self._scored = scored
+        self._asked = functools.lru_cache(maxsize=1)(self._documents_of_file)
 
     def documents(self, shard: str) -> pa.Table:
         """The selected documents of one shard, in the shard's order.
 
         Columns: `row` (position in the shard, from 0), `document_id`, `score`,
-        `token_count`, `content_sha256`, `is_boundary`.
+        `token_count`, `content_sha256`, `is_boundary`. Cheap for shards of one group after
+        the other.
         """
+        place = self._scored.places[shard]
+        rows = self._asked(place.file)
+        found = rows["row"].to_numpy()
+        start, stop = np.searchsorted(found, [place.first_row, place.first_row + place.row_count])
+        own = rows.slice(int(start), int(stop - start))
+        row = pc.call_function("subtract", [own["row"], pa.scalar(place.first_row, pa.int64())])
+        return own.set_column(0, "row", row)
+
+    def _documents_of_file(self, file: int) -> pa.Table:
         last = self.summary.boundary
         condition = is_boundary = "true"
-        path = self._paths[shard]
-        values: dict[str, object] = {"path": str(path), "file": list(self._paths).index(shard)}
+        values: dict[str, object] = {"path": str(self.paths[file]), "file": file}
         if last is None:
             is_boundary = "false"
         else:
@@ -139,36 +152,33 @@ def select_documents(
     pool: Pool,
     target: str,
     shards: Sequence[str],
+    groups: Sequence[str],
     compute: SelectionCompute | None = None,
 ) -> Iterator[OpenSelection]:
     """Choose the documents of a pool that fill its `token_budget` (or `keep_ratio`).
 
+    `shards` are those that the pool has, in its order; `groups` those that they are in.
     `keep_ratio` is of the tokens of all scored documents, copies included. A pool that
     holds less than the budget is selected whole, with a warning. `compute` says how many
     threads and how much memory this takes (unset: all CPUs, and half of the memory, that this
     process may still use); what does not fit goes to a scratch folder in home.
 
     Raises:
-        PcorrError: a shard has no scores, shards were scored with different filters or
-            tokenizers, or no document has a token.
+        PcorrError: a shard has no scores, or there are scores of one that the pool has not;
+            groups were scored with different filters or tokenizers, or no document has a token.
     """
-    paths = {key: warehouse.path("pool_scores", key, target) for key in shards}
-    missing = [key for key, path in paths.items() if not path.is_file()]
-    if missing or not shards:
-        raise PcorrError(
-            f"pool {pool_name}, target {target}: {len(missing)} of {len(shards)} shards have no "
-            f"scores ({', '.join(missing[:5])}): materialise pool_scores for them first"
-        )
-    filter_sha256 = _common(warehouse, shards, target, "filter_sha256", "filters")
-    source = _common(warehouse, shards, target, "token_source", "token counts")
+    scored = find_scored(warehouse, pool_name, target, shards, groups)
+    filter_sha256 = common_note(warehouse, groups, target, "filter_sha256", "filters")
+    source = common_note(warehouse, groups, target, "token_source", "token counts")
     # DuckDB, which reads them from here on, checks neither pages nor seals.
-    paths = {key: warehouse.verified("pool_scores", key, target) for key in shards}
+    for key in groups:
+        warehouse.verified("pool_scores", key, target)
     with (
         scratch_folder(warehouse.home, SCRATCH) as scratch,
         _saying_when_full(warehouse.home),
         _connect(scratch, compute) as connection,
     ):
-        chooser = _Chooser(connection, list(paths.values()))
+        chooser = _Chooser(connection, scored)
         summary = chooser.choose(pool_name, pool, filter_sha256, source)
         if summary.is_short:
             logger.warning(
@@ -180,7 +190,7 @@ def select_documents(
                 f"{summary.budget:,}",
                 f"{summary.token_count:,}",
             )
-        yield OpenSelection(summary, connection, paths)
+        yield OpenSelection(summary, connection, scored)
 
 
 @contextmanager
@@ -195,19 +205,6 @@ def _saying_when_full(home: Path) -> Iterator[None]:
             f"Selecting documents needs room under {home} for what does not fit into memory "
             f"({reason}). Make room on its disk, then launch this again."
         ) from error
-
-
-def _common(warehouse: Warehouse, shards: Sequence[str], target: str, name: str, what: str) -> str:
-    found: dict[str, str] = {}
-    for shard in shards:
-        found.setdefault(warehouse.metadata("pool_scores", shard, target)[name], shard)
-    if len(found) > 1:
-        listed = "; ".join(f"{shard}: {value[:60]}" for value, shard in list(found.items())[:3])
-        raise PcorrError(
-            f"pool_scores of target {target} come from different {what} ({listed}): their order "
-            "means nothing together; materialise pool_scores for all shards of the pool again"
-        )
-    return next(iter(found))
 
 
 @contextmanager
@@ -229,14 +226,6 @@ def _connect(
         yield connection
 
 
-def budget_tokens(pool: Pool, pool_token_count: int) -> int:
-    """The budget in tokens: `token_budget`, or `keep_ratio` of the pool's, rounded up."""
-    if pool.token_budget is not None:
-        return pool.token_budget
-    # As a decimal fraction: in floats .1 x 30 is above 3, and would take one more.
-    return math.ceil(Fraction(str(pool.keep_ratio)) * pool_token_count)
-
-
 class _Chooser:
     """The steps of one selection.
 
@@ -245,9 +234,12 @@ class _Chooser:
     the last one selected.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, scored: ScoredShards) -> None:
         self._sql = connection
-        listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
+        self._in_order = scored.in_order
+        listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in scored.paths)
+        if not scored.in_order:
+            connection.register("places", scored.table())
         connection.execute(
             "CREATE VIEW scanned AS SELECT *, file_index, file_row_number FROM read_parquet("
             f"[{listed}])"
@@ -317,8 +309,9 @@ class _Chooser:
 
     def _find_candidates(self, lowest: float) -> None:
         """Documents that score at least `lowest`, and `copies`: those of them whose content
-        comes earlier in the order. Two hashes of 64 bits, one of each half of the content
-        hash, stand for it: among 10^12 documents two would meet with probability 10^-15."""
+        comes earlier in the order. Files that came later may stand in the middle of it: then
+        places are looked up. Two hashes of 64 bits, one of each half of the content hash, stand
+        for it: among 10^12 documents two would meet with probability 10^-15."""
         self._sql.execute(
             """CREATE OR REPLACE TABLE candidates AS
             SELECT file_index, file_row_number, score, token_count,
@@ -326,15 +319,21 @@ class _Chooser:
             FROM scored WHERE score >= ?""",
             [lowest],
         )
+        repeated = "candidates SEMI JOIN repeated USING (code, code2)"
+        order = "file_index"
+        if not self._in_order:
+            order = "ordinal"
+            repeated = f"""(SELECT * FROM {repeated}) AS again ASOF JOIN places
+                ON again.file_index = places.file AND again.file_row_number >= places.first_row"""
         self._sql.execute(
-            """CREATE OR REPLACE TABLE copies AS
+            f"""CREATE OR REPLACE TABLE copies AS
             WITH repeated AS (
                 SELECT code, code2 FROM candidates GROUP BY code, code2 HAVING count(*) > 1
             ), placed AS (
                 SELECT file_index, file_row_number, score, token_count, row_number() OVER (
-                    PARTITION BY code, code2 ORDER BY score DESC, file_index, file_row_number
+                    PARTITION BY code, code2 ORDER BY score DESC, {order}, file_row_number
                 ) AS place
-                FROM candidates SEMI JOIN repeated USING (code, code2)
+                FROM {repeated}
             )
             SELECT * EXCLUDE (place) FROM placed WHERE place > 1"""
         )

@@ -36,7 +36,7 @@ from pcorr_assets.filters.metrics import (
     random_metrics,
     top_of_budget,
 )
-from pcorr_assets.filters.model import FilterModel
+from pcorr_assets.filters.model import FilterFile, FilterModel
 from pcorr_assets.filters.splitting import Split, split_pages
 from pcorr_assets.filters.words import Term, top_terms
 from pcorr_assets.warehouse import TABLES, Warehouse
@@ -278,9 +278,18 @@ def load_filter(warehouse: Warehouse, sample: str, target: str) -> FilterModel:
     Raises:
         PcorrError: there is no such row, or the model file is gone or changed.
     """
+    return find_filter(warehouse, sample, target).load()
+
+
+def find_filter(warehouse: Warehouse, sample: str, target: str) -> FilterFile:
+    """The model file of a sample and target, and its hash; it is not looked at.
+
+    Raises:
+        PcorrError: there is no filter of them.
+    """
     row = warehouse.read("fasttext_filters", sample, target).to_pylist()[0]
     path = _model_folder(warehouse, sample, target) / Path(row["model_path"]).name
-    return FilterModel.load(path, row["sha256"])
+    return FilterFile(path, row["sha256"])
 
 
 def _model_folder(warehouse: Warehouse, sample: str, target: str) -> Path:

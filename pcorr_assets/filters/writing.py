@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -64,6 +64,7 @@ def write_selected(
     pool: Pool,
     target: str,
     shards: list[Shard],
+    groups: Sequence[str],
     *,
     config: Mapping[str, Any] | None = None,
     run_id: str | None = None,
@@ -79,7 +80,7 @@ def write_selected(
     and the table `selections` follows.
 
     Args:
-        shards: all shards of the pool.
+        shards: all shards of the pool; groups: those that they are in.
         config: the settings to note in the manifest; run_id: the run's.
         compute: threads and memory, as for `select_documents`.
 
@@ -91,8 +92,8 @@ def write_selected(
     aside = unfinished.with_name(f".old-{unfinished.name}")
     restore_folder(folder, aside)
     keys = [shard.key for shard in shards]
-    with select_documents(warehouse, pool_name, pool, target, keys, compute) as selection:
-        fingerprint = _fingerprint(warehouse, selection, target)
+    with select_documents(warehouse, pool_name, pool, target, keys, groups, compute) as selection:
+        fingerprint = _fingerprint(selection)
         writer = _ShardWriter(unfinished, pool, selection, fingerprint)
         parts = []
         with (
@@ -113,15 +114,14 @@ def write_selected(
     return SelectedData(folder, manifest, writer.reused_count)
 
 
-def _fingerprint(warehouse: Warehouse, selection: OpenSelection, target: str) -> str:
+def _fingerprint(selection: OpenSelection) -> str:
     """Changes whenever other documents, scores or files could come out."""
-    partitions = [warehouse.path("pool_scores", key, target) for key in selection.shards]
-    stats = [path.stat() for path in partitions]
+    stats = [path.stat() for path in selection.paths]
     return content_hash(
         json.dumps(asdict(selection.summary), sort_keys=True),
         *(
             f"{path}:{stat.st_size}:{stat.st_mtime_ns}"
-            for path, stat in zip(partitions, stats, strict=True)
+            for path, stat in zip(selection.paths, stats, strict=True)
         ),
     )
 

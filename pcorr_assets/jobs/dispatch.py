@@ -15,10 +15,10 @@ from typing import Any
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.jobs.description import EVALUATE_LLM, SCORE_LLM
-from pcorr_assets.jobs.score_pool_shard import SCORE_POOL_SHARD
+from pcorr_assets.jobs.score_pool_group import SCORE_POOL_GROUP
 
 # Each is a module of this room with a function `run`.
-JOBS = (SCORE_LLM, EVALUATE_LLM, SCORE_POOL_SHARD)
+JOBS = (SCORE_LLM, EVALUATE_LLM, SCORE_POOL_GROUP)
 
 
 class StopRequest:

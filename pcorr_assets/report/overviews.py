@@ -104,6 +104,23 @@ def scores_overview(wh: Warehouse, table: str, keys: tuple[str, ...], title: str
     return Overview({"scores of the documents": _quantiles(scores, "score")}, {"scores": png})
 
 
+def group_overview(wh: Warehouse, group: str, targets: Sequence[str]) -> Overview:
+    """The filters' scores of the documents of a group, a column for each target."""
+    found = {}
+    for target in targets:
+        parts = [
+            rows["score"].to_numpy()
+            for rows in _row_groups(wh, "pool_scores", (group, target), ["score"])
+        ]
+        scores = np.concatenate([np.empty(0), *parts])
+        if scores.size:
+            found[target] = np.quantile(scores, QUANTILES)
+    if not found:
+        return Overview({}, {})
+    columns = {"share below": [f"{100 * q:g} %" for q in QUANTILES], **found}
+    return Overview({"scores of the documents": pa.table(columns)}, {})
+
+
 def shards_overview(rows: pa.Table) -> Overview:
     """Documents and tokens taken from each shard, most tokens first, of rows of `selections`."""
     sums = rows.group_by("shard").aggregate([("token_count", "sum"), ("token_count", "count")])

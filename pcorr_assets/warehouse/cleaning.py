@@ -1,4 +1,4 @@
-"""Files of samples, targets, pools, shards and LLMs that are gone, moved out of the way.
+"""Files of samples, targets, pools, their groups and LLMs that are gone, moved out of the way.
 
 Belongs here: everything that rooms write under the home folder by key, which of it
 belongs to keys that nobody knows any more, and moving it. Does not belong here: which keys
@@ -42,6 +42,7 @@ class Folder:
 FOLDERS = {
     "shards": Folder(("llm", "text sample"), "chunk_bpb"),
     "evaluations": Folder(("llm",), "benchmark_errors"),
+    "pool_parts": Folder(("pool_group",), "pool_scores"),
     "mixtures": Folder(("sample", "target"), "sampling_distributions"),
     "filters": Folder(("text sample", "target"), "fasttext_filters"),
     "selected": Folder(("pool", "target"), "selections"),
@@ -57,6 +58,8 @@ LOCK_OF_TABLE = {
     "verdicts": "rank_predictions",
     "learning_curves": "next_llms",
 }
+# Written together by whoever holds the lock of a group.
+OF_A_GROUP = ("pool_documents", "pool_scores")
 OF_TEXT = ("chunks", "chunk_bpb", "fasttext_filters")
 
 Lock = tuple[str, tuple[str, ...]]
@@ -66,8 +69,8 @@ Lock = tuple[str, tuple[str, ...]]
 class KnownKeys:
     """All keys that are in use: what has another key is in nobody's way but its own.
 
-    `shards` are keys `pool/slug`. `pools_not_listed` are pools whose shards could not be
-    listed: all of their shards count as known.
+    `pool_groups` are keys `pool/number`. Tables of an earlier version, which had a partition
+    for each file, are of no group.
     """
 
     llms: frozenset[str]
@@ -75,20 +78,17 @@ class KnownKeys:
     text_samples: frozenset[str]
     targets: frozenset[str]
     pools: frozenset[str]
-    shards: frozenset[str]
-    pools_not_listed: frozenset[str] = frozenset()
+    pool_groups: frozenset[str]
 
     def is_known(self, kind: str, key: str) -> bool:
-        """Is it a key in use? `kind` is llm, sample, text sample, target, pool or shard."""
-        if kind == "shard" and key.partition("/")[0] in self.pools_not_listed:
-            return True
+        """Is it a key in use? `kind` is llm, sample, text sample, target, pool or pool_group."""
         known = {
             "llm": self.llms,
             "sample": self.samples,
             "text sample": self.text_samples,
             "target": self.targets,
             "pool": self.pools,
-            "shard": self.shards,
+            "pool_group": self.pool_groups,
         }
         return key in known[kind]
 
@@ -161,6 +161,8 @@ def _in_tables(wh: Warehouse, known: KnownKeys) -> Iterator[Orphan]:
 def _locks_of(wh: Warehouse, table: str, keys: tuple[str, ...]) -> tuple[Lock, ...]:
     if keys[0] == IMPORTED:
         return (("bpb_matrix", keys[1:]),)
+    if table in OF_A_GROUP:
+        return (("pool_scores", keys[:1]),)
     if table != "llms":
         return ((LOCK_OF_TABLE.get(table, table), keys),)
     # The record of an LLM is read and written by all of its jobs.

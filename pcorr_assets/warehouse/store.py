@@ -77,7 +77,7 @@ class Warehouse:
             PcorrError: a file among them that no partition is named by.
         """
         folder = self.root / table
-        # The folder of a shard may end in .parquet, as the pool's file that it stands for.
+        # The folder of a key may end in .parquet, as a target's or an LLM's name may.
         found = (path for path in folder.rglob("*.parquet") if path.is_file())
         return sorted(
             _keys_of(TABLES[table], path, path.relative_to(folder).with_suffix("").parts)
@@ -245,7 +245,8 @@ class PartitionWriter:
         self.row_count = 0
         self._path = path
         # Rows of a partition must say that they belong to it: swapped keys end here.
-        self._constants = dict(zip(table.partition_keys, keys, strict=False))
+        named = zip(table.partition_keys, keys, strict=False)
+        self._constants = {name: key for name, key in named if name in table.schema.names}
         if keys[0] == IMPORTED and len(keys) > len(table.partition_keys):
             self._constants = {"source": keys[1]}
         self._written: WrittenPartition | None = None

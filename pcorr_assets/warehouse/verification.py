@@ -28,6 +28,7 @@ _MODEL = re.compile(r"([0-9a-f]{64})\.(bin|ftz)")
 # The first folder under the home, and what to do about a damaged file in it.
 REMEDIES = {
     "shards": "Nothing need be done: the next scoring leaves it out and scores its batches again.",
+    "pool_parts": "Nothing need be done: the next run over this group reads its rows again.",
     "evaluations": "Materialise benchmark_errors of this LLM again: the benchmark is evaluated "
     "again if the configuration still lists it.",
     "cache": "Nothing need be done: it is counted again when it is needed.",
@@ -36,6 +37,8 @@ REMEDIES = {
     "selected": "Remove it and materialise selected_data of this pool and target again.",
     "exports": "Export again.",
 }
+
+OF_PARQUET = ("warehouse", "shards", "pool_parts", "mixtures", "exports")
 
 
 @dataclass
@@ -113,7 +116,7 @@ def _verifier(place: tuple[str, ...]) -> Callable[[Path], bool] | None:
         return _verify_model if _MODEL.fullmatch(name) else None
     if place[0] == "selected":
         return _verify_selected
-    if suffix == ".parquet" and place[0] in ("warehouse", "shards", "mixtures", "exports"):
+    if suffix == ".parquet" and place[0] in OF_PARQUET:
         return _verify_parquet
     if suffix == ".json" and place[0] in ("evaluations", "cache"):
         return _verify_json

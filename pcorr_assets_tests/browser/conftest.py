@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from pcorr_assets.config import load_settings
-from pcorr_assets.defs.registration import register_llms, register_shards
+from pcorr_assets.defs.registration import register_llms, register_pool_groups
 from pcorr_assets.demo.runs import materialise_all
 from pcorr_assets_tests.conftest import Require
 from pcorr_assets_tests.dagster_ui import PROJECT, DagsterUI
@@ -74,7 +74,7 @@ def ui(
     settings = load_settings(config)
     with dg.DagsterInstance.get() as instance:
         register_llms(instance, settings)
-        register_shards(instance, settings)
+        register_pool_groups(instance, settings)
         for _ in materialise_all(settings, instance):
             pass
     ui = DagsterUI(home, config)

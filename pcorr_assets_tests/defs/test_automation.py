@@ -90,7 +90,7 @@ def test_the_sensor_is_off_and_targets_every_condition(tmp_path: Path) -> None:
     repository = definitions.get_repository_def()
     sensors = {sensor.name: sensor for sensor in repository.sensor_defs}
     assert sensors[SENSOR].default_status is dg.DefaultSensorStatus.STOPPED
-    others = {"register_llms", "register_shards", "free_slots", "tell_of_failures"}
+    others = {"register_llms", "register_pool_groups", "free_slots", "tell_of_failures"}
     assert set(sensors) == {*others, SENSOR}
     graph = definitions.resolve_asset_graph()
     automated = {

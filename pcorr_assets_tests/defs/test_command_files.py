@@ -16,7 +16,7 @@ from dagster._core.execution.backfill import BulkActionStatus
 from pcorr_assets.defs.backfills import submit
 from pcorr_assets.defs.build import build_definitions
 from pcorr_assets.defs.instance import open_instance
-from pcorr_assets.defs.partitions import LLM, SHARD
+from pcorr_assets.defs.partitions import LLM, POOL_GROUP
 from pcorr_assets.defs.plans import Plan
 from pcorr_assets.matrix.exports import PublishedFiles
 from pcorr_assets.warehouse import Warehouse
@@ -24,7 +24,7 @@ from pcorr_assets_tests.defs.command_world import CommandWorld
 
 POOL = """\
 pools:
-  crawl: {sample: web, files: ["pool/*.jsonl"], token_budget: 10}
+  crawl: {sample: web, files: ["pool/*.jsonl"], token_budget: 10, group_bytes: 1}
 """
 
 
@@ -52,9 +52,9 @@ def kept(world: CommandWorld) -> list[str]:
     return sorted(path.name for path in (world.home / "evaluations").iterdir())
 
 
-def shards(world: CommandWorld) -> list[str]:
+def groups(world: CommandWorld) -> list[str]:
     with open_instance(world.settings()) as instance:
-        return sorted(instance.get_dynamic_partitions(SHARD))
+        return sorted(instance.get_dynamic_partitions(POOL_GROUP))
 
 
 def test_cleaning_lists_then_moves_and_spares_llms_of_the_ui(world: CommandWorld) -> None:
@@ -95,10 +95,10 @@ def test_what_a_run_holds_is_left_and_said(world: CommandWorld) -> None:
     assert len(kept(world)) == 3
 
 
-def test_shards_of_files_and_pools_that_are_gone_lose_their_partitions(
+def test_groups_of_files_and_pools_that_are_gone_lose_their_partitions(
     world: CommandWorld,
 ) -> None:
-    assert shards(world) == ["crawl/a.jsonl", "crawl/b.jsonl"]
+    assert groups(world) == ["crawl/0000", "crawl/0001"]
     (world.folder / "pool" / "b.jsonl").unlink()
     with open_instance(world.settings()) as instance:
         graph = build_definitions(world.settings()).resolve_asset_graph()
@@ -109,17 +109,17 @@ def test_shards_of_files_and_pools_that_are_gone_lose_their_partitions(
         assert done is not None
         instance.update_backfill(done.with_status(BulkActionStatus.COMPLETED_SUCCESS))
     said = world.run("clean")
-    assert "partition crawl/b.jsonl" in said
+    assert "partition crawl/0001" in said
     assert "1 partitions; `pcorr clean --yes` takes them away" in said
     world.run("clean", "--yes")
-    assert shards(world) == ["crawl/a.jsonl"]
+    assert groups(world) == ["crawl/0000"]
     (world.folder / "pool" / "a.jsonl").rename(world.folder / "a.jsonl")
     said = world.run("clean", "--yes")
-    assert "the shards of pool crawl are left alone" in said
-    assert shards(world) == ["crawl/a.jsonl"]
+    assert "the groups of pool crawl are left alone" in said
+    assert groups(world) == ["crawl/0000"]
     world.config.write_text(world.config.read_text().replace(POOL, ""))
     world.run("clean", "--yes")
-    assert shards(world) == []
+    assert groups(world) == []
 
 
 @pytest.mark.parametrize("move", [False, True])

@@ -283,13 +283,12 @@ def test_a_sample_without_errors_of_its_own_source_is_left_out(
 
 def test_filters_reach_to_the_selected_data(world: AutomationWorld) -> None:
     through_estimates(world)
-    world.instance.add_dynamic_partitions("shard", ["crawl/one", "crawl/two"])
+    world.instance.add_dynamic_partitions("pool_group", ["crawl/0000", "crawl/0001"])
     filters(world, targets=["arc"])
     chosen = asked_for(world)
     assert chosen == {
         ("fasttext_filter", "web|arc"),
-        ("pool_scores", "crawl/one|arc"),
-        ("pool_scores", "crawl/two|arc"),
+        *((asset, f"crawl/000{n}") for asset in ("pool_files", "pool_scores") for n in (0, 1)),
         ("selected_data", "crawl|arc"),
         ("report", "web|arc"),
     }

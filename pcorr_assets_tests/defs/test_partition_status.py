@@ -309,6 +309,7 @@ def test_code_versions_of_the_whole_graph(
         ),
         ("text/token_counts.py", {"chunked_dataset", *SELECTION}),
         ("filters/model.py", {"fasttext_filter", "pool_scores"}),
+        ("filters/groups.py", {"fasttext_filter", "pool_files"}),
         ("text/files.py", {"chunked_dataset", "pool_scores", "selected_data"}),
         ("plausibility/llms.py", set()),
     ],

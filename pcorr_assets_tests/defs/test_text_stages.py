@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,9 @@ import pytest
 
 from pcorr_assets.config import Settings
 from pcorr_assets.config.loading import settings_from
-from pcorr_assets.defs.registration import register_llms, register_shards
+from pcorr_assets.defs.build import build_definitions
+from pcorr_assets.defs.partition_status import partition_states
+from pcorr_assets.defs.registration import register_llms, register_pool_groups
 from pcorr_assets.warehouse import Warehouse, connect
 from pcorr_assets_tests.lm import tiny
 from pcorr_assets_tests.slurm import worlds
@@ -112,8 +116,8 @@ def test_pages_become_selected_documents(
         return result
 
     llms = register_llms(instance, settings)
-    shards = register_shards(instance, settings)
-    assert (len(llms), len(shards)) == (4, 2)
+    groups = register_pool_groups(instance, settings)
+    assert (len(llms), groups) == (4, ["crawl/0000"])
     assert shown(run("chunked_dataset", "web"), "chunked_dataset")["pages"] == 24
     for llm in llms[:3]:
         run("chunk_bpb", {"llm": llm, "sample": "web"})
@@ -132,8 +136,8 @@ def test_pages_become_selected_documents(
     pair = {"sample": "web", "target": "colour"}
     for asset in ("estimate", "rank_prediction", "sampling_distribution", "fasttext_filter"):
         run(asset, pair)
-    for shard in shards:
-        run("pool_scores", {"shard": shard, "target": "colour"})
+    scored = shown(run("pool_scores", groups[0]), "pool_scores")
+    assert (scored["files"], scored["documents"]) == (2, scored["documents read now"])
     selected = shown(run("selected_data", {"pool": "crawl", "target": "colour"}), "selected_data")
     assert selected["manifest"]["token_count"] >= 60
     with connect(settings.home) as connection:
@@ -148,6 +152,28 @@ def test_pages_become_selected_documents(
         assert weight == pytest.approx(1, abs=1e-12)
         assert capped
     assert (settings.home / "mixtures" / "web" / "colour" / "mixture.yaml").is_file()
+    _a_changed_file_makes_its_group_stale(settings, instance)
+
+
+def _a_changed_file_makes_its_group_stale(settings: Settings, instance: dg.DagsterInstance) -> None:
+    def states() -> dict[str, tuple[str, str]]:
+        graph = build_definitions(settings)
+        found = partition_states(instance, graph, ["pool_scores", "selected_data"])
+        return {one.asset: (one.state, one.reason) for one in found}
+
+    (pattern,) = settings.pools["crawl"].files or ()
+    file, _ = sorted(map(Path, glob.glob(pattern)))
+    register_pool_groups(instance, settings)
+    assert {state for state, _ in states().values()} == {"materialised"}
+    before = file.stat()
+    os.utime(file, ns=(1, 1))
+    assert register_pool_groups(instance, settings) == []
+    assert states()["pool_scores"] == (
+        "stale", "1 partition of pool_files changed: crawl/0000"
+    )  # fmt: skip
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    register_pool_groups(instance, settings)
+    assert states()["pool_scores"][0] == "materialised"
 
 
 def test_scoring_again_changes_nothing(

@@ -59,7 +59,11 @@ TABLES = (
     Place("verdicts", f"warehouse/verdicts/{_PAIR}", "report"),
     Place("sampling_distributions", f"warehouse/sampling_distributions/{_PAIR}", "fasttext_filter"),
     Place("fasttext_filters", f"warehouse/fasttext_filters/{_PAIR}", "pool_scores"),
-    Place("pool_scores", "warehouse/pool_scores/*a.jsonl/*.parquet", "selected_data"),
+    Place("pool_files", "warehouse/pool_files/*0000.parquet", "pool_scores"),
+    Place(
+        "pool_documents", "warehouse/pool_documents/*0000.parquet", "pool_scores", rewritten=True
+    ),
+    Place("pool_scores", "warehouse/pool_scores/*0000/*.parquet", "selected_data"),
     Place("selections", f"warehouse/selections/{_PAIR}", "exported_database"),
 )
 OTHERS = (

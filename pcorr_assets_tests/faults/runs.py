@@ -15,7 +15,7 @@ from pcorr_assets import errors
 from pcorr_assets.config import load_settings
 from pcorr_assets.defs import llms
 from pcorr_assets.defs.build import build_definitions
-from pcorr_assets.defs.registration import register_llms, register_shards
+from pcorr_assets.defs.registration import register_llms, register_pool_groups
 from pcorr_assets.jobs.description import score_job
 from pcorr_assets.report import plots
 from pcorr_assets_tests.faults.world import CONFIG, STAGES, Stage
@@ -68,7 +68,7 @@ def _loaded(project: Path, config: str) -> tuple[dg.Definitions, dg.DagsterInsta
     ]
     instance = dg.DagsterInstance.ephemeral()
     register_llms(instance, settings)
-    register_shards(instance, settings)
+    register_pool_groups(instance, settings)
     return dg.Definitions(assets=build_definitions(settings).assets, jobs=jobs), instance
 
 

@@ -20,7 +20,7 @@ import dagster as dg
 
 from pcorr_assets.config import load_settings
 from pcorr_assets.defs.instance import prepare_home
-from pcorr_assets.defs.registration import register_llms, register_shards
+from pcorr_assets.defs.registration import register_llms, register_pool_groups
 from pcorr_assets_tests.faults.bench import Bench
 from pcorr_assets_tests.faults.outcomes import HANG, LOST, RAW, Outcome
 from pcorr_assets_tests.faults.process import in_child
@@ -102,7 +102,7 @@ def _register(bench: Bench, folder: Path) -> None:
     settings = load_settings(bench.project / CONFIG)
     with dg.DagsterInstance.from_config(str(prepare_home(folder / DAGSTER_HOME))) as instance:
         register_llms(instance, settings)
-        register_shards(instance, settings)
+        register_pool_groups(instance, settings)
 
 
 def _locks(bench: Bench) -> set[tuple[Path, int]]:

@@ -56,14 +56,14 @@ def _stages() -> list[Stage]:
         Stage(f"benchmark_errors {llm}", "benchmark_errors", llm, ("benchmark_errors",))
         for llm in LLMS
     ]
-    shards = [
+    groups = [
         Stage(
             f"pool_scores {name}",
             "pool_scores",
-            {"shard": f"{POOL}/{name}", "target": TARGET},
-            ("pool_scores",),
+            f"{POOL}/{number:04d}",
+            ("pool_documents", "pool_scores"),
         )
-        for name in SHARDS
+        for number, name in enumerate(SHARDS)
     ]
     return [
         Stage("chunked_dataset", "chunked_dataset", SAMPLE, ("chunks",)),
@@ -78,7 +78,7 @@ def _stages() -> list[Stage]:
         Stage("rank_prediction", "rank_prediction", imported, validated),
         Stage("sampling_distribution", "sampling_distribution", pair, ("sampling_distributions",)),
         Stage("fasttext_filter", "fasttext_filter", pair, ("fasttext_filters",)),
-        *_only_first(shards),
+        *_only_first(groups),
         Stage("selected_data", "selected_data", {"pool": POOL, "target": TARGET}, ("selections",)),
         Stage("report", "report", pair),
         Stage("exported_database", "exported_database", None),
@@ -176,6 +176,8 @@ def _config(inputs: Path) -> dict[str, object]:
                 "id_column": "id",
                 "keep_ratio": 0.5,
                 "format": "jsonl",
+                # A group for each file.
+                "group_bytes": 1,
             }
         },
         "validation": {"bootstrap": 5, "halvings": 3, "permutations": 10},

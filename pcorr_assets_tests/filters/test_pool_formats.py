@@ -11,13 +11,12 @@ import pyarrow as pa
 import pytest
 
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.filters.model import FilterModel
+from pcorr_assets.filters.model import FilterFile
 from pcorr_assets.filters.pools import list_shards
-from pcorr_assets.filters.scoring import score_shard
 from pcorr_assets.filters.training import build_filter
 from pcorr_assets.filters.writing import write_selected
 from pcorr_assets.warehouse import Warehouse
-from pcorr_assets_tests.filters.test_pools import SAMPLE, TARGET, pool_of
+from pcorr_assets_tests.filters.test_pools import SAMPLE, TARGET, pool_of, score
 from pcorr_assets_tests.text.test_formats import wet
 
 ROWS = [
@@ -27,9 +26,10 @@ ROWS = [
 
 
 @pytest.fixture
-def model(make_world: Callable[..., Any]) -> FilterModel:
+def trained(make_world: Callable[..., Any]) -> FilterFile:
     world = make_world()
-    return FilterModel.load(build_filter(world.warehouse, SAMPLE, TARGET, world.selection).path)
+    built = build_filter(world.warehouse, SAMPLE, TARGET, world.selection)
+    return FilterFile(built.path, built.sha256)
 
 
 def write_arrow(path: Path) -> None:
@@ -39,7 +39,7 @@ def write_arrow(path: Path) -> None:
 
 
 def test_arrow_and_bad_rows_select_what_plain_lines_select(
-    model: FilterModel, tmp_path: Path
+    trained: FilterFile, tmp_path: Path
 ) -> None:
     lines = [json.dumps(row) for row in ROWS]
     (tmp_path / "plain.jsonl").write_text("\n".join(lines))
@@ -60,36 +60,35 @@ def test_arrow_and_bad_rows_select_what_plain_lines_select(
     warehouse = Warehouse(tmp_path / "home")
     written = {}
     for name, pool in pools.items():
-        (shard,) = list_shards(name, pool)
-        score_shard(warehouse, shard, pool, TARGET, model)
-        selected = write_selected(warehouse, name, pool, TARGET, [shard])
+        key = score(warehouse, pool, trained, name)
+        shards = list_shards(name, pool)
+        selected = write_selected(warehouse, name, pool, TARGET, shards, [key])
         (part,) = selected.manifest["files"]
         written[name] = (selected.folder / part["file"]).read_text()
     assert 0 < written["plain"].count("\n") < len(ROWS)
     assert set(written.values()) == {written["plain"]}
-    metadata = warehouse.metadata("pool_scores", "odd/odd.jsonl", TARGET)
+    metadata = warehouse.metadata("pool_scores", "odd/0000", TARGET)
     assert metadata["skipped_rows"] == "1"
     assert metadata["first_skipped_rows"].startswith(f"{tmp_path / 'odd.jsonl'}, line 101: ")
 
 
-def test_too_many_bad_rows_leave_no_scores(model: FilterModel, tmp_path: Path) -> None:
+def test_too_many_bad_rows_leave_no_scores(trained: FilterFile, tmp_path: Path) -> None:
     (tmp_path / "odd.jsonl").write_text('{"text": "mast", "tokens": 1}\n' * 98 + "x\ny\n")
     warehouse = Warehouse(tmp_path / "home")
     pool = pool_of(tmp_path / "odd.jsonl", on_bad_row="skip", max_bad_rows=0.01)
-    (shard,) = list_shards("odd", pool)
     with pytest.raises(PcorrError, match=r"odd\.jsonl: 2 of 100 rows cannot be read"):
-        score_shard(warehouse, shard, pool, TARGET, model)
-    assert not warehouse.path("pool_scores", shard.key, TARGET).exists()
+        score(warehouse, pool, trained, "odd")
+    assert not warehouse.exists("pool_scores", "odd/0000", TARGET)
 
 
-def test_a_wet_file_as_a_shard(model: FilterModel, tmp_path: Path) -> None:
+def test_a_wet_file_as_a_shard(trained: FilterFile, tmp_path: Path) -> None:
     pages = [("http://example.org/a", b"mast keel", {}), (None, b"rook", {})]
     (tmp_path / "a.warc.wet.gz").write_bytes(wet(pages, compressed=True))
     pool = pool_of(tmp_path / "*.wet.gz", token_count_column=None)
     (shard,) = list_shards("crawl", pool)
     warehouse = Warehouse(tmp_path / "home")
     with pytest.raises(PcorrError, match="tokens cannot be counted"):
-        score_shard(warehouse, shard, pool, TARGET, model)
+        score(warehouse, pool, trained)
     ids = [row for rows in _documents(shard, pool) for row in rows]
     assert ids == ["http://example.org/a", None]
 

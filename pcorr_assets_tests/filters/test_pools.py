@@ -5,11 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,11 +18,13 @@ import pytest
 
 from pcorr_assets.config import Pool, settings_from
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.filters.model import FilterModel
-from pcorr_assets.filters.pools import Shard, find_shard, iter_documents, list_shards
-from pcorr_assets.filters.scoring import score_shard, token_counter
+from pcorr_assets.filters.groups import read_group, refresh_groups
+from pcorr_assets.filters.model import FilterFile, FilterModel
+from pcorr_assets.filters.pools import Shard, iter_documents, list_shards
+from pcorr_assets.filters.scoring import score_group
+from pcorr_assets.filters.tokens import token_counter
 from pcorr_assets.filters.training import build_filter
-from pcorr_assets.jobs import score_pool_shard
+from pcorr_assets.jobs import score_pool_group
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import sha256_file
 
@@ -53,9 +52,22 @@ def pool_of(*files: Path | str, **options: Any) -> Pool:
 
 
 @pytest.fixture
-def model(make_world: Callable[..., Any]) -> FilterModel:
+def trained(make_world: Callable[..., Any]) -> FilterFile:
     world = make_world()
-    return FilterModel.load(build_filter(world.warehouse, SAMPLE, TARGET, world.selection).path)
+    path = build_filter(world.warehouse, SAMPLE, TARGET, world.selection).path
+    return FilterFile(path, sha256_file(path))
+
+
+@pytest.fixture
+def model(trained: FilterFile) -> FilterModel:
+    return trained.load()
+
+
+def score(warehouse: Warehouse, pool: Pool, trained: FilterFile, name: str = "crawl") -> str:
+    """The key of the one group of a pool, which is scored."""
+    (key,) = refresh_groups(warehouse, name, pool).keys
+    score_group(warehouse, read_group(warehouse, key), pool, {TARGET: trained})
+    return key
 
 
 def test_one_file_is_one_shard_whose_key_stays(tmp_path: Path) -> None:
@@ -68,9 +80,6 @@ def test_one_file_is_one_shard_whose_key_stays(tmp_path: Path) -> None:
     ]  # fmt: skip
     write_jsonl(tmp_path / "pool" / "new.jsonl", ROWS[:1])
     assert set(keys) < {shard.key for shard in list_shards("crawl", pool)}
-    assert find_shard("crawl", pool, keys[0]).path == tmp_path / "pool/one/part 1.jsonl"
-    with pytest.raises(PcorrError, match="has no shard 'crawl/gone'"):
-        find_shard("crawl", pool, "crawl/gone")
 
 
 @pytest.mark.parametrize("name", ["star*", "what?", "[ab]c", "plain"])
@@ -98,13 +107,11 @@ def test_files_that_would_share_a_key_are_refused(tmp_path: Path) -> None:
         list_shards("crawl", pool_of(tmp_path / "three/*.jsonl"))
 
 
-def test_scores_of_a_shard(model: FilterModel, tmp_path: Path) -> None:
+def test_scores_of_a_group(trained: FilterFile, model: FilterModel, tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "pool/x.jsonl.gz", ROWS)
     warehouse = Warehouse(tmp_path / "scores")
-    pool = pool_of(path)
-    (shard,) = list_shards("crawl", pool)
-    score_shard(warehouse, shard, pool, TARGET, model)
-    table = warehouse.read("pool_scores", shard.key, TARGET)
+    key = score(warehouse, pool_of(path), trained)
+    table = warehouse.read("pool_scores", key, TARGET)
     texts = ["mast keel\njib", "rook pawn", "oven\u00a0dough \ufffd", "", " \n "]
     assert table["document_id"].to_pylist() == ["a", "b", "a#2", "x.jsonl.gz:3", "7"]
     assert table["token_count"].to_pylist() == [3, 2, 9, 0, 0]
@@ -114,14 +121,19 @@ def test_scores_of_a_shard(model: FilterModel, tmp_path: Path) -> None:
     expected = model.score([b"mast keel jib", b"rook pawn", "oven dough \ufffd".encode(), b"", b""])
     assert table["score"].to_pylist() == expected.tolist()
     assert set(table["pool"].to_pylist()) == {"crawl"}
-    metadata = warehouse.metadata("pool_scores", shard.key, TARGET)
+    assert set(table["shard"].to_pylist()) == {"crawl/x.jsonl.gz"}
+    documents = warehouse.read("pool_documents", key)
+    assert set(documents["pool_group"].to_pylist()) == {key} == {"crawl/0000"}
+    shared = ["pool", "shard", "document_id", "token_count", "byte_count", "content_sha256"]
+    assert documents.select(shared) == table.select(shared)
+    metadata = warehouse.metadata("pool_scores", key, TARGET)
     assert metadata["filter_sha256"] == model.sha256
     assert metadata["token_source"] == "column tokens"
     assert metadata["empty_documents"] == "2"
     assert metadata["repeated_ids"] == "1"
 
 
-def test_every_kind_of_source_gives_the_same_scores(model: FilterModel, tmp_path: Path) -> None:
+def test_every_kind_of_source_gives_the_same_scores(trained: FilterFile, tmp_path: Path) -> None:
     import datasets
 
     rows = [{"id": str(i), "text": f"mast {i} rook\n" * (i % 7), "tokens": i} for i in range(3000)]
@@ -140,9 +152,7 @@ def test_every_kind_of_source_gives_the_same_scores(model: FilterModel, tmp_path
     warehouse = Warehouse(tmp_path / "scores")
     found = []
     for name, pool in pools.items():
-        (shard,) = list_shards(name, pool)
-        score_shard(warehouse, shard, pool, TARGET, model)
-        scores = warehouse.read("pool_scores", shard.key, TARGET)
+        scores = warehouse.read("pool_scores", score(warehouse, pool, trained, name), TARGET)
         found.append(scores.drop_columns(["pool", "shard"]).to_pylist())
     assert found[0] == found[1] == found[2]
     assert [row["document_id"] for row in found[0]] == [row["id"] for row in rows]
@@ -198,15 +208,14 @@ def test_token_counts_that_are_none_are_refused(tmp_path: Path, value: object) -
 
 @pytest.mark.parametrize("odd", [7, float("nan"), True, ["a"], {"a": 1}])
 def test_a_text_of_another_type_is_counted_and_never_selected(
-    model: FilterModel, tmp_path: Path, odd: object
+    trained: FilterFile, tmp_path: Path, odd: object
 ) -> None:
     """As in a sample, where such a row is dropped: the other rows of the file count."""
     path = write_jsonl(tmp_path / "x.jsonl", [*ROWS[:2], {"id": "z", "text": odd, "tokens": 5}])
     warehouse, pool = Warehouse(tmp_path / "scores"), pool_of(path)
-    (shard,) = list_shards("crawl", pool)
-    score_shard(warehouse, shard, pool, TARGET, model)
-    assert warehouse.read("pool_scores", shard.key, TARGET)["token_count"].to_pylist() == [3, 2, 0]
-    metadata = warehouse.metadata("pool_scores", shard.key, TARGET)
+    key = score(warehouse, pool, trained)
+    assert warehouse.read("pool_scores", key, TARGET)["token_count"].to_pylist() == [3, 2, 0]
+    metadata = warehouse.metadata("pool_scores", key, TARGET)
     if odd == odd:
         assert metadata["texts_of_another_type"] == "1"
         kind = type(odd).__name__
@@ -215,37 +224,35 @@ def test_a_text_of_another_type_is_counted_and_never_selected(
         assert metadata["texts_of_another_type"] == "0"
     path.write_text('{"text": null, "tokens": 1}\n{"text": 5, "tokens": 1}\n')
     with pytest.raises(PcorrError, match=r"x\.jsonl: column 'text' holds no text: .* line 2 \(int"):
-        score_shard(warehouse, shard, pool, TARGET, model)
+        score(warehouse, pool, trained)
 
 
-def test_binary_texts_of_a_pool_are_utf8(model: FilterModel, tmp_path: Path) -> None:
+def test_binary_texts_of_a_pool_are_utf8(trained: FilterFile, tmp_path: Path) -> None:
     texts = [b"mast \xff keel", "rook \u00e9".encode(), None]
     table = pa.table({"text": pa.array(texts, pa.binary()), "tokens": [3, 2, 0]})
     pq.write_table(table, tmp_path / "x.parquet")
     warehouse, pool = Warehouse(tmp_path / "scores"), pool_of(tmp_path / "x.parquet")
-    (shard,) = list_shards("crawl", pool)
-    score_shard(warehouse, shard, pool, TARGET, model)
-    hashes = warehouse.read("pool_scores", shard.key, TARGET)["content_sha256"].to_pylist()
+    key = score(warehouse, pool, trained)
+    hashes = warehouse.read("pool_scores", key, TARGET)["content_sha256"].to_pylist()
     expected = ["mast \ufffd keel", "rook \u00e9", ""]
     assert hashes == [hashlib.sha256(text.encode()).hexdigest() for text in expected]
-    metadata = warehouse.metadata("pool_scores", shard.key, TARGET)
+    metadata = warehouse.metadata("pool_scores", key, TARGET)
     assert metadata["documents_with_invalid_unicode"] == "1"
 
 
 def test_truncated_and_misnamed_files_keep_the_old_scores(
-    model: FilterModel, tmp_path: Path
+    trained: FilterFile, tmp_path: Path
 ) -> None:
     rows = [{"text": f"mast {'keel ' * (i % 90)}{i}", "tokens": 1} for i in range(5000)]
     path = write_jsonl(tmp_path / "pool/x.jsonl.gz", rows)
     pool = pool_of(path)
     warehouse = Warehouse(tmp_path / "scores")
-    (shard,) = list_shards("crawl", pool)
-    before = score_shard(warehouse, shard, pool, TARGET, model)
+    before = warehouse.written("pool_scores", score(warehouse, pool, trained), TARGET)
     whole = path.read_bytes()
     for damaged in (whole[: len(whole) // 2], b"plain text", b""):
         path.write_bytes(damaged)
         with pytest.raises(PcorrError, match=r"x\.jsonl\.gz"):
-            score_shard(warehouse, shard, pool, TARGET, model)
+            score(warehouse, pool, trained)
         assert sha256_file(before.path) == before.sha256
         assert list(before.path.parent.iterdir()) == [before.path]
 
@@ -292,25 +299,26 @@ def test_a_200_mb_document_is_scored(make_world: Callable[..., Any], tmp_path: P
         "import sys\n"
         "from pathlib import Path\n"
         "from pcorr_assets.config import Pool\n"
-        "from pcorr_assets.filters.model import FilterModel\n"
-        "from pcorr_assets.filters.pools import list_shards\n"
-        "from pcorr_assets.filters.scoring import score_shard\n"
+        "from pcorr_assets.filters.groups import read_group, refresh_groups\n"
+        "from pcorr_assets.filters.model import FilterFile\n"
+        "from pcorr_assets.filters.scoring import score_group\n"
         "from pcorr_assets.warehouse import Warehouse\n"
-        "home, model, path = map(Path, sys.argv[1:])\n"
+        "home, model, path = map(Path, sys.argv[1:4])\n"
         "pool = Pool.model_validate({'sample': 's', 'files': [str(path)], 'token_budget': 1,\n"
         "                            'token_count_column': 'tokens'})\n"
-        "(shard,) = list_shards('crawl', pool)\n"
-        "score_shard(Warehouse(home), shard, pool, 't', FilterModel.load(model))\n"
+        "(key,) = refresh_groups(Warehouse(home), 'crawl', pool).keys\n"
+        "group = read_group(Warehouse(home), key)\n"
+        "score_group(Warehouse(home), group, pool, {'t': FilterFile(model, sys.argv[4])})\n"
         "print(Path('/proc/self/status').read_text())\n"
     )
-    arguments = [str(tmp_path / "scores"), str(built.path), str(path)]
+    arguments = [str(tmp_path / "scores"), str(built.path), str(path), sha256_file(built.path)]
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True
     )
     # Not ru_maxrss, which a process inherits from the one that started it.
     peak_kib = int(done.stdout.split("VmHWM:")[1].split()[0])
     assert peak_kib < 1536 * 1024
-    rows = Warehouse(tmp_path / "scores").read("pool_scores", "crawl/big.jsonl", "t").to_pylist()
+    rows = Warehouse(tmp_path / "scores").read("pool_scores", "crawl/0000", "t").to_pylist()
     assert rows[0]["byte_count"] == 200 * 17 * 61_681
     assert rows[0]["score"] > 0.9
     assert rows[1]["document_id"] == "small"
@@ -334,46 +342,22 @@ def job_world(make_world: Callable[..., Any], tmp_path: Path, row_count: int) ->
         },
         folder=tmp_path,
     )  # fmt: skip
-    return score_pool_shard.score_pool_shard_job(settings, "crawl/x.jsonl", TARGET)
+    refresh_groups(world.warehouse, "crawl", settings.pools["crawl"])
+    return score_pool_group.score_pool_group_job(settings, "crawl/0000", [TARGET])
 
 
 def test_the_job_goes_through_json(make_world: Callable[..., Any], tmp_path: Path) -> None:
     job = json.loads(json.dumps(job_world(make_world, tmp_path, 10)))
-    result = score_pool_shard.run(job)
-    assert result["row_count"] == 10
-    assert result["partition"] == ["crawl/x.jsonl", TARGET]
-    assert sha256_file(Path(result["path"])) == result["sha256"]
-    with pytest.raises(PcorrError, match="shard: Field required"):
-        score_pool_shard.run({k: v for k, v in job.items() if k != "shard"})
-
-
-def test_a_killed_job_leaves_nothing_and_comes_out_the_same(
-    make_world: Callable[..., Any], tmp_path: Path
-) -> None:
-    job = job_world(make_world, tmp_path, 60_000)
-    code = (
-        "import json, sys\n"
-        "from pcorr_assets.jobs.score_pool_shard import run\n"
-        "print('ready', flush=True)\n"
-        "run(json.loads(sys.argv[1]))\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, json.dumps(job)], stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    folder = Path(job["home"]) / "warehouse/pool_scores/crawl%2Fx.jsonl"
-    # Killed once the partition's temporary file is there: in the middle of scoring.
-    while process.poll() is None and not list(folder.glob(".*.tmp")):
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    assert not list(folder.glob("*.parquet"))
-    rerun = score_pool_shard.run(job)
-    again = score_pool_shard.run(job)
-    assert rerun["sha256"] == again["sha256"]
-    assert rerun["row_count"] == 60_000
+    result = score_pool_group.run(job)
+    parts = [result, *result["others"]]
+    assert [(part["table"], tuple(part["partition"])) for part in parts] == [
+        ("pool_documents", ("crawl/0000",)), ("pool_scores", ("crawl/0000", TARGET))
+    ]  # fmt: skip
+    for part in parts:
+        assert part["row_count"] == 10
+        assert sha256_file(Path(part["path"])) == part["sha256"]
+    with pytest.raises(PcorrError, match="group: Field required"):
+        score_pool_group.run({k: v for k, v in job.items() if k != "group"})
 
 
 def test_scoring_does_not_depend_on_batches(model: FilterModel) -> None:

@@ -24,11 +24,12 @@ from hypothesis import strategies as st
 from pcorr_assets.config import Pool, SelectionCompute
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters import selection
+from pcorr_assets.filters.groups import groups_of, read_group, refresh_groups
 from pcorr_assets.filters.mixture import export_mixture
 from pcorr_assets.filters.pools import list_shards
-from pcorr_assets.filters.scoring import score_shard
+from pcorr_assets.filters.scoring import score_group
 from pcorr_assets.filters.selection import SelectionSummary, select_documents
-from pcorr_assets.filters.training import build_filter, load_filter
+from pcorr_assets.filters.training import build_filter, find_filter, load_filter
 from pcorr_assets.filters.writing import write_selected
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.json_files import read_json
@@ -44,24 +45,35 @@ def sha(text: str) -> str:
 
 
 def write_scores(
-    warehouse: Warehouse, shards: list[list[Scored]], metadata: dict[str, str] | None = None
+    warehouse: Warehouse,
+    shards: list[list[Scored]],
+    metadata: dict[str, str] | None = None,
+    groups: list[list[int]] | None = None,
 ) -> list[str]:
+    """Keys of the shards; `groups` are their numbers (default: a group for each)."""
     keys = [f"crawl/{number}.jsonl" for number in range(len(shards))]
-    for key, rows in zip(keys, shards, strict=True):
-        table = pa.table(
-            {
-                "pool": pa.array(["crawl"] * len(rows), pa.string()),
-                "shard": pa.array([key] * len(rows), pa.string()),
-                "target": pa.array([TARGET] * len(rows), pa.string()),
-                "document_id": pa.array([f"{key}:{i}" for i in range(len(rows))], pa.string()),
-                "score": pa.array([row[1] for row in rows], pa.float64()),
-                "token_count": pa.array([row[2] for row in rows], pa.int64()),
-                "byte_count": pa.array([1] * len(rows), pa.int64()),
-                "content_sha256": pa.array([sha(row[0]) for row in rows], pa.string()),
-            }
-        )
-        warehouse.write("pool_scores", (key, TARGET), table, metadata or METADATA)
+    for group, members in enumerate(groups or [[number] for number in range(len(shards))]):
+        parts = [scores_of(keys[number], shards[number]) for number in members]
+        held = json.dumps([[keys[number], len(shards[number])] for number in members])
+        noted = {**(metadata or METADATA), "shards": held}
+        where = (f"crawl/{group:04d}", TARGET)
+        warehouse.write("pool_scores", where, pa.concat_tables(parts), noted)
     return keys
+
+
+def scores_of(key: str, rows: list[Scored]) -> pa.Table:
+    return pa.table(
+        {
+            "pool": pa.array(["crawl"] * len(rows), pa.string()),
+            "shard": pa.array([key] * len(rows), pa.string()),
+            "target": pa.array([TARGET] * len(rows), pa.string()),
+            "document_id": pa.array([f"{key}:{i}" for i in range(len(rows))], pa.string()),
+            "score": pa.array([row[1] for row in rows], pa.float64()),
+            "token_count": pa.array([row[2] for row in rows], pa.int64()),
+            "byte_count": pa.array([1] * len(rows), pa.int64()),
+            "content_sha256": pa.array([sha(row[0]) for row in rows], pa.string()),
+        }
+    )
 
 
 def pool_of(**options: Any) -> Pool:
@@ -71,7 +83,8 @@ def pool_of(**options: Any) -> Pool:
 def select(
     warehouse: Warehouse, pool: Pool, keys: list[str], compute: SelectionCompute | None = None
 ) -> tuple[SelectionSummary, dict[str, list[dict[str, Any]]]]:
-    with select_documents(warehouse, "crawl", pool, TARGET, keys, compute) as selection:
+    groups = sorted({group for group, _ in warehouse.partitions("pool_scores")})
+    with select_documents(warehouse, "crawl", pool, TARGET, keys, groups, compute) as selection:
         return selection.summary, {k: selection.documents(k).to_pylist() for k in keys}
 
 
@@ -103,14 +116,31 @@ some_scores = st.sampled_from([0.0, 1e-13, 0.25, 0.5, 0.75, 0.7500000001, 1 - 1e
 documents = st.tuples(contents, some_scores | st.floats(0, 1), st.integers(0, 9))
 
 
-@settings(max_examples=40)
-@given(st.lists(st.lists(documents, max_size=12), min_size=1, max_size=3), st.integers(1, 150))
-def test_selection_equals_brute_force(shards: list[list[Scored]], budget: int) -> None:
+# The order in which shards came, and where groups end: files that come later make groups later.
+GROUPINGS = (
+    lambda numbers: None,
+    lambda numbers: [numbers],
+    lambda numbers: [numbers[::-1]],
+    lambda numbers: [numbers[1:], numbers[:1]] if len(numbers) > 1 else [numbers],
+)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.lists(documents, max_size=12), min_size=1, max_size=3),
+    st.integers(1, 150),
+    st.integers(0, len(GROUPINGS) - 1),
+)
+def test_selection_equals_brute_force(
+    shards: list[list[Scored]], budget: int, grouping: int
+) -> None:
+    """However shards lie in groups, the documents are those of a table for each file."""
     if not sum(tokens for rows in shards for _, _, tokens in rows):
         return
     with tempfile.TemporaryDirectory() as folder:
         warehouse = Warehouse(Path(folder))
-        keys = write_scores(warehouse, shards)
+        groups = GROUPINGS[grouping](list(range(len(shards))))
+        keys = write_scores(warehouse, shards, groups=groups)
         summary, found = select(warehouse, pool_of(token_budget=budget), keys)
     taken, is_short = brute_force(shards, budget)
     assert [(n, r["row"]) for n, key in enumerate(keys) for r in found[key]] == sorted(taken)
@@ -173,10 +203,14 @@ def test_missing_and_mixed_scores_are_refused(tmp_path: Path) -> None:
     keys = write_scores(warehouse, [[("a", 0.5, 1)], [("b", 0.5, 1)]])
     with pytest.raises(PcorrError, match=r"1 of 3 shards have no scores \(crawl/9\.jsonl\)"):
         select(warehouse, pool_of(token_budget=1), [*keys, "crawl/9.jsonl"])
-    table = warehouse.read("pool_scores", keys[0], TARGET)
-    warehouse.write("pool_scores", (keys[0], TARGET), table, {**METADATA, "filter_sha256": "0"})
+    with pytest.raises(PcorrError, match=r"1 shards have scores, but .*crawl/1\.jsonl"):
+        select(warehouse, pool_of(token_budget=1), keys[:1])
+    where = ("crawl/0000", TARGET)
+    noted = {**warehouse.metadata("pool_scores", *where), "filter_sha256": "0"}
+    warehouse.write("pool_scores", where, warehouse.read("pool_scores", *where), noted)
     with pytest.raises(PcorrError, match="come from different filters"):
         select(warehouse, pool_of(token_budget=1), keys)
+    warehouse.path("pool_scores", "crawl/0001", TARGET).unlink()
     write_scores(warehouse, [[("", 0.0, 0)]])
     with pytest.raises(PcorrError, match="none of the 1 scored documents has a token"):
         select(warehouse, pool_of(token_budget=1), keys[:1])
@@ -213,9 +247,9 @@ def make_pool(make_world: Callable[..., Any], tmp_path: Path) -> PoolWorld:
         pool = Pool.model_validate(
             {"sample": SAMPLE, "files": [str(folder / f"*{ending}")], **options}
         )
-        model = load_filter(world.warehouse, SAMPLE, TARGET)
-        for shard in list_shards("crawl", pool):
-            score_shard(world.warehouse, shard, pool, TARGET, model)
+        filters = {TARGET: find_filter(world.warehouse, SAMPLE, TARGET)}
+        for key in refresh_groups(world.warehouse, "crawl", pool).keys:
+            score_group(world.warehouse, read_group(world.warehouse, key), pool, filters)
         return world.warehouse, pool, folder
 
     return make
@@ -223,7 +257,8 @@ def make_pool(make_world: Callable[..., Any], tmp_path: Path) -> PoolWorld:
 
 def write(warehouse: Warehouse, pool: Pool, **options: Any) -> Any:
     shards = list_shards("crawl", pool)
-    return write_selected(warehouse, "crawl", pool, TARGET, shards, **options)
+    groups = groups_of(warehouse, "crawl")
+    return write_selected(warehouse, "crawl", pool, TARGET, shards, groups, **options)
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:

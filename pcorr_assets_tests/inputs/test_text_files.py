@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.filters.model import FilterModel
+from pcorr_assets.filters.model import FilterFile
 from pcorr_assets.filters.training import build_filter
 from pcorr_assets_tests.filters.conftest import SAMPLE, TARGET, make_world
 from pcorr_assets_tests.inputs import text_files
@@ -23,9 +23,10 @@ __all__ = ["make_world"]
 
 
 @pytest.fixture
-def model(make_world: Callable[..., Any]) -> FilterModel:
+def trained(make_world: Callable[..., Any]) -> FilterFile:
     world = make_world(epoch=1)
-    return FilterModel.load(build_filter(world.warehouse, SAMPLE, TARGET, world.selection).path)
+    built = build_filter(world.warehouse, SAMPLE, TARGET, world.selection)
+    return FilterFile(built.path, built.sha256)
 
 
 def outcome(name: str, read: Callable[[], None]) -> str | None:
@@ -39,13 +40,13 @@ def outcome(name: str, read: Callable[[], None]) -> str | None:
     return None
 
 
-def test_odd_files_are_read_or_refused(tmp_path: Path, model: FilterModel) -> None:
+def test_odd_files_are_read_or_refused(tmp_path: Path, trained: FilterFile) -> None:
     found = {}
     for index, file in enumerate(text_files.odd_files(SEED, COUNT)):
         folder = tmp_path / str(index)
         for kind, read in (
             ("sample", lambda: text_files.as_sample(file, folder)),  # noqa: B023
-            ("pool", lambda: text_files.as_pool(file, folder, model)),  # noqa: B023
+            ("pool", lambda: text_files.as_pool(file, folder, trained)),  # noqa: B023
         ):
             folder.mkdir(exist_ok=True)
             if problem := outcome(file.name, read):

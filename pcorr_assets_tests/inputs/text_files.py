@@ -25,9 +25,10 @@ import zstandard
 
 from pcorr_assets.config import Pool
 from pcorr_assets.config.texts import Sample
-from pcorr_assets.filters.model import FilterModel
+from pcorr_assets.filters.groups import read_group, refresh_groups
+from pcorr_assets.filters.model import FilterFile
 from pcorr_assets.filters.pools import list_shards
-from pcorr_assets.filters.scoring import score_shard
+from pcorr_assets.filters.scoring import score_group
 from pcorr_assets.filters.writing import write_selected
 from pcorr_assets.text.sampling import SamplingCounts, sample_pages
 from pcorr_assets.text.sources import open_source
@@ -102,7 +103,7 @@ def as_sample(file: OddFile, folder: Path) -> None:
         assert page.text.strip()
 
 
-def as_pool(file: OddFile, folder: Path, model: FilterModel) -> None:
+def as_pool(file: OddFile, folder: Path, trained: FilterFile) -> None:
     """Score it, select from it, write the selection: what is written is what was selected."""
     if file.name.endswith(".csv"):
         return  # no format of pools
@@ -122,10 +123,10 @@ def as_pool(file: OddFile, folder: Path, model: FilterModel) -> None:
                 "format": output,
             }
         )
-        shards = list_shards("odd", pool)
-        for shard in shards:
-            score_shard(warehouse, shard, pool, TARGET, model)
-        written = write_selected(warehouse, "odd", pool, TARGET, shards)
+        groups = refresh_groups(warehouse, "odd", pool).keys
+        for key in groups:
+            score_group(warehouse, read_group(warehouse, key), pool, {TARGET: trained})
+        written = write_selected(warehouse, "odd", pool, TARGET, list_shards("odd", pool), groups)
         files = written.manifest["files"]
         rows = sum(_count(written.folder / part["file"], output) for part in files)
         assert rows == sum(part["documents"] for part in files)

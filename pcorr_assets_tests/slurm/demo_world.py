@@ -58,11 +58,12 @@ def write_world(world: Path, folder: Path, compute: dict[str, Any], name: str = 
     return _write_config(world, folder, name, compute)
 
 
-def shards(config: Path) -> list[str]:
-    """The keys of the pool's shards, as partitions."""
-    from pcorr_assets.filters.pools import list_shards
+def groups(config: Path) -> list[str]:
+    """The keys of the pool's groups, a file each, as partitions."""
+    from pcorr_assets.filters.groups import refresh_groups
 
-    return [shard.key for shard in list_shards(POOL, load_settings(config).pools[POOL])]
+    settings = load_settings(config)
+    return refresh_groups(Warehouse(settings.home), POOL, settings.pools[POOL]).keys
 
 
 def _write_config(world: Path, folder: Path, name: str, compute: dict[str, Any]) -> Path:
@@ -104,6 +105,7 @@ def _write_config(world: Path, folder: Path, name: str, compute: dict[str, Any])
                 "text_column": "text",
                 "id_column": "id",
                 "token_budget": 35_000,
+                "group_bytes": 1,
             }
         },
         "compute": compute,

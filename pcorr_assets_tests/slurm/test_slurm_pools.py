@@ -1,4 +1,4 @@
-"""Shards of a pool scored as Slurm jobs: the same files as in local mode, and checked."""
+"""Groups of a pool scored as Slurm jobs: the same files as in local mode, and checked."""
 
 from __future__ import annotations
 
@@ -35,26 +35,30 @@ def configs(demo: Path, folder: Path, cluster: dict[str, Any]) -> dict[str, Path
     }
 
 
-def partition(shard: str) -> dict[str, str]:
-    return {"shard": shard, "target": TARGET}
+def score(config: Path, group: str, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+    return worlds.materialise(config, "pool_scores", group, instance)
 
 
-def score(config: Path, shard: str, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
-    return worlds.materialise(config, "pool_scores", partition(shard), instance)
+def paths(config: Path, group: str) -> dict[str, Path]:
+    wh = Warehouse(load_settings(config).home)
+    return {
+        "pool_documents": wh.path("pool_documents", group),
+        "pool_scores": wh.path("pool_scores", group, TARGET),
+    }
 
 
-def test_shards_are_scored_as_in_local_mode(
+def test_groups_are_scored_as_in_local_mode(
     configs: dict[str, Path], instance: dg.DagsterInstance
 ) -> None:
-    first, *_, last = demo_world.shards(configs["slurm"])  # JSON lines, Parquet
+    groups = {mode: demo_world.groups(config) for mode, config in configs.items()}
+    assert groups["slurm"] == groups["local"]
     jobs = []
-    for shard in (first, last):
+    for group in (groups["slurm"][0], groups["slurm"][-1]):  # JSON lines, Parquet
         hashes = {}
         for mode, config in configs.items():
-            result = score(config, shard, instance)
+            result = score(config, group, instance)
             assert result.success, failure(result)
-            path = Warehouse(load_settings(config).home).path("pool_scores", shard, TARGET)
-            hashes[mode] = sha256_file(path)
+            hashes[mode] = {t: sha256_file(path) for t, path in paths(config, group).items()}
             found = metadata(result, "pool_scores")
             assert found["documents_per_second"] > 0
             if mode == "slurm":
@@ -77,11 +81,12 @@ def test_a_file_that_is_not_what_the_node_reported_is_refused(
     configs: dict[str, Path], instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody else's file takes the place of the job's, between its end and its acceptance."""
-    first, second, *_ = demo_world.shards(configs["local"])
+    first, second, *_ = demo_world.groups(configs["local"])
+    demo_world.groups(configs["slurm"])
     assert score(configs["local"], second, instance).success
-    foreign = Warehouse(load_settings(configs["local"]).home).path("pool_scores", second, TARGET)
+    foreign = paths(configs["local"], second)["pool_documents"]
     wh = Warehouse(load_settings(configs["slurm"]).home)
-    path = wh.path("pool_scores", first, TARGET)
+    path = wh.path("pool_documents", first)
     accept = compute_room.accept
 
     def swapped(*arguments: Any) -> dict[str, Any]:
@@ -94,6 +99,6 @@ def test_a_file_that_is_not_what_the_node_reported_is_refused(
     assert not result.success
     said = failure(result)
     assert "is not accepted: the file has the hash" in said
-    assert f"it has rows of shard ['{second}']" in said
-    assert not wh.exists("pool_scores", first, TARGET)
+    assert f"it has rows of pool_group ['{second}']" in said
+    assert not wh.exists("pool_documents", first)
     assert list((wh.home / "refused").rglob("*.parquet"))

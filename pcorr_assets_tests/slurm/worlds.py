@@ -24,7 +24,7 @@ import yaml
 from pcorr_assets.config import load_settings
 from pcorr_assets.defs import llms
 from pcorr_assets.defs.build import build_definitions
-from pcorr_assets.defs.registration import register_llms, register_shards
+from pcorr_assets.defs.registration import register_llms, register_pool_groups
 from pcorr_assets_tests.waiting import wait_for
 
 ROOT = Path(os.environ.get("PCORR_SLURM_ROOT", "/var/lib/pcorr-slurm"))
@@ -117,7 +117,7 @@ def materialise(
     """One partition of an asset of the real definitions, in this process."""
     settings = load_settings(config)
     register_llms(instance, settings)
-    register_shards(instance, settings)
+    register_pool_groups(instance, settings)
     definitions = build_definitions(settings)
     job = dg.define_asset_job("run", selection=[asset])
     resolved = dg.Definitions(assets=definitions.assets, jobs=[job])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ KNOWN = KnownKeys(
     text_samples=frozenset({"web"}),
     targets=frozenset({"t"}),
     pools=frozenset({"crawl"}),
-    shards=frozenset({"crawl/a.parquet"}),
+    pool_groups=frozenset({"crawl/0000"}),
 )
 # For each kind of key one that is known and one that is gone.
 KEYS = {
@@ -26,10 +25,11 @@ KEYS = {
     "sample": ("web", "old"),
     "target": ("t", "old-t"),
     "pool": ("crawl", "old-pool"),
-    "shard": ("crawl/a.parquet", "crawl/b.parquet"),
+    "pool_group": ("crawl/0000", "crawl/0001"),
 }
 FOLDERS = {
     "shards": ("llm", "sample"),
+    "pool_parts": ("pool_group",),
     "evaluations": ("llm",),
     "mixtures": ("sample", "target"),
     "filters": ("sample", "target"),
@@ -130,6 +130,9 @@ def test_two_cleanings_in_one_second_have_folders_of_their_own(tmp_path: Path) -
         ("warehouse/matrix_coverage/old.parquet", ("bpb_matrix", "old")),
         ("warehouse/verdicts/old/t.parquet", ("rank_predictions", "old", "t")),
         ("selected/old/t/x.parquet", ("selections", "old", "t")),
+        ("warehouse/pool_scores/crawl%2F0001/t.parquet", ("pool_scores", "crawl/0001")),
+        ("warehouse/pool_documents/crawl%2F0001.parquet", ("pool_scores", "crawl/0001")),
+        ("pool_parts/crawl%2F0001/x.parquet", ("pool_scores", "crawl/0001")),
         ("reports/old/t.html", ("reports", "old", "t")),
     ],
 )
@@ -164,10 +167,11 @@ def test_a_text_sample_that_became_an_import_leaves_its_texts(tmp_path: Path) ->
     assert find_orphans(tmp_path, KNOWN)[0].path.parts[1] == "chunks"
 
 
-def test_shards_of_a_pool_that_cannot_be_listed_stay(tmp_path: Path) -> None:
+def test_scores_of_single_files_are_of_an_earlier_version(tmp_path: Path) -> None:
     write(Warehouse(tmp_path).path("pool_scores", "crawl/b.parquet", "t"))
-    assert find_orphans(tmp_path, KNOWN)
-    assert not find_orphans(tmp_path, replace(KNOWN, pools_not_listed=frozenset({"crawl"})))
+    write(Warehouse(tmp_path).path("pool_scores", "crawl/0000", "t"))
+    (orphan,) = find_orphans(tmp_path, KNOWN)
+    assert orphan.why == "pool_group crawl/b.parquet"
 
 
 def test_what_the_platform_did_not_write_stays(tmp_path: Path) -> None:

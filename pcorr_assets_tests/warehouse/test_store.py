@@ -52,7 +52,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert warehouse.partitions("estimates") == []
 
 
-def test_a_shard_of_a_parquet_pool_is_a_folder_not_a_partition(tmp_path: Path) -> None:
+def test_a_key_that_ends_in_parquet_is_a_folder_not_a_partition(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path)
     row = {
         "pool": "crawl",
@@ -64,7 +64,7 @@ def test_a_shard_of_a_parquet_pool_is_a_folder_not_a_partition(tmp_path: Path) -
         "byte_count": 9,
         "content_sha256": "0" * 64,
     }
-    keys = ("crawl/shard-0.parquet", "t")
+    keys = ("crawl.parquet/x.parquet", "t")
     warehouse.write("pool_scores", keys, pa.Table.from_pylist([row]))
     assert warehouse.partitions("pool_scores") == [keys]
 

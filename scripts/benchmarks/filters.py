@@ -39,19 +39,23 @@ SCORE = """
 import json, sys, time
 from pathlib import Path
 from pcorr_assets.config import Pool
-from pcorr_assets.filters.model import FilterModel
-from pcorr_assets.filters.pools import list_shards
-from pcorr_assets.filters.scoring import score_shard
+from pcorr_assets.filters.groups import read_group, refresh_groups
+from pcorr_assets.filters.model import FilterFile
+from pcorr_assets.filters.scoring import score_group
 from pcorr_assets.warehouse import Warehouse
+from pcorr_assets.warehouse.files import sha256_file
 home, model_path, *paths = sys.argv[1:]
 import fasttext, duckdb
 start = time.perf_counter()
 pool = Pool.model_validate({"sample": "s", "files": paths, "token_count_column": "tokens",
                             "token_budget": 1})
-model = FilterModel.load(Path(model_path))
+file = FilterFile(Path(model_path), sha256_file(Path(model_path)))
+file.load()
 loaded = time.perf_counter() - start
-for shard in list_shards("bench", pool):
-    score_shard(Warehouse(Path(home)), shard, pool, "target", model)
+start = time.perf_counter()
+warehouse = Warehouse(Path(home))
+for key in refresh_groups(warehouse, "bench", pool).keys:
+    score_group(warehouse, read_group(warehouse, key), pool, {"target": file})
 print(json.dumps({"seconds": time.perf_counter() - start, "load": loaded,
                   "mib": peak_mib()}))
 """
@@ -76,7 +80,8 @@ from pathlib import Path
 from pcorr_assets.config import Pool
 from pcorr_assets.filters.selection import select_documents
 from pcorr_assets.warehouse import Warehouse
-home, ratio, memory, *keys = sys.argv[1:]
+home, ratio, memory, *groups = sys.argv[1:]
+keys = [f"{group}.jsonl" for group in groups]
 import duckdb, threading, os
 from pcorr_assets.config import SelectionCompute
 compute = SelectionCompute(threads=2, memory=memory)
@@ -95,7 +100,7 @@ watcher.start()
 pool = Pool.model_validate({"sample": "s", "files": ["/none.jsonl"], "keep_ratio": float(ratio)})
 start = time.perf_counter()
 warehouse = Warehouse(Path(home))
-with select_documents(warehouse, "bench", pool, "target", keys, compute) as selection:
+with select_documents(warehouse, "bench", pool, "target", keys, groups, compute) as selection:
     chosen = time.perf_counter() - start
     taken = sum(selection.documents(key).num_rows for key in keys)
     assert taken == selection.summary.document_count
@@ -240,7 +245,7 @@ def _write_scores(warehouse: Warehouse, document_count: int) -> list[str]:
     """Scores as a filter gives them, of which every fortieth document is a copy."""
     import duckdb
 
-    keys = [f"bench/{number}" for number in range(SHARDS)]
+    keys = [f"bench/{number:04d}" for number in range(SHARDS)]
     each = document_count // SHARDS
     with duckdb.connect() as connection:
         connection.execute("SET threads = 2; SET memory_limit = '2GB'")
@@ -249,7 +254,7 @@ def _write_scores(warehouse: Warehouse, document_count: int) -> list[str]:
             path.parent.mkdir(parents=True, exist_ok=True)
             connection.execute(
                 f"""COPY (
-                    SELECT 'bench' AS pool, '{key}' AS shard, 'target' AS target,
+                    SELECT 'bench' AS pool, '{key}.jsonl' AS shard, 'target' AS target,
                            'document ' || i AS document_id,
                            1 / (1 + exp(12 - hash(content) % 1000003 / 40000.0)) AS score,
                            (100 + hash(content + 7) % 900)::BIGINT AS token_count,
@@ -258,6 +263,7 @@ def _write_scores(warehouse: Warehouse, document_count: int) -> list[str]:
                     FROM (SELECT i, CASE WHEN i % 40 = 0 THEN i // 2 ELSE i END AS content
                           FROM range({number * each}, {(number + 1) * each}) AS numbers(i))
                 ) TO '{path}' (FORMAT parquet, COMPRESSION zstd,
-                    KV_METADATA {{filter_sha256: 'bench', token_source: 'column tokens'}})"""
+                    KV_METADATA {{filter_sha256: 'bench', token_source: 'column tokens',
+                                  shards: '[["{key}.jsonl", {each}]]'}})"""
             )
     return keys

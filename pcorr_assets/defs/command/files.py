@@ -38,10 +38,10 @@ def clean(
             typer.echo(line)
         count = len(leftovers.orphans)
         size = sum(orphan.byte_count for orphan in leftovers.orphans)
-        if not yes or not (leftovers.orphans or leftovers.shards):
+        if not yes or not (leftovers.orphans or leftovers.groups):
             end = "; `pcorr clean --yes` moves them away" if count else ""
-            if leftovers.shards:
-                end = f", {len(leftovers.shards)} partitions; `pcorr clean --yes` takes them away"
+            if leftovers.groups:
+                end = f", {len(leftovers.groups)} partitions; `pcorr clean --yes` takes them away"
             typer.echo(f"{count} files or folders of keys that are gone, {size:,} bytes{end}")
             return
         cleaned = clean_up(instance, settings, leftovers)

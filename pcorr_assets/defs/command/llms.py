@@ -306,17 +306,17 @@ def _refuse_backfills(
 
 
 def register() -> None:
-    """Add the LLMs and pool shards of pcorr.yaml as partitions, now.
+    """Add the LLMs of pcorr.yaml, and groups of the files of its pools, as partitions, now.
 
     The sensors of the UI do the same every half minute (but for pools of hub datasets). It only
     adds; `pcorr remove-llm` takes away.
     """
     settings = configured()
-    from pcorr_assets.defs.registration import register_llms, register_shards
+    from pcorr_assets.defs.registration import register_llms, register_pool_groups
 
     with open_instance(settings) as instance:
         for what, new in (
             ("LLMs", register_llms(instance, settings)),
-            ("shards", register_shards(instance, settings)),
+            ("groups of pools", register_pool_groups(instance, settings)),
         ):
             typer.echo(f"{len(new)} new {what}{': ' if new else ''}{', '.join(new)}")

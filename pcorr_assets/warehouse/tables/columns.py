@@ -41,8 +41,8 @@ class Column:
 class Table:
     """One table: one Parquet file for each partition, rows unique by `unique_key`.
 
-    `partition_keys` name the columns that a partition is found by, in the order of its
-    path (that of the dimension names in Dagster).
+    `partition_keys` name what a partition is found by, in the order of its path (that of the
+    dimension names in Dagster): columns, but for `pool_group`, which `pool_scores` has not.
     """
 
     name: str

@@ -21,6 +21,11 @@ from pcorr_assets.warehouse.tables.columns import (
     share,
 )
 
+SHARD = Column("shard", TEXT, "Shard of the pool that the document stands in: pool/file")
+POOL_GROUP = Column("pool_group", TEXT, "Group of files that are read together: pool/number")
+DOCUMENT_ID = Column("document_id", TEXT, "Id of the document in the pool")
+CONTENT_SHA256 = Column("content_sha256", TEXT, "Content hash of the document's text")
+
 SELECTION_TABLES = (
     Table(
         "sampling_distributions",
@@ -76,19 +81,56 @@ SELECTION_TABLES = (
         ),
     ),
     Table(
+        "pool_files",
+        "The files of a pool, each in the group that it is read with.",
+        ("pool_group",),
+        ("pool", "shard"),
+        (
+            POOL,
+            POOL_GROUP,
+            SHARD,
+            Column(
+                "path",
+                TEXT,
+                "Path of the file, relative to the home if it is under it; NULL: of a dataset",
+                nullable=True,
+            ),
+            count("first_row", "First row of a dataset's shard; 0 for a file", "rows"),
+            count("row_count", "Rows of a dataset's shard; NULL for a file", "rows", nullable=True),
+            count("byte_count", "Size of the file as it lies there", "bytes"),
+            Column("version", TEXT, "Size and time of the last change, or the dataset's hash"),
+            Column("present", FLAG, "Was it there when the pool was last listed?"),
+        ),
+    ),
+    Table(
+        "pool_documents",
+        "What does not depend on a target, of each document of a pool.",
+        ("pool_group",),
+        ("pool", "shard", "document_id"),
+        (
+            POOL,
+            POOL_GROUP,
+            SHARD,
+            DOCUMENT_ID,
+            count("token_count", "Tokens of the document, by selection.tokenizer", "tokens"),
+            BYTE_COUNT,
+            CONTENT_SHA256,
+        ),
+    ),
+    Table(
         "pool_scores",
         "The score of a filter on each document of a pool.",
-        ("shard", "target"),
+        ("pool_group", "target"),
         ("pool", "shard", "target", "document_id"),
         (
             POOL,
-            Column("shard", TEXT, "Shard of the pool: pool/file"),
+            SHARD,
             TARGET,
-            Column("document_id", TEXT, "Id of the document in the pool"),
+            DOCUMENT_ID,
             share("score", "Probability of the label include", nullable=False),
             count("token_count", "Tokens of the document", "tokens"),
             BYTE_COUNT,
-            Column("content_sha256", TEXT, "Content hash of the document's text"),
+            CONTENT_SHA256,
         ),
     ),
     Table(
@@ -99,8 +141,8 @@ SELECTION_TABLES = (
         (
             POOL,
             TARGET,
-            Column("document_id", TEXT, "Id of the document in the pool"),
-            Column("shard", TEXT, "Shard of the pool that the document stands in"),
+            DOCUMENT_ID,
+            SHARD,
             share("score", "Probability of the label include", nullable=False),
             count("token_count", "Tokens of the document", "tokens"),
             Column("is_boundary", FLAG, "The last document taken, which fills the budget"),
