@@ -56,8 +56,12 @@ class Progress:
     @property
     def rate(self) -> float:
         """Units per second since the start (0 before the first unit)."""
-        elapsed = time.monotonic() - self._start
-        return self.done / elapsed if elapsed > 0 else 0.0
+        return self.done / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._start
 
     def __enter__(self) -> Progress:
         return self

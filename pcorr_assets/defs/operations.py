@@ -14,12 +14,15 @@ from collections.abc import Sequence
 import dagster as dg
 import pyarrow as pa
 
+from pcorr_assets.config import Settings
 from pcorr_assets.defs.executor import IN_ONE_PROCESS
 from pcorr_assets.defs.metadata import rows_table, sentences
 from pcorr_assets.defs.partition_status import STATES, PartitionState, partition_states
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.table_asset import OWNER
 from pcorr_assets.defs.versions import code_version
+from pcorr_assets.filters.standing import pool_standing
+from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.store import content_hash
 
 NAME = "partition_overview"
@@ -51,6 +54,7 @@ def _partition_overview(platform: Platform) -> dg.AssetsDefinition:
                 "failed": _listed(states, "failed"),
                 "in progress": _listed(states, "in progress"),
                 "stale, by reason": _stale(states),
+                "pools": sentences(pool_lines(platform.settings)),
             },
             data_version=dg.DataVersion(content_hash(*said)),
         )
@@ -95,6 +99,13 @@ def overview_schedule() -> dg.ScheduleDefinition:
         description="Each hour, looks at all partitions and lists those that failed. Takes "
         "some seconds, and launches nothing.",
     )
+
+
+def pool_lines(settings: Settings) -> list[str]:
+    """How far each pool is, and each of its groups that is at work."""
+    warehouse = Warehouse(settings.home)
+    found = [pool_standing(warehouse, name) for name in settings.pools]
+    return [one.words() for pool in found if pool.file_count for one in (pool, *pool.groups)]
 
 
 def _states(platform: Platform, instance: dg.DagsterInstance) -> list[PartitionState]:

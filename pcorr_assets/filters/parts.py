@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 IDENTITY = "pass"
 SEGMENTS = "segments"
+SECONDS = "seconds"
 
 
 @dataclass
@@ -47,6 +48,7 @@ class Segment:
     row_count: int = 0
     is_last: bool = False
     texts: int = 0
+    text_bytes: int = 0
     empty: int = 0
     repeated_ids: int = 0
     other_types: int = 0
@@ -97,13 +99,14 @@ class PartFolder:
                 found.append(part)
         return self._without_gaps(sorted(found, key=lambda part: part.order))
 
-    def write(self, rows: pa.Table, segments: list[Segment]) -> Path:
-        """Store rows, which are those of the segments."""
+    def write(self, rows: pa.Table, segments: list[Segment], seconds: float = 0.0) -> Path:
+        """Store rows, which are those of the segments and took so long."""
         first = segments[0]
         path = self.folder / f"part-{first.shard:08d}-{first.first_row:012d}.parquet"
         metadata = {
             IDENTITY: self.identity,
             SEGMENTS: json.dumps([asdict(segment) for segment in segments]),
+            SECONDS: str(seconds),
         }
         with atomic_path(path) as temporary:
             write_parquet(temporary, rows, metadata)

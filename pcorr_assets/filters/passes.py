@@ -40,7 +40,18 @@ SECONDS_PER_PART = 30.0
 # However fast it goes: the rows of a part are in memory.
 ROWS_PER_PART = 1 << 19
 
-Note = Callable[[int, int], None]
+
+@dataclass(frozen=True)
+class Done:
+    """What was done since the last time: documents, bytes of their text, files and their bytes."""
+
+    documents: int = 0
+    text_bytes: int = 0
+    files: int = 0
+    file_bytes: int = 0
+
+
+Note = Callable[[Done], None]
 
 
 @dataclass(frozen=True)
@@ -112,7 +123,7 @@ class Pass:
         folder: PartFolder,
         parts: Sequence[Part],
         work: Iterable[Work],
-        note: Note = lambda documents, byte_count: None,
+        note: Note = lambda done: None,
     ) -> None:
         """Read shards that follow each other, and leave their rows in parts.
 
@@ -120,7 +131,7 @@ class Pass:
 
         Args:
             parts: those that are there, from which a shard is gone on with.
-            note: told of documents and bytes of text as they are done.
+            note: told of documents and files as they are done.
 
         Raises:
             PcorrError: the data cannot be read, or a file changed meanwhile.
@@ -158,9 +169,10 @@ class Pass:
                 list(odd.places),
             )
             writer.add(rows, counted)
-            note(len(documents), sum(len(document.utf8) for document in documents))
+            note(Done(len(documents), counted.text_bytes))
         _refuse_changed(shard)
         writer.end(odd.bad)
+        note(Done(files=1, file_bytes=shard.byte_count))
 
     def _rows(
         self, documents: list[Document], ids: UniqueIds | None, counted: Segment
@@ -182,6 +194,7 @@ class Pass:
             columns[score_column(target)] = model.score(lines)
         counted.empty = sum(not line for line in lines)
         counted.row_count = len(documents)
+        counted.text_bytes = sum(len(document.utf8) for document in documents)
         return columns
 
 
@@ -197,6 +210,7 @@ def add_up(total: Segment, more: Segment) -> None:
     """Add the counts of a segment to those of others."""
     total.row_count += more.row_count
     total.texts += more.texts
+    total.text_bytes += more.text_bytes
     total.empty += more.empty
     total.repeated_ids += more.repeated_ids
     total.other_types += more.other_types
@@ -263,5 +277,5 @@ class _PartWriter:
         segments = [one for one in self._segments if one.row_count or one.is_last]
         if segments:
             rows = pa.concat_tables([self._schema.empty_table(), *self._tables])
-            self._folder.write(rows, segments)
+            self._folder.write(rows, segments, time.monotonic() - self._begun)
         self._tables, self._segments, self._begun = [], [], time.monotonic()

@@ -161,8 +161,7 @@ def _a_changed_file_makes_its_group_stale(settings: Settings, instance: dg.Dagst
         found = partition_states(instance, graph, ["pool_scores", "selected_data"])
         return {one.asset: (one.state, one.reason) for one in found}
 
-    (pattern,) = settings.pools["crawl"].files or ()
-    file, _ = sorted(map(Path, glob.glob(pattern)))
+    file = min(map(Path, glob.glob((settings.pools["crawl"].files or [""])[0])))
     register_pool_groups(instance, settings)
     assert {state for state, _ in states().values()} == {"materialised"}
     before = file.stat()

@@ -101,7 +101,7 @@ def status(
     """What is materialised, missing, failed (and why), stale or in progress.
 
     Without options: a line for each asset with counts, then every partition that failed, with the
-    reason. With --asset or --state: a line for each partition.
+    reason, then how far pools are. With --asset or --state: a line for each partition.
 
         pcorr status --state failed
         pcorr status --asset chunk_bpb --state missing --json
@@ -125,6 +125,17 @@ def status(
         _print_partitions(shown)
     else:
         _print_assets(found)
+        _print_pools(settings)
+
+
+def _print_pools(settings: Settings) -> None:
+    from pcorr_assets.defs.operations import pool_lines
+
+    lines = pool_lines(settings)
+    if lines:
+        typer.echo("\npools:")
+    for line in lines:
+        typer.echo(line)
 
 
 def _warn_of_dead_runs(instance: dg.DagsterInstance) -> None:
