@@ -35,7 +35,7 @@ DRAWS = 12
 HALVINGS = 8
 RANDOMISATIONS = 100
 UNIT_SHARES = (0.125, 0.25, 0.5)
-# Strength at which four of five worlds have p at most .05: see docs/studies.md.
+# Strength at which about four of five simulated studies have p at most .05: docs/correlation.md.
 WANTED_STRENGTH = 2.7
 LOWEST_START = -2.0
 
