@@ -33,6 +33,7 @@ from pcorr_assets.config import (
     SlurmOverrides,
     SlurmResources,
     Ssh,
+    Storage,
     Target,
     Validation,
     settings_from,
@@ -64,6 +65,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "`overrides`": SlurmOverrides,
     "Slurm resources": SlurmResources,
     "`ssh`": Ssh,
+    "`storage`": Storage,
     "`automation`": Automation,
 }
 

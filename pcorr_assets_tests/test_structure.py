@@ -13,7 +13,10 @@ import pcorr_assets
 
 PACKAGE = Path(pcorr_assets.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
-HEAVY = ("torch", "transformers", "datasets", "lm_eval", "matplotlib", "fasttext", "sklearn")
+HEAVY = (
+    "torch", "transformers", "datasets", "lm_eval", "matplotlib", "fasttext", "sklearn", "warcio",
+    "s3fs", "gcsfs", "adlfs", "botocore", "aiobotocore",
+)  # fmt: skip
 
 
 def names(paths: list[Path]) -> list[str]:

@@ -21,13 +21,13 @@ from pydantic import BeforeValidator, ValidationInfo
 
 from pcorr_assets.config.keys import is_hub_id, llm_key_problem, name_key_problem
 from pcorr_assets.config.section import expected, said, shown
+from pcorr_assets.config.urls import checked_url, is_url, path_of
 
 LARGEST_SEED = 2**31 - 1
 LONGEST_TEXT = 1000
 LONGEST_PATH = 4095
 LONGEST_FILE_NAME = 255
 _LARGEST_WHOLE = 2**63 - 1
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _YES_NO = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
 
 Level = Literal["chunk", "page", "domain"]
@@ -137,7 +137,7 @@ def _path(value: object, info: ValidationInfo) -> Path:
     what = "a path on this machine"
     if isinstance(value, Path):
         value = str(value)
-    if not isinstance(value, str) or not value.strip() or "\0" in value or _URL.match(value):
+    if not isinstance(value, str) or not value.strip() or "\0" in value or is_url(value):
         raise expected(value, what)
     return absolute(value, folder_of(info))
 
@@ -145,7 +145,7 @@ def _path(value: object, info: ValidationInfo) -> Path:
 def _hub_or_folder(value: object, info: ValidationInfo) -> str:
     """A local folder if it is written as a path or is there, else a name on the hub."""
     what = "a name on the Hugging Face hub (org/name) or the path of a local folder"
-    if not isinstance(value, str) or not value.strip() or "\0" in value or _URL.match(value):
+    if not isinstance(value, str) or not value.strip() or "\0" in value or is_url(value):
         raise expected(value, what)
     path = absolute(value, folder_of(info))
     if value[0] in "./~" or os.path.isdir(path):
@@ -170,8 +170,8 @@ def globs(formats: Collection[str], endings: str) -> BeforeValidator:
     """Files named by patterns (`*`, `**`, `?`, `[..]`), at least one, that end in a format's
     name (anyhow where the section has a `file_format`); `endings` is the phrase for them.
 
-    The value is a list of absolute patterns for `glob.glob(..., recursive=True)`;
-    characters of the configuration's own folder are escaped.
+    The value is a list of absolute patterns for `glob.glob(..., recursive=True)`, in which
+    characters of the configuration's own folder are escaped, and of URLs with patterns.
     """
     what = f"a path or a list of paths or globs, ending in one of {endings}"
     accepted = (*(f".{name}" for name in formats), "*")
@@ -183,10 +183,15 @@ def globs(formats: Collection[str], endings: str) -> BeforeValidator:
         any_ending = info.data.get("file_format") is not None
         checked: list[str] = []
         for pattern in patterns:
-            if not isinstance(pattern, str) or not pattern.strip() or _URL.match(pattern):
+            if not isinstance(pattern, str) or not pattern.strip():
                 raise expected(pattern, what)
-            if "\0" in pattern or not (any_ending or pattern.endswith(accepted)):
+            url = checked_url(pattern) if is_url(pattern) else None
+            named = pattern if url is None else path_of(url)
+            if "\0" in pattern or not (any_ending or named.endswith(accepted)):
                 raise expected(pattern, what)
+            if url is not None:
+                checked.append(url)
+                continue
             path = str(absolute(pattern, Path("/")))
             if not pattern.startswith(("/", "~")):
                 folder = Path(glob.escape(str(folder_of(info))))

@@ -6,6 +6,7 @@ Does not belong here: the keys of any one section, and reading files (`loading`)
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, ClassVar, Self
@@ -39,8 +40,14 @@ def expected(value: object, what: str) -> PydanticCustomError:
     return said(f"got {shown(value)}; expected {what}")
 
 
+def without_secrets(text: str) -> str:
+    """A text without the users, passwords and queries of URLs in it."""
+    text = re.sub(r"(://)[^\s/@]*@", r"\1***@", text)
+    return re.sub(r"(://[^\s?'\"]*\?)[^\s'\"]+", r"\1***", text)
+
+
 def shown(value: object) -> str:
-    """A value as the reader of the file knows it, with the name of its type."""
+    """A value as the reader of the file knows it, with the name of its type, and no secret."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -50,7 +57,7 @@ def shown(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}"
     kind = {str: "text", int: "whole number", float: "number"}.get(type(value))
-    text = repr(value)
+    text = without_secrets(repr(value))
     if len(text) > _SHOWN_LENGTH:
         text = text[: _SHOWN_LENGTH - 3] + "..."
     return f"{text} ({kind or type(value).__name__})"

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from pcorr_assets.config.fields import (
-    AbsolutePath,
     HubOrFolder,
     LevelField,
     Positive,
@@ -26,6 +25,7 @@ from pcorr_assets.config.fields import (
     one_of,
 )
 from pcorr_assets.config.section import Mistake, Section
+from pcorr_assets.config.storage import OutputUrl, PathOrUrl, Storage
 
 # Endings of compressed files, with what each stands for.
 COMPRESSIONS = {
@@ -49,12 +49,14 @@ class TextSource(Section):
     `dataset` is a name on the hub or a local dataset folder, read with `name`, `split` and
     `revision` (a commit, tag or branch); `files` are absolute globs; `saved` is a folder
     of `datasets.save_to_disk`, of which `split` is read if it has splits. `file_format` names
-    the format of `files` whatever they end in. A row of a file that cannot be read is an error,
+    the format of `files` whatever they end in. `storage` says how the store of URLs among them is
+    reached. A row of a file that cannot be read is an error,
     or with `on_bad_row: skip` left out and counted, up to the share `max_bad_rows`.
     """
 
     dataset: HubOrFolder | None = None
-    saved: AbsolutePath | None = None
+    saved: PathOrUrl | None = None
+    storage: Storage = Storage()
     name: Text | None = None
     split: Text = "train"
     revision: Text | None = None
@@ -86,10 +88,8 @@ class TextSource(Section):
 class MatrixCsv(Section):
     """A published matrix: BPB by unit and LLM, errors by benchmark and LLM, units of `level`."""
 
-    bpb: AbsolutePath = Field(description="the path of a CSV or Parquet file of bits-per-byte")
-    errors: AbsolutePath = Field(
-        description="the path of a CSV or Parquet file of benchmark errors"
-    )
+    bpb: PathOrUrl = Field(description="the path of a CSV or Parquet file of bits-per-byte")
+    errors: PathOrUrl = Field(description="the path of a CSV or Parquet file of benchmark errors")
     level: LevelField = "page"
 
 
@@ -112,7 +112,7 @@ class Sample(TextSource):
     seed: Seed = 42
     reference_tokenizer: TokenizerName | None = None
     chunk_tokens: Positive = 512
-    unit_tokens: AbsolutePath | None = None
+    unit_tokens: PathOrUrl | None = None
 
     @property
     def is_text(self) -> bool:
@@ -124,7 +124,7 @@ class Sample(TextSource):
         """One source; a matrix has no text options; text needs a tokenizer."""
         yield from cls.source_rules(data, ("dataset", "files", "saved", "matrix_csv"))
         if "matrix_csv" in data:
-            sources = {"dataset", "files", "saved", "matrix_csv", "unit_tokens"}
+            sources = {"dataset", "files", "saved", "matrix_csv", "unit_tokens", "storage"}
             for option in cls.model_fields:
                 if option in data and option not in sources:
                     yield (option,), "an imported matrix (matrix_csv) has no text; remove this key"
@@ -141,6 +141,8 @@ class Pool(TextSource):
 
     `group_bytes` is how many bytes of files make a group, which is a partition (unset: from
     the size of the pool).
+
+    What is selected is written in `format` below the home, and put below the URL `output`.
     """
 
     sample: Text = Field(description="the key of the text sample whose filter scores the pool")
@@ -153,6 +155,7 @@ class Pool(TextSource):
         Literal["parquet", "jsonl", "jsonl.zst"], one_of("parquet", "jsonl", "jsonl.zst")
     ] = "parquet"
     group_bytes: Positive | None = None
+    output: OutputUrl | None = None
 
     @classmethod
     def rules(cls, data: Mapping[str, Any]) -> Iterator[Mistake]:

@@ -261,6 +261,7 @@ def _selected_data(platform: Platform) -> dg.AssetsDefinition:
         boundary = _boundary(rows)
         metadata = {
             "folder": dg.MetadataValue.path(str(selected.folder)),
+            **({"output": selected.output} if selected.output is not None else {}),
             "manifest": dg.MetadataValue.json(dict(selected.manifest)),
             "shards taken over from an interrupted run": selected.reused_shard_count,
             "boundary document": rows_table(boundary, boundary.schema.names),

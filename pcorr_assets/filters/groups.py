@@ -21,8 +21,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pcorr_assets.config.keys import to_slug
+from pcorr_assets.config.storage import Storage
+from pcorr_assets.config.urls import is_url
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters.pools import Shard, file_version, list_shards
+from pcorr_assets.storage.remote import RemoteFile
 from pcorr_assets.warehouse import TABLES, Warehouse, WrittenPartition
 from pcorr_assets.warehouse.locks import waiting_lock
 
@@ -152,8 +155,10 @@ def groups_with(warehouse: Warehouse, name: str, shards: Collection[str] | None)
     return [key for key in keys if any(row["shard"] in shards for row in _rows(warehouse, key))]
 
 
-def read_group(warehouse: Warehouse, key: str) -> PoolGroup:
+def read_group(warehouse: Warehouse, key: str, storage: Storage | None = None) -> PoolGroup:
     """The group of that key, with the files that it has now and their versions.
+
+    `storage` is the pool's: how the store of files that are URLs is reached.
 
     Raises:
         PcorrError: there is no such group, it has no files any more, or one that it had when
@@ -166,7 +171,10 @@ def read_group(warehouse: Warehouse, key: str) -> PoolGroup:
             f"pool {pool} has no group {key!r}; it has {known}. The sensor register_pool_groups, "
             "or `pcorr register`, makes them."
         )
-    shards = [_shard(row, warehouse.home) for row in _rows(warehouse, key) if row["present"]]
+    storage = storage or Storage()
+    shards = [
+        _shard(row, warehouse.home, storage) for row in _rows(warehouse, key) if row["present"]
+    ]
     if not shards:
         raise PcorrError(f"group {key} has no file any more: `pcorr clean` takes it away")
     return PoolGroup(key, pool, tuple(shards))
@@ -180,8 +188,9 @@ def _row(shard: Shard, group: str, home: Path) -> dict[str, Any]:
     path = None
     if shard.path is not None:
         # A cluster may see the home, and what lies under it, elsewhere.
-        is_below = shard.path.is_relative_to(home)
-        path = str(shard.path.relative_to(home) if is_below else shard.path)
+        path = str(shard.path)
+        if isinstance(shard.path, Path) and shard.path.is_relative_to(home):
+            path = str(shard.path.relative_to(home))
     return {
         "pool": shard.pool,
         "pool_group": group,
@@ -200,10 +209,10 @@ def _row_now(row: dict[str, Any], there: dict[str, Shard], home: Path) -> dict[s
     return {**row, "present": False} if shard is None else _row(shard, row["pool_group"], home)
 
 
-def _shard(row: dict[str, Any], home: Path) -> Shard:
+def _shard(row: dict[str, Any], home: Path, storage: Storage) -> Shard:
     size, version, path = row["byte_count"], row["version"], None
     if row["path"] is not None:
-        path = home / row["path"]
+        path = RemoteFile(row["path"], storage) if is_url(row["path"]) else home / row["path"]
         try:
             size, version = file_version(path)
         except FileNotFoundError:

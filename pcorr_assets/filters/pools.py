@@ -17,13 +17,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from pcorr_assets.config.keys import to_slug
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.storage.remote import AnyFile, RemoteFile, stamp_of
 from pcorr_assets.text.arrow_files import batch_to_rows, column_names, iter_batches
 from pcorr_assets.text.bad_rows import BadRows
 from pcorr_assets.text.cleaning import replace_invalid
@@ -53,7 +53,7 @@ class Shard:
 
     key: str
     pool: str
-    path: Path | None = None
+    path: AnyFile | None = None
     first_row: int = 0
     row_count: int | None = None
     byte_count: int = 0
@@ -113,10 +113,10 @@ def list_shards(name: str, pool: Pool) -> list[Shard]:
         return _dataset_shards(name, open_dataset(pool))
     shards: dict[str, Shard] = {}
     for pattern in pool.files:
-        for path in expand_globs([pattern]):
+        for path in expand_globs([pattern], pool.storage):
             file_format(path, pool.file_format)
             key = f"{name}/{to_slug(_below_fixed_part(path, pattern))}"
-            size, version = file_version(path)
+            size, version = _listed_version(path)
             shard = Shard(key, name, path, byte_count=size, version=version)
             other = shards.setdefault(shard.key, shard)
             if other.path is not None and other.path.resolve() != path.resolve():
@@ -127,14 +127,23 @@ def list_shards(name: str, pool: Pool) -> list[Shard]:
     return list(shards.values())
 
 
-def file_version(path: Path) -> tuple[int, str]:
-    """Bytes of a file, and what is another after it was changed: size and time of the change.
+def file_version(path: AnyFile) -> tuple[int, str]:
+    """Bytes of a file, and what is another after it was changed: size and time of the change,
+    or the etag of an object.
 
     Raises:
-        FileNotFoundError: it is not there.
+        FileNotFoundError: a local file is not there.
+        PcorrError: an object is not there, or its store cannot be asked.
     """
-    status = path.stat()
-    return status.st_size, f"{status.st_size}:{status.st_mtime_ns}"
+    stamp = stamp_of(path)
+    return stamp.size, f"{stamp.size}:{stamp.version}"
+
+
+def _listed_version(path: AnyFile) -> tuple[int, str]:
+    """As `file_version`, without asking again for what a listing has said."""
+    if isinstance(path, RemoteFile) and path.known is not None:
+        return path.known.size, f"{path.known.size}:{path.known.version}"
+    return file_version(path)
 
 
 def _dataset_shards(name: str, dataset: Any) -> list[Shard]:
@@ -156,14 +165,13 @@ def budget_tokens(pool: Pool, pool_token_count: int) -> int:
     return math.ceil(Fraction(str(pool.keep_ratio)) * pool_token_count)
 
 
-def _below_fixed_part(path: Path, pattern: str) -> str:
-    fixed: list[str] = []
-    for part in Path(pattern).parts[:-1]:
-        literal = _ESCAPED.sub(r"\1", part)
-        if glob.escape(literal) != part:
+def _below_fixed_part(path: AnyFile, pattern: str) -> str:
+    fixed = 0
+    for part in pattern.split("/")[:-1]:
+        if glob.escape(_ESCAPED.sub(r"\1", part)) != part:
             break
-        fixed.append(literal)
-    return path.relative_to(Path(*fixed)).as_posix() if fixed else path.as_posix()
+        fixed += 1
+    return "/".join(str(path).split("/")[fixed:])
 
 
 def iter_documents(

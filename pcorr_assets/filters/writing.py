@@ -26,6 +26,7 @@ from pcorr_assets.filters.pools import Shard
 from pcorr_assets.filters.selected import SCORE, SelectedRows
 from pcorr_assets.filters.selection import OpenSelection, select_documents
 from pcorr_assets.progress import Progress
+from pcorr_assets.storage.writing import put_folder
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import (
     atomic_path,
@@ -51,11 +52,12 @@ PART_NOTE = ".part.json"
 @dataclass(frozen=True)
 class SelectedData:
     """What was written: the folder, its manifest as a dict, and how many shards of it were
-    there already from an interrupted run."""
+    there already from an interrupted run; `output` is the URL that it was put below as well."""
 
     folder: Path
     manifest: Mapping[str, Any]
     reused_shard_count: int
+    output: str | None = None
 
 
 def write_selected(
@@ -77,7 +79,8 @@ def write_selected(
     (`pcorr_score` if the pool has a column of that name), beside `manifest.json`. They are
     written to `<home>/selected/.unfinished` first, where an interrupted run goes on with the
     shards that are missing. The whole folder then takes the place of the earlier selection,
-    and the table `selections` follows.
+    and the table `selections` follows. Where the pool has an `output`, the folder is put
+    below that URL at last, the manifest after all that it names.
 
     Args:
         shards: all shards of the pool; groups: those that they are in.
@@ -111,7 +114,11 @@ def write_selected(
             write_json(unfinished / MANIFEST, manifest, indent=2)
             _keep_only(unfinished, {MANIFEST, *(part["file"] for part in parts)})
             replace_folder(unfinished, folder, aside)
-    return SelectedData(folder, manifest, writer.reused_count)
+    output = None
+    if pool.output is not None:
+        output = f"{pool.output}/{place.as_posix()}"
+        put_folder(folder, output, pool.storage, last=MANIFEST)
+    return SelectedData(folder, manifest, writer.reused_count, output)
 
 
 def _fingerprint(selection: OpenSelection) -> str:

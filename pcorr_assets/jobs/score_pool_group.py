@@ -114,7 +114,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         raise _refused(error) from error
     warehouse = Warehouse(description.home, with_database=False)
     started = time.monotonic()
-    group = read_group(warehouse, description.group)
+    group = read_group(warehouse, description.group, pool.storage)
     workers = description.workers or _workers()
     scored = score_group(
         warehouse,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,7 +65,7 @@ class ImportedMatrix:
 def import_published(
     sample_key: str, matrix_csv: MatrixCsv, max_nan_fraction: float
 ) -> ImportedMatrix:
-    """Read a published BPB matrix and its benchmark errors.
+    """Read a published BPB matrix and its benchmark errors, from files on this machine.
 
     The BPB file has a column `id` and the errors file a column `benchmark`, each then
     one column for each LLM (see `identity.parse_column`); columns are matched by name,
@@ -75,8 +76,8 @@ def import_published(
     Raises PcorrError, naming all that is wrong in a file, for missing or empty files,
     repeated names, cells that are no number, negative or infinite BPB, infinite errors.
     """
-    bpb = read_wide(matrix_csv.bpb, "id")
-    errors = read_wide(matrix_csv.errors, "benchmark")
+    bpb = read_wide(Path(matrix_csv.bpb), "id")
+    errors = read_wide(Path(matrix_csv.errors), "benchmark")
     _refuse(bpb, "negative or infinite BPB", (bpb.values < 0) | np.isinf(bpb.values))
     _refuse(errors, "infinite errors", np.isinf(errors.values))
     identities = identify([*bpb.columns, *errors.columns])

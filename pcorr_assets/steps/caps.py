@@ -19,6 +19,7 @@ from pcorr_assets.lm.loading import tokenizer_sha256
 from pcorr_assets.matrix.candidates import CHUNKS_HASH
 from pcorr_assets.matrix.layout import read_units
 from pcorr_assets.matrix.wide_files import read_wide
+from pcorr_assets.storage.copies import local_copy
 from pcorr_assets.text.token_counts import UNIT_COLUMNS, count_unit_tokens, read_unit_tokens
 from pcorr_assets.text.tokenizers import load_tokenizer
 from pcorr_assets.warehouse import Warehouse
@@ -81,7 +82,8 @@ def _token_counts(
     if source.unit_tokens is not None:
         # The file may list units that the NaN mask has since removed from the matrix.
         known = _all_units(wh, sample, level, source)
-        counts = read_unit_tokens(source.unit_tokens, units, known)
+        with local_copy(source.unit_tokens, source.storage) as path:
+            counts = read_unit_tokens(path, units, known)
         return counts, f"from {source.unit_tokens}"
     if not source.is_text:
         return None, "uniform: an imported matrix has no text to count tokens in"
@@ -95,7 +97,8 @@ def _token_counts(
 
 def _all_units(wh: Warehouse, sample: str, level: str, source: Sample) -> list[str]:
     if source.matrix_csv is not None:
-        return read_wide(source.matrix_csv.bpb, "id").names.to_pylist()
+        with local_copy(source.matrix_csv.bpb, source.storage) as path:
+            return read_wide(path, "id").names.to_pylist()
     column = UNIT_COLUMNS[level]
     units = wh.read("chunks", sample, columns=[column])[column].unique()
     return units.drop_null().to_pylist()

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pcorr_assets.config import Settings
+from pcorr_assets.config import MatrixCsv, Settings, Storage
 from pcorr_assets.errors import DamagedFileError, PcorrError
 from pcorr_assets.matrix.assemble import assemble
-from pcorr_assets.matrix.imports import import_published
+from pcorr_assets.matrix.imports import ImportedMatrix, import_published
+from pcorr_assets.storage.copies import local_copy
 from pcorr_assets.warehouse import Warehouse, WrittenPartition
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def build_matrix(
     max_nan_fraction = settings.selection.max_nan_fraction
     source = settings.samples[sample]
     if source.matrix_csv is not None:
-        imported = import_published(sample, source.matrix_csv, max_nan_fraction)
+        imported = _imported(sample, source.matrix_csv, source.storage, max_nan_fraction)
         written, report = imported.write(wh), imported.report
         rows_of_one = imported.bpb_matrix.column("llm").chunk(0)
         unit_counts = {source.matrix_csv.level: len(rows_of_one)}
@@ -80,6 +81,17 @@ def build_matrix(
     return BuiltMatrix(
         written, coverage, unit_counts, families, report, _doubts(included, families, before)
     )
+
+
+def _imported(
+    sample: str, matrix_csv: MatrixCsv, storage: Storage, max_nan_fraction: float
+) -> ImportedMatrix:
+    with (
+        local_copy(matrix_csv.bpb, storage) as bpb,
+        local_copy(matrix_csv.errors, storage) as errors,
+    ):
+        here = matrix_csv.model_copy(update={"bpb": bpb, "errors": errors})
+        return import_published(sample, here, max_nan_fraction)
 
 
 def _included(wh: Warehouse, sample: str) -> frozenset[str]:

@@ -124,7 +124,7 @@ def _refuse_inputs(settings: Settings, folder: Path, levels: Sequence[str], form
     for sample in settings.samples.values():
         matrix = sample.matrix_csv
         read = (sample.unit_tokens, *((matrix.bpb, matrix.errors) if matrix else ()))
-        inputs |= {path.resolve() for path in read if path is not None}
+        inputs |= {path.resolve() for path in read if isinstance(path, Path)}
     names = [
         f"benchmark_errors.{format}",
         *(f"bpb_by_{level}.{format}" for level in levels),

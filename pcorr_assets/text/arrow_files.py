@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.storage.remote import AnyFile
 from pcorr_assets.text.cleaning import decode_lossless
 from pcorr_assets.text.content import ARROW_MAGIC
 from pcorr_assets.text.formats import check_content, file_format, require_columns
@@ -29,7 +30,7 @@ PARQUET_BUFFER_BYTES = 1 << 20
 
 
 def iter_batches(
-    path: Path,
+    path: AnyFile,
     columns: Sequence[str] | None = None,
     optional: Sequence[str] = (),
     named: str | None = None,
@@ -56,7 +57,7 @@ def iter_batches(
         ) from error
 
 
-def column_names(path: Path, named: str | None = None) -> list[str]:
+def column_names(path: AnyFile, named: str | None = None) -> list[str]:
     """Names of the columns of a Parquet or Arrow file, from its schema alone.
 
     Raises PcorrError as `iter_batches` does.
@@ -65,7 +66,7 @@ def column_names(path: Path, named: str | None = None) -> list[str]:
     kind = file_format(path, named)[0]
     try:
         if kind == "parquet":
-            with pq.ParquetFile(path) as file:
+            with _opened(path) as source, pq.ParquetFile(source) as file:
                 return file.schema_arrow.names
         with _open_ipc(path) as reader:
             return reader.schema.names
@@ -142,16 +143,19 @@ def _moment(value: pa.Scalar) -> Any:
         return beyond[1] if beyond else text.replace(" ", "T")
 
 
-def _kind(path: Path, named: str | None) -> str:
+def _kind(path: AnyFile, named: str | None) -> str:
     return {"parquet": "Parquet", "arrow": "Arrow"}[file_format(path, named)[0]]
 
 
 def _parquet_batches(
-    path: Path, columns: Sequence[str] | None, optional: Sequence[str]
+    path: AnyFile, columns: Sequence[str] | None, optional: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
     # Without pre_buffer and with a buffer size, column chunks are read as a stream
     # instead of whole, which keeps memory small for files with one huge row group.
-    with pq.ParquetFile(path, pre_buffer=False, buffer_size=PARQUET_BUFFER_BYTES) as file:
+    with (
+        _opened(path) as source,
+        pq.ParquetFile(source, pre_buffer=False, buffer_size=PARQUET_BUFFER_BYTES) as file,
+    ):
         present = _present(file.schema_arrow.names, columns, optional, path)
         metadata = file.metadata
         sizes = (metadata.row_group(index) for index in range(metadata.num_row_groups))
@@ -160,7 +164,7 @@ def _parquet_batches(
 
 
 def _ipc_batches(
-    path: Path, columns: Sequence[str] | None, optional: Sequence[str]
+    path: AnyFile, columns: Sequence[str] | None, optional: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
     with _open_ipc(path) as reader:
         present = _present(reader.schema.names, columns, optional, path)
@@ -172,6 +176,22 @@ def _ipc_batches(
                 yield chosen.slice(start, size)
 
 
+@contextmanager
+def _opened(path: AnyFile) -> Iterator[Any]:
+    """The path itself, which Arrow reads by its own means, or the stream of an object.
+
+    That is fetched in small pieces, as columns lie apart, and must be the same at the end of
+    the block as at its beginning.
+    """
+    if isinstance(path, Path):
+        yield path
+        return
+    before = path.stamp()
+    with path.open("rb", PARQUET_BUFFER_BYTES) as file:
+        yield file
+    path.refuse_if_changed(before)
+
+
 def _whole_batches(reader: Any) -> Iterator[pa.RecordBatch]:
     if isinstance(reader, pa.ipc.RecordBatchFileReader):
         for index in range(reader.num_record_batches):
@@ -181,9 +201,12 @@ def _whole_batches(reader: Any) -> Iterator[pa.RecordBatch]:
 
 
 @contextmanager
-def _open_ipc(path: Path) -> Iterator[Any]:
+def _open_ipc(path: AnyFile) -> Iterator[Any]:
     """A reader of an IPC file (`ARROW1`), or of a stream, as `datasets` keeps its cache."""
-    with path.open("rb") as file:
+    with (
+        _opened(path) as source,
+        source.open("rb") if isinstance(source, Path) else nullcontext(source) as file,
+    ):
         is_file = file.read(len(ARROW_MAGIC)) == ARROW_MAGIC
         if not is_file:
             # Arrow takes the end of the bytes for the end of a stream, wherever it comes.
@@ -196,7 +219,7 @@ def _open_ipc(path: Path) -> Iterator[Any]:
 
 
 def _present(
-    names: Sequence[str], columns: Sequence[str] | None, optional: Sequence[str], path: Path
+    names: Sequence[str], columns: Sequence[str] | None, optional: Sequence[str], path: AnyFile
 ) -> list[str] | None:
     require_columns(names, columns or [], str(path))
     return None if columns is None else wanted_columns(columns, optional, names)

@@ -7,9 +7,9 @@ reading rows (`files`, `matrix.csv_files`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.storage.remote import AnyFile
 
 HEAD_BYTES = 1 << 16
 MAGIC_BYTES = 10
@@ -40,7 +40,7 @@ def content_of(head: bytes) -> str | None:
     return "parquet" if magic == b"PAR1" else None
 
 
-def check_csv_text(path: Path) -> None:
+def check_csv_text(path: AnyFile) -> None:
     """PcorrError unless the file starts as a CSV file in UTF-8 does, with a header line."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
@@ -61,7 +61,7 @@ def check_csv_text(path: Path) -> None:
         raise PcorrError(f"{path}: line 1 is blank; the header must be the first line of the file")
 
 
-def check_separator(header: Sequence[str], path: Path) -> None:
+def check_separator(header: Sequence[str], path: AnyFile) -> None:
     """PcorrError if the whole header stands in one field, with other separators than commas."""
     if len(header) != 1:
         return

@@ -17,7 +17,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from pcorr_assets.config.storage import Storage
+from pcorr_assets.config.urls import is_url
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.storage.listing import find_objects
+from pcorr_assets.storage.remote import AnyFile
 from pcorr_assets.text.arrow_files import BATCH_BYTES, BATCH_ROWS, batch_to_rows, iter_batches
 from pcorr_assets.text.bad_rows import BadRows
 from pcorr_assets.text.cleaning import decode_lossless
@@ -33,13 +37,17 @@ CSV_FIELD_BYTES = 2**31 - 1
 JSON_NESTING = 200
 
 
-def expand_globs(patterns: Iterable[str | Path]) -> list[Path]:
+def expand_globs(patterns: Iterable[str | Path], storage: Storage | None = None) -> list[AnyFile]:
     """Files that match the patterns: in pattern order, sorted within a pattern, each once.
 
-    Raises PcorrError for a pattern without a match, naming it.
+    `storage` says how URLs among them are reached. Raises PcorrError for a pattern without a
+    match, naming it, and for a store that cannot be listed.
     """
-    found: dict[Path, None] = {}
+    found: dict[AnyFile, None] = {}
     for pattern in patterns:
+        if isinstance(pattern, str) and is_url(pattern):
+            found.update(dict.fromkeys(find_objects(pattern, storage or Storage())))
+            continue
         literal = Path(pattern)
         if literal.is_file():
             found[literal] = None
@@ -58,7 +66,7 @@ def expand_globs(patterns: Iterable[str | Path]) -> list[Path]:
 
 
 def iter_file(
-    path: Path,
+    path: AnyFile,
     columns: Sequence[str] | None = None,
     optional: Sequence[str] = (),
     *,
@@ -126,7 +134,9 @@ def _batched(
         yield Rows(rows, where, numbers, unit)
 
 
-def _json_rows(path: Path, compression: str | None, bad: BadRows) -> Iterator[tuple[int, Row, int]]:
+def _json_rows(
+    path: AnyFile, compression: str | None, bad: BadRows
+) -> Iterator[tuple[int, Row, int]]:
     for number, line in iter_lines(path, compression):
         content = line.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else line.strip()
         if not content:
@@ -139,7 +149,7 @@ def _json_rows(path: Path, compression: str | None, bad: BadRows) -> Iterator[tu
             yield number, row, len(line)
 
 
-def _parse_json_line(content: bytes, path: Path, number: int) -> Row:
+def _parse_json_line(content: bytes, path: AnyFile, number: int) -> Row:
     try:
         row = json.loads(decode_lossless(content))
     except (ValueError, RecursionError) as error:
@@ -174,7 +184,7 @@ def _is_nested_too_deeply(value: object) -> bool:
     return True
 
 
-def _check_keys(rows: Rows, columns: Sequence[str] | None, path: Path) -> bool:
+def _check_keys(rows: Rows, columns: Sequence[str] | None, path: AnyFile) -> bool:
     keys = dict.fromkeys(key for row in rows for key in row)
     require_columns(keys, columns or [], str(path))
     return True
@@ -188,7 +198,7 @@ def _pick(rows: Rows, columns: Sequence[str] | None, optional: Sequence[str]) ->
 
 
 def _csv_rows(
-    path: Path, columns: Sequence[str] | None, bad: BadRows
+    path: AnyFile, columns: Sequence[str] | None, bad: BadRows
 ) -> Iterator[tuple[int, Row, int]]:
     check_csv_text(path)
     # The module's limit is one for the process; a page in a field may be longer than it.
@@ -222,7 +232,7 @@ def _csv_rows(
 
 
 def _csv_header(
-    reader: Iterator[list[str]], columns: Sequence[str] | None, path: Path
+    reader: Iterator[list[str]], columns: Sequence[str] | None, path: AnyFile
 ) -> list[str]:
     header = next(reader, None)
     if header is None:

@@ -11,10 +11,10 @@ also compressed: `.gz`, `.zst`, `.zstd`, `.bz2`, `.xz`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from pcorr_assets.config.texts import COMPRESSIONS, SAMPLE_FORMATS
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.storage.remote import AnyFile
 from pcorr_assets.text.content import MAGIC_BYTES, content_of
 
 _KINDS = {"ndjson": "jsonl", "json": "jsonl", "warc.wet": "wet"}
@@ -32,7 +32,7 @@ def _meaning(name: str) -> tuple[str, str | None]:
 _FORMATS = {name: _meaning(name) for name in sorted(SAMPLE_FORMATS, key=len, reverse=True)}
 
 
-def file_format(path: Path, named: str | None = None) -> tuple[str, str | None]:
+def file_format(path: AnyFile, named: str | None = None) -> tuple[str, str | None]:
     """Format (`parquet`, `arrow`, `jsonl`, `wet`, `csv`) and compression (`gzip`, `zstd`,
     `bzip2`, `xz`, None): of the name (`jsonl.gz`, ...) if one is given, else by the ending.
 
@@ -49,12 +49,12 @@ def file_format(path: Path, named: str | None = None) -> tuple[str, str | None]:
     )
 
 
-def has_types(path: Path, named: str | None = None) -> bool:
+def has_types(path: AnyFile, named: str | None = None) -> bool:
     """Has the file Arrow types of its own, unlike lines of text?"""
     return file_format(path, named)[0] in ("parquet", "arrow")
 
 
-def check_content(path: Path, named: str | None = None) -> None:
+def check_content(path: AnyFile, named: str | None = None) -> None:
     """Raise PcorrError if the file is missing or its first bytes contradict its format."""
     kind, compression = file_format(path, named)
     if not path.is_file():

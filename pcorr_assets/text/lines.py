@@ -11,10 +11,10 @@ import gzip
 import lzma
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO, cast
 
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.storage.remote import AnyFile
 
 READ_BYTES = 1 << 16
 # A few bytes of zstd may stand for 128 KiB of text, and all of it comes out at once: as much
@@ -31,7 +31,7 @@ def first_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:MESSAGE_CHARS] or type(error).__name__
 
 
-def iter_lines(path: Path, compression: str | None) -> Iterator[tuple[int, bytes]]:
+def iter_lines(path: AnyFile, compression: str | None) -> Iterator[tuple[int, bytes]]:
     """Yield (line number from 1, line without its end); only b"\\n" ends a line.
 
     `compression` is `gzip`, `zstd`, `bzip2`, `xz` or None. Members or frames that follow one
@@ -60,7 +60,7 @@ def iter_lines(path: Path, compression: str | None) -> Iterator[tuple[int, bytes
         yield number + 1, last
 
 
-def iter_blocks(path: Path, compression: str | None) -> Iterator[bytes]:
+def iter_blocks(path: AnyFile, compression: str | None) -> Iterator[bytes]:
     """Yield the content of a file in blocks of a few hundred KiB, unpacked as in `iter_lines`.
 
     Raises PcorrError naming file and line where the file is truncated or damaged.
@@ -79,7 +79,7 @@ def iter_blocks(path: Path, compression: str | None) -> Iterator[bytes]:
         yield block
 
 
-def _plain_blocks(path: Path, compression: str | None) -> Iterator[bytes]:
+def _plain_blocks(path: AnyFile, compression: str | None) -> Iterator[bytes]:
     with path.open("rb") as file:
         stream = file
         if compression == "gzip":
@@ -88,7 +88,7 @@ def _plain_blocks(path: Path, compression: str | None) -> Iterator[bytes]:
             yield block
 
 
-def _member_blocks(path: Path, compression: str | None) -> Iterator[bytes]:
+def _member_blocks(path: AnyFile, compression: str | None) -> Iterator[bytes]:
     """bzip2 and xz. Python's own readers take whatever follows a damaged member for padding."""
 
     def new() -> bz2.BZ2Decompressor | lzma.LZMADecompressor:
@@ -114,7 +114,7 @@ def _member_blocks(path: Path, compression: str | None) -> Iterator[bytes]:
         raise EOFError("the last part of it is not complete")
 
 
-def _zstd_blocks(path: Path, _: str | None) -> Iterator[bytes]:
+def _zstd_blocks(path: AnyFile, _: str | None) -> Iterator[bytes]:
     import zstandard
 
     decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES)
@@ -139,7 +139,7 @@ def _zstd_blocks(path: Path, _: str | None) -> Iterator[bytes]:
         raise EOFError("the last frame is not complete")
 
 
-def _unreadable(path: Path, line_count: int, error: BaseException) -> str:
+def _unreadable(path: AnyFile, line_count: int, error: BaseException) -> str:
     reason = first_line(error)
     where = f"{path}: cannot be read far beyond line {line_count:,}"
     if "too much memory" in reason:

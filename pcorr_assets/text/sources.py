@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import pyarrow as pa
 
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.storage.filesystems import options_of
 from pcorr_assets.text.arrow_files import batch_to_rows, wanted_columns
 from pcorr_assets.text.bad_rows import BadRows
 from pcorr_assets.text.cleaning import decode_lossless
@@ -96,7 +97,7 @@ def _open_parts(
 ) -> Iterator[tuple[str, Iterator[Rows]]]:
     """Each file of the sample, or its dataset, with how messages name it."""
     if sample.files:
-        for path in expand_globs(sample.files):
+        for path in expand_globs(sample.files, sample.storage):
             named = sample.file_format
             yield str(path), iter_file(path, columns, optional, named=named, bad=bad)
     elif sample.saved is not None or sample.dataset is not None:
@@ -127,11 +128,12 @@ def open_dataset(source: TextSource, *, streaming: bool = False) -> Any:
                 revision=source.revision,
                 streaming=streaming,
             )
-    folder = Path(source.saved)
-    if not folder.is_dir():
+    folder = source.saved
+    if isinstance(folder, Path) and not folder.is_dir():
         raise PcorrError(f"{folder}: no such folder; expected one of datasets.save_to_disk")
     with explained(str(folder), "expected a folder that datasets.save_to_disk wrote"):
-        dataset = datasets.load_from_disk(str(folder))
+        options = None if isinstance(folder, Path) else options_of(folder, source.storage)
+        dataset = datasets.load_from_disk(str(folder), storage_options=options)
     if not isinstance(dataset, datasets.DatasetDict):
         return dataset
     if source.split not in dataset:

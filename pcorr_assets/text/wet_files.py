@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.storage.remote import AnyFile
 from pcorr_assets.text.cleaning import decode_lossless
 from pcorr_assets.text.lines import LINE_BYTES, first_line, iter_blocks
 from pcorr_assets.text.rows import Row
@@ -24,7 +24,7 @@ from pcorr_assets.text.rows import Row
 COLUMNS = ("text", "id", "url", "domain", "date", "language")
 
 
-def iter_wet(path: Path, compression: str | None) -> Iterator[tuple[int, Row]]:
+def iter_wet(path: AnyFile, compression: str | None) -> Iterator[tuple[int, Row]]:
     """Yield (number of the record, from 1 with the warcinfo; row) of a WET file, streamed.
 
     Raises PcorrError naming file and record if it is truncated, damaged or no WET file (a

@@ -101,12 +101,16 @@ def test_pages_per_domain_needs_domains() -> None:
         ("text_column", 5, "got 5 (whole number); expected a text (write it in quotes)"),
         ("text_column", " ", "got ' ' (text); expected a text on one line"),
         ("text_column", {"a": 1}, "got a mapping with a; expected a text on one line"),
-        ("unit_tokens", "s3://b/caps.csv", "expected a path on this machine"),
+        (
+            "unit_tokens",
+            "ftp://b/caps.csv",
+            "got a URL that begins with 'ftp://'; expected one of s3://",
+        ),
         ("reference_tokenizer", "a b", "expected a name on the Hugging Face hub (org/name)"),
         ("reference_tokenizer", "a/b/c", "/conf/a/b/c is no folder"),
         ("files", [], "got a list of 0; expected a path or a list of paths or globs, ending in"),
         ("files", ["a.txt"], "got 'a.txt' (text); expected a path or a list of paths or globs"),
-        ("files", ["https://x/a.csv"], "expected a path or a list of paths or globs"),
+        ("files", ["ftp://x/a.csv"], "got a URL that begins with 'ftp://'; expected one of s3://"),
         ("files", [3], "got 3 (whole number); expected a path or a list of paths or globs"),
     ],
 )

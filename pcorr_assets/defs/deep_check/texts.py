@@ -6,6 +6,7 @@ reading it as a whole.
 
 from __future__ import annotations
 
+import glob
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from pcorr_assets.config import Pool, Sample, Settings
 from pcorr_assets.config.section import Location
 from pcorr_assets.defs.deep_check.findings import Findings
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.storage.copies import local_copy
+from pcorr_assets.storage.remote import RemoteFile
 from pcorr_assets.text.files import expand_globs, iter_file
 from pcorr_assets.text.formats import check_content
 
@@ -38,8 +41,11 @@ def check_sample(key: str, sample: Sample, findings: Findings, hub_problem: str 
         where = (*place, "reference_tokenizer")
         check_tokenizer(where, sample.reference_tokenizer, findings, hub_problem, exact=True)
     if sample.unit_tokens is not None:
-        with findings.at((*place, "unit_tokens")):
-            next(iter_file(sample.unit_tokens, ["unit", "token_count"]), None)
+        with (
+            findings.at((*place, "unit_tokens")),
+            local_copy(sample.unit_tokens, sample.storage) as path,
+        ):
+            next(iter_file(path, ["unit", "token_count"]), None)
 
 
 def check_pool(key: str, settings: Settings, findings: Findings, hub_problem: str | None) -> None:
@@ -98,7 +104,7 @@ def _is_there(
     before = len(findings.found)
     for i, pattern in enumerate(source.files):
         with findings.at((*place, "files", i)):
-            for path in expand_globs([pattern]):
+            for path in expand_globs([pattern], source.storage):
                 check_content(path, source.file_format)
     return len(findings.found) == before
 
@@ -111,7 +117,10 @@ def _check_rows(place: Location, sample: Sample, findings: Findings) -> None:
     if sample.files is None:
         parts = [((*place, "saved" if sample.saved else "dataset"), one)]
     else:
-        opened = list(dict.fromkeys(map(str, expand_globs(sample.files))))
+        opened = [
+            glob.escape(str(path)) if isinstance(path, RemoteFile) else str(path)
+            for path in expand_globs(sample.files, sample.storage)
+        ]
         if len(opened) > FILES_OPENED:
             findings.notes.append(
                 f"{'.'.join(map(str, place))}: rows of the first {FILES_OPENED} of "
@@ -162,8 +171,11 @@ def _check_matrix(place: Location, sample: Sample, findings: Findings) -> None:
     matrix = sample.matrix_csv
     assert matrix is not None
     columns: list[set[tuple[str, str]]] = []
-    for option, path, first in (("bpb", matrix.bpb, "id"), ("errors", matrix.errors, "benchmark")):
-        with findings.at((*place, "matrix_csv", option)):
+    for option, named, first in (("bpb", matrix.bpb, "id"), ("errors", matrix.errors, "benchmark")):
+        with (
+            findings.at((*place, "matrix_csv", option)),
+            local_copy(named, sample.storage) as path,
+        ):
             columns.append(set(read_wide_header(path, first)))
     if len(columns) == 2 and not columns[0] & columns[1]:
         findings.add(
