@@ -64,6 +64,8 @@ def change_chart(facts: SensitivityFacts | None) -> ChangeChart | None:
     if facts is None:
         return None
     analysed = [change for change in facts.changes if change.gain is not None]
+    if not analysed or analysed[0].kind != "none":
+        return None
     chosen = _chosen(analysed)
     numbers = [n for c in chosen for n in (c.gain, c.gain_low, c.gain_high) if n is not None]
     low, high = min(0.0, *numbers), max(0.0, *numbers)
@@ -122,6 +124,8 @@ def learning_chart(facts: NextFacts | None) -> Chart | None:
     """How often subsets of the LLM groups find the dependence, by their number."""
     if facts is None:
         return None
+    if any(point.power is None for point in facts.curve):
+        return None
     units = max(point.unit_count for point in facts.curve)
     points = sorted(
         (point for point in facts.curve if point.unit_count == units),
@@ -133,7 +137,7 @@ def learning_chart(facts: NextFacts | None) -> Chart | None:
     bars, ticks = [], []
     for place, point in enumerate(points):
         left = round(frame.left + place * width, 1)
-        top = y.at(point.power)
+        top = y.at(point.power or 0.0)
         tip = (
             f"{point.group_count} groups ({number(point.llm_count, 1)} LLMs): p at most .05 in "
             f"{percent(point.power, 0)}, mean gain {signed(point.gain)}, strength "

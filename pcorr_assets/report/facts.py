@@ -280,9 +280,9 @@ class CurvePointFacts:
     unit_count: int
     group_count: int
     llm_count: float
-    gain: float
-    power: float
-    strength: float
+    gain: float | None
+    power: float | None
+    strength: float | None
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,8 @@ def next_llms_of_targets(
 ) -> Iterator[TargetNext]:
     """What more LLMs would bring to some targets of one sample; its matrix is read once.
 
-    A target whose evidence cannot be judged (fewer than 3 groups) gets its reason in `failures`
-    and costs the others nothing. Raises PcorrError for a missing matrix.
+    A target that has no errors gets its reason in `failures` and costs the others nothing; with
+    fewer than 3 groups the advice says so. Raises PcorrError for a missing matrix.
     """
     for inputs in read_inputs(wh, settings, sample, targets, failures):
         ordered = order_texts(inputs.X)
@@ -81,18 +81,23 @@ def _of_target(
     units = inputs.units.to_pylist()
     caps = unit_caps(wh, settings, inputs.sample, selection, inputs.level, units)
     panel = inputs.panel(target, caps.tau, selection.estimator).settled()
-    now = analyse(panel, validation, ordered, thorough=True)
-    points = learning_curve(panel, validation, ordered)
-    words = next_step(now, points, _noise(wh, settings, inputs, target, panel))
     tokens = None if caps.token_count is None else int(caps.token_count.sum())
-    order = advise(panel, _candidates(settings, inputs))
+    order: list[Advice] = []
+    try:
+        now = analyse(panel, validation, ordered, thorough=True)
+    except PcorrError as error:
+        words = f"Add LLM families, of any kind: {error}."
+        curve = [_nothing(panel, words)]
+    else:
+        points = learning_curve(panel, validation, ordered)
+        words = next_step(now, points, _noise(wh, settings, inputs, target, panel))
+        curve = list(_curve(points, panel, words))
+        order = advise(panel, _candidates(settings, inputs))
     shared = {"sample": inputs.sample, "target": target}
     return TargetNext(
         target=target,
         next_llms=_table("next_llms", [{**shared, **row} for row in _rows(order, tokens)]),
-        learning_curve=_table(
-            "learning_curves", [{**shared, **row} for row in _curve(points, panel, words)]
-        ),
+        learning_curve=_table("learning_curves", [{**shared, **row} for row in curve]),
         advice=words,
         made_from=inputs.made_from[target],
     )
@@ -141,6 +146,17 @@ def _curve(points: list[CurvePoint], panel: Panel, words: str) -> Iterator[dict]
     for point in points:
         is_whole = (point.unit_count, point.group_count) == whole
         yield {**asdict(point), "advice": words if is_whole else None}
+
+
+def _nothing(panel: Panel, words: str) -> dict:
+    """The row of a panel that carries no analysis."""
+    return {
+        "unit_count": panel.text_count,
+        "group_count": len(panel.groups),
+        "llm_count": float(len(panel.llms)),
+        "draws": 0,
+        "advice": words,
+    }
 
 
 def _table(name: str, rows: list[dict]) -> pa.Table:

@@ -60,9 +60,8 @@ def sensitivity_of_targets(
 ) -> Iterator[TargetSensitivity]:
     """Analyse some targets of one sample; its matrix is read and sorted once for all of them.
 
-    A target that cannot be analysed as it is gets its reason in `failures` and costs the
-    others nothing; a change that cannot be is a row that says why. Raises PcorrError for a
-    missing matrix.
+    A target that has no errors gets its reason in `failures` and costs the others nothing; an
+    analysis that cannot be is a row that says why. Raises PcorrError for a missing matrix.
     """
     for inputs in read_inputs(wh, settings, sample, targets, failures):
         ordered = order_texts(inputs.X)
@@ -107,8 +106,13 @@ class _Target:
         self._panel = inputs.panel(target, tau, self._selection.estimator).settled()
 
     def sensitivity(self) -> TargetSensitivity:
-        """All rows. Raises PcorrError where there is no analysis to compare with."""
-        base = analyse(self._panel, self._validation, self._ordered, thorough=True)
+        """All rows; one that says why where there is no analysis to compare with."""
+        try:
+            base = analyse(self._panel, self._validation, self._ordered, thorough=True)
+        except PcorrError as error:
+            row = {"kind": "none", "changed": "nothing", "level": self._inputs.level}
+            said = f"There is no analysis to compare with: {error}. Add LLM families."
+            return self._found([{**row, "reason": str(error)}], [said])
         start = _row(Change("none", "nothing"), base, base, self._inputs.level, 1.0)
         rows = [start]
         total = len(set(self._inputs.families)) + len(self._inputs.llms)
@@ -116,7 +120,9 @@ class _Target:
             for change in self._changes():
                 rows.append(self._analysed(change, base))
                 progress.update()
-        words = hangs_on([_change(row) for row in rows])
+        return self._found(rows, hangs_on([_change(row) for row in rows]))
+
+    def _found(self, rows: list[dict], words: list[str]) -> TargetSensitivity:
         shared = {"sample": self._inputs.sample, "target": self._target}
         schema = TABLES["sensitivity"].schema
         return TargetSensitivity(

@@ -118,7 +118,7 @@ def test_bars_of_the_curve_are_shares_of_all_units(facts: Facts) -> None:
     assert len(chart.bars) == len(whole)
     full = chart.frame.bottom - chart.frame.top
     for bar, point in zip(chart.bars, whole, strict=True):
-        assert bar.height == pytest.approx(point.power * full, abs=0.2)
+        assert bar.height == pytest.approx((point.power or 0) * full, abs=0.2)
     assert chart.bars[-1].kind == "chosen"
     assert advice_charts.learning_chart(replace(facts, next=None).next) is None
 
@@ -141,3 +141,18 @@ def test_the_probability_may_be_unknown(tmp_path: Path) -> None:
     facts = read_facts(wh, settings, *KEYS)
     assert {unit.probability for unit in facts.estimates.shown} == {None}
     assert "with probability" not in render_report(facts)
+
+
+def test_two_groups_carry_no_analysis_and_the_page_says_so(tmp_path: Path) -> None:
+    wh, settings = worlds.write_matrix_world(tmp_path, families=2, per_family=4)
+    failures: dict[str, PcorrError] = {}
+    (found,) = sensitivity_of_targets(wh, settings, "published", ["good"], failures)
+    wh.write("sensitivity", KEYS, found.table, found.notes)
+    (following,) = next_llms_of_targets(wh, settings, "published", ["good"], failures)
+    wh.write("next_llms", KEYS, following.next_llms, following.notes)
+    wh.write("learning_curves", KEYS, following.learning_curve, following.notes)
+    assert failures == {}
+    assert found.table.num_rows == 1
+    page = render_report(read_facts(wh, settings, *KEYS))
+    assert "There is no analysis to compare with: only 2 independent group(s)" in page
+    assert "Add LLM families, of any kind: only 2 independent group(s)" in page
