@@ -167,7 +167,9 @@ def _begun(parts: Sequence[Part], piece: Sequence[Work]) -> list[Part]:
     return [part for part in parts if any(s.shard in places for s in part.segments)]
 
 
-def _watch(pending: set[Future[str | None]], done: Any, stop: Any, progress: Progress) -> list[str]:
+def _watch(
+    pending: set[Future[str | None]], done: Any, stop: Any, progress: _PassProgress
+) -> list[str]:
     """Wait for all; after one was refused, for what the others are at."""
     refusals: list[str] = []
     while pending:

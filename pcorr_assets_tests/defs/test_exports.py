@@ -63,14 +63,15 @@ def test_an_export_does_not_replace_what_the_sample_was_imported_from(
 ) -> None:
     published = matrix_settings.samples["published"].matrix_csv
     assert published is not None
-    folder, content = published.bpb.parent, published.bpb.read_bytes()
-    errors = published.errors.rename(folder / "benchmark_errors.csv")
+    bpb = Path(published.bpb)
+    folder, content = bpb.parent, bpb.read_bytes()
+    errors = Path(published.errors).rename(folder / "benchmark_errors.csv")
     moved = published.model_copy(update={"errors": errors})
     sample = matrix_settings.samples["published"].model_copy(update={"matrix_csv": moved})
     settings = matrix_settings.model_copy(update={"samples": {"published": sample}})
     with pytest.raises(PcorrError, match=r"would replace .*benchmark_errors\.csv, which a sample"):
         share_published(settings, "published", folder)
-    assert published.bpb.read_bytes() == content
+    assert bpb.read_bytes() == content
 
 
 def test_somebody_who_has_only_the_file_can_answer(

@@ -78,8 +78,8 @@ def test_the_published_files_come_back_as_they_were(
         assert getattr(again, table).equals(getattr(first, table)), table
     if format == "csv":
         for path, published in ((files.bpb, original.bpb), (files.errors, original.errors)):
-            assert path.name == published.name
-            assert sorted(header(path)) == sorted(header(published))
+            assert path.name == Path(published).name
+            assert sorted(header(path)) == sorted(header(Path(published)))
             exact = pd.read_csv(published, index_col=0)
             written = pd.read_csv(path, index_col=0)
             assert (written == exact.loc[written.index, written.columns]).all(axis=None)
