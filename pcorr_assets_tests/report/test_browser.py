@@ -115,7 +115,7 @@ def test_searching_filters_by_all_words(text_report: Path, open_page: Open) -> N
     names = column(page, "t-units", 2)
     assert names
     assert all(name.startswith("site-000") for name in names)
-    assert set(column(page, "t-units", 6)) == {"yes"}
+    assert set(column(page, "t-units", 7)) == {"yes"}
     status = page.locator(".tools[data-table=t-units] [role=status]")
     assert status.inner_text() == f"{len(names)} of 24 rows"
     box.fill("nothing has this")
