@@ -12,6 +12,7 @@ finished; a file that vanished or changed shows in its group's rows, and there o
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -114,17 +115,21 @@ def _place(
     limit: int,
 ) -> Iterator[tuple[str, list[Shard]]]:
     """New shards, in their order, by the group that they go into."""
-    number = max((int(key.rpartition("/")[2]) for key in groups), default=-1)
-    key, size, members = f"{name}/{number:04d}", limit, []
-    if groups and not warehouse.exists("pool_documents", key):
+    used = {int(key.rpartition("/")[2]) for key in groups}
+    last = max(used, default=-1)
+    # A number is missing only if its file was removed, as one that is damaged has to be: what
+    # stood in it goes back there, and not to a group that nobody asked for.
+    numbers = itertools.chain(sorted(set(range(last)) - used), itertools.count(last + 1))
+    key, size, members = f"{name}/{last:04d}", limit, []
+    is_whole = len(used) == last + 1
+    if groups and is_whole and not warehouse.exists("pool_documents", key):
         size = sum(max(row["byte_count"], FILE_COST_BYTES) for row in groups[key])
     for shard in new:
         cost = max(shard.byte_count, FILE_COST_BYTES)
         if size + cost > limit and (size or members):
             if members:
                 yield key, members
-            number += 1
-            key, size, members = f"{name}/{number:04d}", 0, []
+            key, size, members = f"{name}/{next(numbers):04d}", 0, []
         members.append(shard)
         size += cost
     if members:

@@ -158,3 +158,19 @@ def test_the_table_says_which_files_a_group_has(tmp_path: Path, pool: Pool) -> N
     (row,) = rows.to_pylist()
     assert row["path"] == str(tmp_path / "pool/a.jsonl")
     assert (row["shard"], row["byte_count"], row["present"]) == ("crawl/a.jsonl", 5, True)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_group_whose_file_had_to_be_removed_is_made_again_as_it_was(
+    tmp_path: Path, pool: Pool, number: int
+) -> None:
+    wh = Warehouse(tmp_path / "home")
+    write_files(tmp_path / "pool", a=1, b=COST, c=3 * COST, d=1, e=1, f=1)
+    refresh_groups(wh, "crawl", pool)
+    before = members(wh)
+    key = f"crawl/{number:04d}"
+    rows = wh.read("pool_files", key)
+    wh.written("pool_files", key).path.unlink()
+    assert set(refresh_groups(wh, "crawl", pool).changed) == {key}
+    assert members(wh) == before
+    assert wh.read("pool_files", key) == rows
