@@ -355,8 +355,8 @@ def _unknown_task(name: str, benchmark: Benchmark, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are {len(known)} others"
     if benchmark.task_path is not None:
-        there = ", ".join(known[:10]) or "none"
-        hint = f"did you mean {' or '.join(near)}?" if near else f"it has {there}"
+        there = ", ".join(name if len(name) <= 60 else f"{name[:60]}..." for name in known[:10])
+        hint = f"did you mean {' or '.join(near)}?" if near else f"it has {there or 'none'}"
         unread = "".join(f"; {problem}" for problem in unreadable_files(benchmark.task_path)[:3])
         return f"the folder {benchmark.task_path} has no task or group of this name; {hint}{unread}"
     return f"lm-eval has no task or group of this name; {hint} (`lm_eval ls tasks` lists them)"
