@@ -10,7 +10,7 @@ import dagster as dg
 import pyarrow.compute as pc
 
 from pcorr_assets.defs.check_events import Outcome
-from pcorr_assets.defs.correlation import INPUTS, OF_ESTIMATES
+from pcorr_assets.defs.correlation import INPUTS, OF_ESTIMATES, from_matrix_and_errors
 from pcorr_assets.defs.metadata import numbers, rows_table, sentences
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.table_asset import table_asset
@@ -39,14 +39,7 @@ def _sensitivity(platform: Platform) -> dg.AssetsDefinition:
             *INPUTS,
         ),
         sections=(*OF_ESTIMATES, *OF_VALIDATION),
-        deps=[
-            ("bpb_matrix", platform.partitions.to_sample_target),
-            ("error_vector", platform.partitions.to_sample_target),
-        ],
-        group_name="correlation",
-        partitions_def=platform.partitions.sample_target,
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        kinds={"numpy", "parquet"},
+        **from_matrix_and_errors(platform),
     )
     def sensitivity(context: dg.AssetExecutionContext) -> Outcome:
         """What the verdict hangs on: without each family, benchmark and LLM, and set otherwise."""
@@ -70,14 +63,7 @@ def _next_llms(platform: Platform) -> dg.AssetsDefinition:
         tables=("next_llms", "learning_curves"),
         rooms=("stats", "steps/next_llms.py", *INPUTS),
         sections=(*OF_ESTIMATES, *OF_VALIDATION, "candidates"),
-        deps=[
-            ("bpb_matrix", platform.partitions.to_sample_target),
-            ("error_vector", platform.partitions.to_sample_target),
-        ],
-        group_name="correlation",
-        partitions_def=platform.partitions.sample_target,
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        kinds={"numpy", "parquet"},
+        **from_matrix_and_errors(platform),
     )
     def next_llms(context: dg.AssetExecutionContext) -> Outcome:
         """How many more LLMs a go would take, and which of the candidates to add first."""

@@ -78,6 +78,20 @@ def assets(platform: Platform) -> list[dg.AssetsDefinition]:
     ]
 
 
+def from_matrix_and_errors(platform: Platform) -> dict[str, Any]:
+    """What assets have in common that a matrix and error vectors make, target by target."""
+    return {
+        "deps": [
+            ("bpb_matrix", platform.partitions.to_sample_target),
+            ("error_vector", platform.partitions.to_sample_target),
+        ],
+        "group_name": "correlation",
+        "partitions_def": platform.partitions.sample_target,
+        "backfill_policy": dg.BackfillPolicy.single_run(),
+        "kinds": {"numpy", "parquet"},
+    }
+
+
 def _bpb_matrix(platform: Platform) -> dg.AssetsDefinition:
     @table_asset(
         platform,
@@ -203,14 +217,7 @@ def _estimate(platform: Platform) -> dg.AssetsDefinition:
         rooms=("stats", "steps/estimates.py", *INPUTS),
         sections=(*OF_ESTIMATES, "validation.bootstrap", "validation.halvings", "validation.seed"),
         checks=specs("estimate", platform.partitions.sample_target),
-        deps=[
-            ("bpb_matrix", platform.partitions.to_sample_target),
-            ("error_vector", platform.partitions.to_sample_target),
-        ],
-        group_name="correlation",
-        partitions_def=platform.partitions.sample_target,
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        kinds={"numpy", "parquet"},
+        **from_matrix_and_errors(platform),
     )
     def estimate(context: dg.AssetExecutionContext) -> Outcome:
         """How well the loss on each unit goes with the error on the target, five ways."""
@@ -274,14 +281,7 @@ def _rank_prediction(platform: Platform) -> dg.AssetsDefinition:
         rooms=("stats", "steps/rank_predictions.py", *INPUTS),
         sections=(*OF_ESTIMATES, "validation"),
         checks=[trust_check_spec("rank_prediction", platform.partitions.sample_target)],
-        deps=[
-            ("bpb_matrix", platform.partitions.to_sample_target),
-            ("error_vector", platform.partitions.to_sample_target),
-        ],
-        group_name="correlation",
-        partitions_def=platform.partitions.sample_target,
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        kinds={"numpy", "parquet"},
+        **from_matrix_and_errors(platform),
     )
     def rank_prediction(context: dg.AssetExecutionContext) -> Outcome:
         """Do texts chosen without an LLM rank it right? The verdict says whether to go on."""

@@ -19,7 +19,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pcorr_assets.errors import DamagedFileError
-from pcorr_assets.warehouse.files import atomic_path, remove_stale
+from pcorr_assets.warehouse.files import atomic_path, clear_folder, remove_stale
 from pcorr_assets.warehouse.parquet_files import (
     naming_damage,
     open_parquet,
@@ -114,10 +114,7 @@ class PartFolder:
 
     def clear(self) -> None:
         """Remove all parts, once their rows stand in tables."""
-        for path in self.folder.glob("*.parquet"):
-            path.unlink()
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        clear_folder(self.folder, "*.parquet")
 
     def _read(self, path: Path) -> Part | None:
         try:

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from pcorr_assets.errors import DamagedFileError
 from pcorr_assets.lm.batching import BatchPlan
-from pcorr_assets.warehouse.files import atomic_path, remove_stale
+from pcorr_assets.warehouse.files import atomic_path, clear_folder, remove_stale
 from pcorr_assets.warehouse.parquet_files import read_parquet, write_parquet
 
 logger = logging.getLogger(__name__)
@@ -95,10 +95,7 @@ class ShardFolder:
 
     def clear(self) -> None:
         """Remove all shards: their numbers are in the table now, or belong to nothing."""
-        for path in self.folder.glob("*.parquet"):
-            path.unlink()
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        clear_folder(self.folder, "*.parquet")
 
     def _take(self, path: Path, finished: Finished) -> str | None:
         """Add a shard to `finished`; or say why it cannot be used."""

@@ -173,6 +173,14 @@ def remove_stale(folder: Path) -> None:
         _remove_if_dead(leftover)
 
 
+def clear_folder(folder: Path, pattern: str) -> None:
+    """Remove the files of a pattern, and the folder if it is empty then; it may be missing."""
+    for path in folder.glob(pattern):
+        path.unlink()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
 def remove_leftovers(path: Path) -> None:
     """Remove what writers of `path` by a library left when they died, and what is beside it.
 
