@@ -103,7 +103,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
             files cannot be read.
     """
     from pcorr_assets.config import Pool
-    from pcorr_assets.filters.groups import read_group
+    from pcorr_assets.filters.groups import pool_of, read_group, refresh_groups
     from pcorr_assets.filters.scoring import Code, Options, score_group
     from pcorr_assets.filters.training import find_filter
 
@@ -114,6 +114,9 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         raise _refused(error) from error
     warehouse = Warehouse(description.home, with_database=False)
     started = time.monotonic()
+    if not warehouse.exists("pool_files", description.group):
+        # Its list was removed, as one that is damaged has to be.
+        refresh_groups(warehouse, pool_of(description.group), pool)
     group = read_group(warehouse, description.group, pool.storage)
     workers = description.workers or _workers()
     scored = score_group(

@@ -360,6 +360,17 @@ def test_the_job_goes_through_json(make_world: Callable[..., Any], tmp_path: Pat
         score_pool_group.run({k: v for k, v in job.items() if k != "group"})
 
 
+def test_a_group_whose_list_was_removed_lists_its_pool_again(
+    make_world: Callable[..., Any], tmp_path: Path
+) -> None:
+    job = job_world(make_world, tmp_path, 10)
+    listed = Path(job["home"]) / "warehouse/pool_files/crawl%2F0000.parquet"
+    content = listed.read_bytes()
+    listed.unlink()
+    assert score_pool_group.run(job)["partition"] == ["crawl/0000"]
+    assert listed.read_bytes() == content
+
+
 def test_scoring_does_not_depend_on_batches(model: FilterModel) -> None:
     lines = [f"mast {'keel ' * n}of".encode() for n in range(50)]
     assert np.array_equal(model.score(lines), [model.score([line])[0] for line in lines])
