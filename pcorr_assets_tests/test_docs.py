@@ -20,6 +20,7 @@ from pcorr_assets.config import (
     Benchmark,
     Candidate,
     Compute,
+    Exports,
     Family,
     FastText,
     MatrixCsv,
@@ -66,6 +67,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "Slurm resources": SlurmResources,
     "`ssh`": Ssh,
     "`storage`": Storage,
+    "`exports`": Exports,
     "`automation`": Automation,
 }
 

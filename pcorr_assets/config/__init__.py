@@ -21,7 +21,7 @@ from pcorr_assets.config.correlation import Benchmark, FastText, Selection, Targ
 from pcorr_assets.config.llms import Candidate, Family, LLMSpec, Model
 from pcorr_assets.config.loading import find_config, load_settings, settings_from
 from pcorr_assets.config.settings import Settings
-from pcorr_assets.config.storage import Storage
+from pcorr_assets.config.storage import Exports, Storage
 from pcorr_assets.config.texts import MatrixCsv, Pool, Sample
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Benchmark",
     "Candidate",
     "Compute",
+    "Exports",
     "Family",
     "FastText",
     "LLMSpec",

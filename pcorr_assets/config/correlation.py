@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -34,6 +35,7 @@ from pcorr_assets.config.fields import (
 )
 from pcorr_assets.config.metrics import known
 from pcorr_assets.config.section import Mistake, Section
+from pcorr_assets.config.storage import FolderOrUrl, Storage
 
 _METRIC = r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*(,[A-Za-z0-9_][A-Za-z0-9_.@+-]*)?"
 
@@ -45,7 +47,8 @@ class Benchmark(Section):
     is better, else `(scale - metric) / (scale - worst)`: `scale` is the metric's best value
     (100 for a score in percent) and `worst` its lowest, by default 1 and 0 unless another
     range is known of it (`metrics`). `num_fewshot` and `limit` unset: what the task says,
-    all its items. `task_path` is a folder of local task YAMLs. `allow_leaked_answers`: use
+    all its items. `task_path` is a folder of task YAMLs, local or at a URL; `storage` says how the
+    store of that, and of URLs that the YAMLs name, is reached. `allow_leaked_answers`: use
     the score although some prompts hold the answer to their own item.
     """
 
@@ -60,10 +63,21 @@ class Benchmark(Section):
     num_fewshot: NonNegative | None = None
     limit: Positive | None = None
     seed: Seed = 1234
-    task_path: AbsolutePath | None = None
+    task_path: FolderOrUrl | None = None
+    storage: Storage = Storage()
     scale: PositiveNumber | None = None
     worst: Number | None = None
     allow_leaked_answers: YesNo = False
+
+    @property
+    def task_folder(self) -> Path | None:
+        """The folder of task YAMLs on this machine.
+
+        Raises ValueError where it is a URL, which `lm.task_folders` makes a folder of.
+        """
+        if isinstance(self.task_path, str):
+            raise ValueError("the folder of tasks was not fetched")
+        return self.task_path
 
     @property
     def best_score(self) -> float:

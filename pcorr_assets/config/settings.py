@@ -26,6 +26,7 @@ from pcorr_assets.config.section import (
     expected,
     path_text,
 )
+from pcorr_assets.config.storage import Exports
 from pcorr_assets.config.texts import Pool, Sample
 from pcorr_assets.errors import PcorrError
 
@@ -64,6 +65,7 @@ class Settings(Section):
     selection: Selection = Selection()
     validation: Validation = Validation()
     pools: Annotated[dict[NameKey, Pool], by_key("pool")] = Field(default_factory=dict)
+    exports: Exports = Exports()
     compute: Compute = Compute()
     automation: Automation = Automation()
 

@@ -1,6 +1,6 @@
-"""Section `storage`: the options of an object store that are no secrets.
+"""Section `storage`: the options of an object store that are no secrets; and `exports`.
 
-Belongs here: how the store of a sample's or pool's URLs is reached. Does not belong here: opening
+Belongs here: how the store of a section's URLs is reached. Does not belong here: opening
 anything (the room `storage`). Secrets never stand in the file: they come from the environment, or
 from what the provider's own login left.
 """
@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, ValidationInfo
 
 from pcorr_assets.config.fields import Text, YesNo, absolute, folder_of
 from pcorr_assets.config.section import Section, expected, said
-from pcorr_assets.config.urls import NO_SECRETS, checked_url, is_url
+from pcorr_assets.config.urls import NO_SECRETS, checked_url, is_url, scheme_of
 
 
 def _path_or_url(value: object, info: ValidationInfo) -> Path | str:
@@ -26,11 +26,25 @@ def _path_or_url(value: object, info: ValidationInfo) -> Path | str:
     return checked_url(value) if is_url(value) else absolute(value, folder_of(info))
 
 
-def _url(value: object) -> str:
+def _folder(value: object, info: ValidationInfo) -> Path | str:
+    found = _path_or_url(value, info)
+    if isinstance(found, str) and scheme_of(found) in ("https", "http"):
+        raise said(
+            "got a folder on a web server, which has no list of its files; expected s3://, gs://, "
+            "az:// or hf://, or the path of a folder that it was downloaded to"
+        )
+    return found.rstrip("/") if isinstance(found, str) else found
+
+
+def output_url(value: object) -> str:
+    """The URL, without a slash at its end, if something can be written there.
+
+    Raises a mistake otherwise, which repeats no secret.
+    """
     if not isinstance(value, str) or not is_url(value):
         raise expected(value, "a URL (s3://bucket/folder)")
     found = checked_url(value)
-    if found.startswith(("http", "hf")):
+    if scheme_of(found) not in ("s3", "gs", "az"):
         raise said("got a place where nothing can be written; expected s3://, gs:// or az://")
     return found.rstrip("/")
 
@@ -46,7 +60,9 @@ def _endpoint(value: object) -> str:
 
 # A local file as an absolute path, a remote one as its URL.
 PathOrUrl = Annotated[Path | str, BeforeValidator(_path_or_url)]
-OutputUrl = Annotated[str, BeforeValidator(_url)]
+# The same for a folder, whose files must be listed.
+FolderOrUrl = Annotated[Path | str, BeforeValidator(_folder)]
+OutputUrl = Annotated[str, BeforeValidator(output_url)]
 Endpoint = Annotated[str, BeforeValidator(_endpoint)]
 
 
@@ -63,3 +79,10 @@ class Storage(Section):
     anonymous: YesNo = False
     requester_pays: YesNo = False
     account: Text | None = None
+
+
+class Exports(Section):
+    """Where exports are put beside the copy under the home, and how that store is reached."""
+
+    output: OutputUrl | None = None
+    storage: Storage = Storage()

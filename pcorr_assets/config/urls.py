@@ -28,13 +28,17 @@ def is_url(text: object) -> bool:
     return isinstance(text, str) and _URL.match(text) is not None
 
 
+def scheme_of(url: str) -> str:
+    """`s3`, `gs`, `az`, `hf`, `https` or `http`."""
+    return url.partition("://")[0].lower()
+
+
 def checked_url(text: str) -> str:
     """The URL if it is one that can be read and holds no secret; raises a mistake otherwise.
 
     The mistake never repeats what may be a secret.
     """
-    found = _URL.match(text)
-    scheme = found[1].lower() if found else ""
+    scheme = scheme_of(text)
     if scheme not in SCHEMES:
         raise said(
             f"got a URL that begins with {scheme + '://'!r}; expected one of "

@@ -15,8 +15,7 @@ from pcorr_assets.defs.metadata import rows_table, sentences
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.table_asset import OWNER
 from pcorr_assets.defs.versions import code_version
-from pcorr_assets.steps.sharing import share_database, share_published
-from pcorr_assets.warehouse.export import ExportedDatabase
+from pcorr_assets.steps.sharing import SharedDatabase, share_database, share_published
 from pcorr_assets.warehouse.files import sha256_file
 from pcorr_assets.warehouse.store import content_hash
 from pcorr_assets.warehouse.views import STORAGE_VERSION
@@ -77,7 +76,7 @@ def _exported_database(platform: Platform) -> dg.AssetsDefinition:
         code_version=code_version(
             (*ROOMS, "warehouse/export.py", "warehouse/export_readme.py"),
             platform.settings,
-            STATED,
+            (*STATED, "exports"),
         ),
         owners=[OWNER],
         kinds={"duckdb"},
@@ -86,15 +85,15 @@ def _exported_database(platform: Platform) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: DatabaseOptions
     ) -> dg.MaterializeResult:
         """One DuckDB file with every table and where it comes from, to give to somebody else."""
-        exported = share_database(
+        shared = share_database(
             platform.settings,
             include_text=config.include_text,
             holder=f"run {context.run.run_id}",
         )
         # Not the bytes of the file, which differ each time: what was copied into it.
         return dg.MaterializeResult(
-            metadata=_shown(exported, config.include_text),
-            data_version=dg.DataVersion(exported.inputs_sha256),
+            metadata=_shown(shared, config.include_text),
+            data_version=dg.DataVersion(shared.exported.inputs_sha256),
         )
 
     return exported_database
@@ -104,10 +103,12 @@ def _all() -> dg.PartitionMapping:
     return dg.AllPartitionMapping()
 
 
-def _shown(exported: ExportedDatabase, include_text: bool) -> dict[str, Any]:
+def _shown(shared: SharedDatabase, include_text: bool) -> dict[str, Any]:
+    exported = shared.exported
     rows = pa.table({"table": [*exported.row_counts], "rows": [*exported.row_counts.values()]})
     return {
         "path": dg.MetadataValue.path(str(exported.path)),
+        **({"output": shared.url} if shared.url is not None else {}),
         "bytes": exported.byte_count,
         "dagster/row_count": sum(exported.row_counts.values()),
         "rows by table": rows_table(rows, ["table", "rows"]),
@@ -143,7 +144,7 @@ def _published_export(platform: Platform) -> dg.AssetsDefinition:
                 "matrix/wide_files.py",
             ),
             platform.settings,
-            ("targets", "benchmarks", "selection.level"),
+            ("targets", "benchmarks", "selection.level", "exports"),
         ),
         owners=[OWNER],
         kinds={"csv"},
@@ -154,12 +155,13 @@ def _published_export(platform: Platform) -> dg.AssetsDefinition:
         """The matrix and the benchmark errors as wide files that `matrix_csv` imports again."""
         sample = context.partition_key
         with platform.lock(context, "published_export", sample):
-            found = share_published(
+            shared = share_published(
                 platform.settings,
                 sample,
                 levels=[config.level] if config.level else [],
                 format=config.format,
             )
+        found = shared.levels
         paths = [*dict.fromkeys(path for files in found for path in files.paths)]
         report = dict.fromkeys(sentence for files in found for sentence in files.report)
         return dg.MaterializeResult(
@@ -168,6 +170,7 @@ def _published_export(platform: Platform) -> dg.AssetsDefinition:
                 "benchmarks": found[0].benchmark_count,
                 **{f"{files.level}s": files.unit_count for files in found},
                 **{path.name: dg.MetadataValue.path(str(path)) for path in paths},
+                **({"output": shared.url} if shared.url is not None else {}),
                 "bytes": sum(path.stat().st_size for path in paths),
                 "what the files cannot say": sentences([*report]),
             },

@@ -39,11 +39,13 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     from pcorr_assets.lm.evaluation import Evaluator, missing_benchmarks
     from pcorr_assets.lm.loading import peak_memory_bytes
     from pcorr_assets.lm.results import KeptResults, rows_to_table
+    from pcorr_assets.lm.task_folders import fetch_tasks
 
     description = read_job(job, EvaluateJob)
-    benchmarks = {
-        name: Benchmark.model_validate(fields) for name, fields in description.benchmarks.items()
-    }
+    benchmarks, unreachable = fetch_tasks(
+        {name: Benchmark.model_validate(fields) for name, fields in description.benchmarks.items()},
+        description.home,
+    )
     wh = Warehouse(description.home, with_database=False)
     key = description.llm.key
     llm = JobLLM(description, wh)
@@ -53,6 +55,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     model, tokenizer = llm.load() if missing else (None, None)
     evaluator = Evaluator(llm.resolved, model, tokenizer, llm.dtype, description.batch_size)
     outcome = evaluator.run(benchmarks, kept)
+    outcome.failures |= unreachable
     metadata = {
         "commit_sha": llm.resolved.commit_sha,
         "dtype": llm.dtype,

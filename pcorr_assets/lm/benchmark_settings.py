@@ -57,7 +57,7 @@ def _unusual_settings(benchmark: Benchmark) -> dict[str, object]:
 
 
 def _evaluation_settings(name: str, benchmark: Benchmark) -> dict[str, object]:
-    folder = benchmark.task_path
+    folder = benchmark.task_folder
     if folder is not None and not folder.is_dir():
         raise PcorrError(
             f"Benchmark {name}: the folder of local tasks is not there: {folder}. Correct "

@@ -31,6 +31,7 @@ from pcorr_assets.lm.item_scores import SOFT_METRICS, ItemScores, ItemWatch, ite
 from pcorr_assets.lm.results import KeptResults, Result, Row, judge_leaks, make_row
 from pcorr_assets.lm.task_failures import describe
 from pcorr_assets.lm.task_files import refuse_unusable, unreadable_files
+from pcorr_assets.lm.task_folders import reading_data
 from pcorr_assets.lm.task_items import watch
 from pcorr_assets.progress import Progress
 
@@ -185,10 +186,10 @@ class Evaluator:
         except (Exception, SystemExit) as error:
             logger.exception("%s: benchmark %s failed", self.resolved.label, name)
             entry = None
-            if (manager := self._managers.get(benchmark.task_path)) is not None:
+            if (manager := self._managers.get(benchmark.task_folder)) is not None:
                 entry = manager.task_index.get(name)
             source = None if entry is None else entry.yaml_path
-            raise PcorrError(describe(error, benchmark.task_path, source)) from error
+            raise PcorrError(describe(error, benchmark.task_folder, source)) from error
 
     def evaluate(self, name: str, benchmark: Benchmark) -> Result:
         """Run one benchmark now.
@@ -203,7 +204,8 @@ class Evaluator:
         random.seed(benchmark.seed)
         np.random.seed(benchmark.seed)
         torch.manual_seed(benchmark.seed)
-        loaded = self._load(name, benchmark)
+        with reading_data(benchmark.storage):
+            loaded = self._load(name, benchmark)
         harness = self._harness_of()
         harness.forget()
         items = watch(loaded["tasks"].values())
@@ -242,10 +244,10 @@ class Evaluator:
             return ItemScores(absent=dict.fromkeys(SOFT_METRICS, f"it could not be made ({error})"))
 
     def _load(self, name: str, benchmark: Benchmark) -> Any:
-        manager = self._manager(name, benchmark.task_path)
+        manager = self._manager(name, benchmark.task_folder)
         check_task(manager, name, benchmark)
-        if benchmark.task_path is not None:
-            refuse_unusable(name, benchmark.task_path)
+        if benchmark.task_folder is not None:
+            refuse_unusable(name, benchmark.task_folder)
         loaded = manager.load([name])
         for task in loaded["tasks"].values():
             _set_fewshot(task, benchmark.num_fewshot, benchmark.seed)
@@ -354,11 +356,13 @@ def _set_fewshot(task: Any, wanted: int | None, seed: int) -> None:
 def _unknown_task(name: str, benchmark: Benchmark, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are {len(known)} others"
-    if benchmark.task_path is not None:
+    if benchmark.task_folder is not None:
         there = ", ".join(name if len(name) <= 60 else f"{name[:60]}..." for name in known[:10])
         hint = f"did you mean {' or '.join(near)}?" if near else f"it has {there or 'none'}"
-        unread = "".join(f"; {problem}" for problem in unreadable_files(benchmark.task_path)[:3])
-        return f"the folder {benchmark.task_path} has no task or group of this name; {hint}{unread}"
+        unread = "".join(f"; {problem}" for problem in unreadable_files(benchmark.task_folder)[:3])
+        return (
+            f"the folder {benchmark.task_folder} has no task or group of this name; {hint}{unread}"
+        )
     return f"lm-eval has no task or group of this name; {hint} (`lm_eval ls tasks` lists them)"
 
 

@@ -211,8 +211,6 @@ def refuse_unusable(name: str, folder: Path) -> None:
         PcorrError: aliases that stand for millions of values; data that would be whatever
             lies in the current folder.
     """
-    from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
-
     for config in _reachable(name, _index(folder), set()):
         where = config.files[0].relative_to(folder.resolve())
         if _is_too_large(config.values):
@@ -222,16 +220,35 @@ def refuse_unusable(name: str, folder: Path) -> None:
             )
         path, options = config.values.get("dataset_path"), config.values.get("dataset_kwargs")
         named = isinstance(options, Mapping) and {"data_files", "data_dir"} & options.keys()
-        if (
-            isinstance(path, str)
-            and path in _PACKAGED_DATASETS_MODULES
-            and not named
-            and not _is_opaque(config.values)
-        ):
+        if _reads_files(path) and not named and not _is_opaque(config.values):
             raise PcorrError(
                 f"{where} reads {path} files, but does not say which, so that every file under "
                 "the current folder would be taken: set `dataset_kwargs: {data_files: ...}`"
             )
+
+
+def relative_data(name: str, folder: Path) -> list[str]:
+    """The relative paths by which a task or group, or a member of it, names local data."""
+    found: list[str] = []
+    for config in _reachable(name, _index(folder), set()):
+        options = config.values.get("dataset_kwargs")
+        if not isinstance(options, Mapping):
+            continue
+        data_dir = options.get("data_dir")
+        if isinstance(data_dir, str):
+            named = [data_dir]
+        else:
+            named = list(_strings(options.get("data_files")))
+        # With a dataset of the hub, these are files of its repository.
+        is_local = _reads_files(config.values.get("dataset_path"))
+        found += [one for one in named if is_local and "://" not in one and one[:1] not in "/~"]
+    return found
+
+
+def _reads_files(dataset_path: object) -> bool:
+    from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
+
+    return isinstance(dataset_path, str) and dataset_path in _PACKAGED_DATASETS_MODULES
 
 
 def _reachable(name: str, index: Mapping[str, list[_Config]], seen: set[str]) -> Iterator[_Config]:

@@ -9,6 +9,7 @@ from collections.abc import Collection
 
 from pcorr_assets.config import Settings
 from pcorr_assets.lm.benchmark_settings import benchmark_settings_sha256
+from pcorr_assets.lm.task_folders import local_benchmarks
 from pcorr_assets.matrix.errors import ErrorVector, error_vector
 from pcorr_assets.steps.reliabilities import benchmark_weights
 from pcorr_assets.warehouse import Warehouse
@@ -39,7 +40,7 @@ def target_error_vector(
         unreadable={llm: str(error) for (llm, *_), error in damaged.items()},
         expected_settings={
             name: benchmark_settings_sha256(name, benchmark)
-            for name, benchmark in settings.benchmarks.items()
+            for name, benchmark in local_benchmarks(settings).items()
         },
         llm_keys=llm_keys,
         weigh=lambda own: benchmark_weights(wh, settings, target, own),

@@ -19,6 +19,7 @@ from pcorr_assets.config import Settings
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.benchmark_settings import evaluation_sha256
 from pcorr_assets.lm.results import KeptResults, Result, find_metric
+from pcorr_assets.lm.task_folders import CACHE, with_local_tasks
 from pcorr_assets.matrix.errors import OWN_SOURCE
 from pcorr_assets.matrix.wording import name_some
 from pcorr_assets.stats.ranks import centred_ranks
@@ -121,7 +122,8 @@ def _results(
     records: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Result]:
     """The kept results with items, by LLM."""
-    wanted = evaluation_sha256(benchmark, settings.benchmarks[benchmark])
+    asked = with_local_tasks(settings.benchmarks[benchmark], settings.home / CACHE)
+    wanted = evaluation_sha256(benchmark, asked)
     found: dict[str, Result] = {}
     for llm in llms:
         record = records[llm]

@@ -12,24 +12,31 @@ from __future__ import annotations
 import csv
 import platform
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 import yaml
+from pydantic_core import PydanticCustomError
 
-from pcorr_assets.config import Settings
+from pcorr_assets.config import Settings, Storage
+from pcorr_assets.config.storage import output_url
+from pcorr_assets.config.urls import is_url
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.benchmark_settings import benchmark_settings_sha256
+from pcorr_assets.lm.task_folders import local_benchmarks
 from pcorr_assets.matrix.exports import PublishedFiles, export_published
 from pcorr_assets.matrix.layout import read_units
 from pcorr_assets.steps.inputs import level_of
+from pcorr_assets.storage.copies import local_copy
+from pcorr_assets.storage.writing import is_there, put_file, put_files
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.export import ExportedDatabase, export_database
+from pcorr_assets.warehouse.export_place import refuse_other_files
 from pcorr_assets.warehouse.export_readme import ESTIMATOR_SECTION, NAN_SECTION
-from pcorr_assets.warehouse.files import atomic_path
+from pcorr_assets.warehouse.files import atomic_path, scratch_folder
 
 DATABASE_NAME = "pcorr_export.duckdb"
 
@@ -49,6 +56,36 @@ _PACKAGES = (
 )
 
 
+@dataclass(frozen=True)
+class SharedDatabase:
+    """The export, and the URL that it was put to; its path is gone if that was all."""
+
+    exported: ExportedDatabase
+    url: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Where to look for it: the URL, or the path."""
+        return self.url or str(self.exported.path)
+
+
+@dataclass(frozen=True)
+class SharedMatrix:
+    """The files of each level, and the URL that they were put below; `is_local`: they are on this
+    machine as well."""
+
+    levels: list[PublishedFiles]
+    url: str | None = None
+    is_local: bool = True
+
+    @property
+    def places(self) -> list[str]:
+        """Where to look for the files."""
+        paths = dict.fromkeys(path for files in self.levels for path in files.paths)
+        local = [str(path) for path in paths if self.is_local]
+        return local + [f"{self.url}/{path.name}" for path in paths if self.url is not None]
+
+
 def exports_folder(settings: Settings) -> Path:
     """Where exports lie unless another place is asked for: `<home>/exports`."""
     return settings.home / "exports"
@@ -60,20 +97,42 @@ def share_database(
     *,
     include_text: bool = False,
     holder: str = "another export",
-) -> ExportedDatabase:
+) -> SharedDatabase:
     """Export the whole warehouse into one DuckDB file, `<home>/exports/pcorr_export.duckdb`.
 
-    `path` is another file to write; `holder` is how a second export to it is told who is at
-    it. Raises PcorrError as `warehouse.export.export_database` does.
+    `path` is another file to write, or a URL; `holder` is how a second export to it is told who
+    is at it. Without a path the file is put below `exports.output` as well, if that is set. At a
+    URL, too, nothing but an older export is replaced.
+
+    Raises PcorrError as `warehouse.export.export_database` and `storage.writing.put_file` do.
     """
-    target = Path(path) if path is not None else exports_folder(settings) / DATABASE_NAME
-    return export_database(
-        settings.home,
-        target,
-        include_text=include_text,
-        provenance=provenance(settings),
-        holder=holder,
-    )
+    noted = provenance(settings)
+
+    def export(target: Path) -> ExportedDatabase:
+        return export_database(
+            settings.home, target, include_text=include_text, provenance=noted, holder=holder
+        )
+
+    if path is not None and is_url(str(path)):
+        url = _output(str(path))
+        with scratch_folder(exports_folder(settings), ".upload-") as scratch:
+            exported = export(scratch / DATABASE_NAME)
+            _put_database(exported.path, url, settings.exports.storage)
+        return SharedDatabase(exported, url)
+    exported = export(Path(path) if path is not None else exports_folder(settings) / DATABASE_NAME)
+    below = settings.exports.output
+    if path is not None or below is None:
+        return SharedDatabase(exported)
+    url = f"{below}/{DATABASE_NAME}"
+    _put_database(exported.path, url, settings.exports.storage)
+    return SharedDatabase(exported, url)
+
+
+def _put_database(path: Path, url: str, options: Storage) -> None:
+    if is_there(url, options):
+        with local_copy(url, options) as old:
+            refuse_other_files(old)
+    put_file(path, url, options)
 
 
 def share_published(
@@ -83,13 +142,14 @@ def share_published(
     levels: Sequence[str] = (),
     *,
     format: str = "csv",
-) -> list[PublishedFiles]:
+) -> SharedMatrix:
     """Export a sample's matrix in the published wide format, some files for each level.
 
     `folder` defaults to `<home>/exports/published/<sample>`, `levels` to those that the
     targets are estimated at (all targets of an imported matrix: its own level). Where these
     agree on the tokens of each unit, they are written too, for `unit_tokens` of the sample
     that imports the files: then caps, sampling weights and verdicts are the same as well.
+    `folder` may be a URL; without one, the files are put below `exports.output` as well.
 
     Raises PcorrError for an unknown sample, level or format, where a file to write is one
     that a sample of the configuration is read from, or as `export_published` does.
@@ -102,11 +162,31 @@ def share_published(
     )
     if not wanted:
         raise PcorrError("The configuration has no targets; say which levels to export")
+    store, options = settings.exports.output, settings.exports.storage
+    if folder and is_url(str(folder)):
+        url = _output(str(folder))
+        _refuse_inputs(settings, url, wanted, format)
+        with scratch_folder(exports_folder(settings), ".upload-") as scratch:
+            files = _published(settings, sample, scratch / "files", wanted, format)
+            _put_published(files, url, options)
+            return SharedMatrix(files, url, is_local=False)
     target = Path(folder) if folder else exports_folder(settings) / "published" / sample
     _refuse_inputs(settings, target, wanted, format)
+    url = None if folder or store is None else f"{store}/published/{sample}"
+    if url is not None:
+        _refuse_inputs(settings, url, wanted, format)
+    files = _published(settings, sample, target, wanted, format)
+    if url is not None:
+        _put_published(files, url, options)
+    return SharedMatrix(files, url)
+
+
+def _published(
+    settings: Settings, sample: str, target: Path, wanted: Sequence[str], format: str
+) -> list[PublishedFiles]:
     current = {
         name: benchmark_settings_sha256(name, benchmark)
-        for name, benchmark in settings.benchmarks.items()
+        for name, benchmark in local_benchmarks(settings).items()
     }
     wh = Warehouse(settings.home)
     found = [
@@ -118,19 +198,40 @@ def share_published(
     ]
 
 
-def _refuse_inputs(settings: Settings, folder: Path, levels: Sequence[str], format: str) -> None:
+def _put_published(files: Sequence[PublishedFiles], url: str, options: Storage) -> None:
+    """Put the files below a URL, and take away token counts that the targets no longer agree on."""
+    paths = list(dict.fromkeys(path for one in files for path in one.paths))
+    gone = [_unit_tokens_name(one.level) for one in files if one.unit_tokens is None]
+    put_files(paths, url, options, gone=gone)
+
+
+def _output(text: str) -> str:
+    """A URL that a person gave, if something can be put there."""
+    try:
+        return output_url(text)
+    except PydanticCustomError as error:
+        raise PcorrError(f"The export cannot be put there: {error.message()}") from None
+
+
+def _refuse_inputs(
+    settings: Settings, folder: Path | str, levels: Sequence[str], format: str
+) -> None:
     """Exports have the names of published files, of which a folder may hold the originals."""
-    inputs: set[Path] = set()
+    inputs: set[Path | str] = set()
     for sample in settings.samples.values():
         matrix = sample.matrix_csv
         read = (sample.unit_tokens, *((matrix.bpb, matrix.errors) if matrix else ()))
-        inputs |= {path.resolve() for path in read if isinstance(path, Path)}
+        inputs |= {path.resolve() if isinstance(path, Path) else path for path in read if path}
+
+    def place(name: str) -> Path | str:
+        return (folder / name).resolve() if isinstance(folder, Path) else f"{folder}/{name}"
+
     names = [
         f"benchmark_errors.{format}",
         *(f"bpb_by_{level}.{format}" for level in levels),
         *(_unit_tokens_name(level) for level in levels),
     ]
-    found = [str(folder / name) for name in names if (folder / name).resolve() in inputs]
+    found = [f"{folder}/{name}" for name in names if place(name) in inputs]
     if found:
         raise PcorrError(
             f"The export would replace {', '.join(found)}, which a sample of the configuration "
@@ -172,8 +273,8 @@ def provenance(settings: Settings) -> dict[str, dict[str, str]]:
     """What the README of an exported database says of where it comes from.
 
     The configuration is written from the settings, so comments of the file stay out, and
-    without `slurm`: no login, key file or host leaves the house. (A password cannot
-    stand in a configuration at all.) Paths below the file's folder are relative to it.
+    without `slurm` and `exports`: no login, key file or host leaves the house. (A password
+    cannot stand in a configuration at all.) Paths below the file's folder are relative to it.
     """
     limits = {
         target: settings.selection_for(target).max_nan_fraction for target in settings.targets
@@ -194,7 +295,8 @@ def provenance(settings: Settings) -> dict[str, dict[str, str]]:
 
 def configuration_text(settings: Settings) -> str:
     """The settings as YAML, defaults written out, that `load_settings` reads again."""
-    stated = settings.model_dump(mode="json", exclude_none=True, exclude={"compute": {"slurm"}})
+    kept_back: Any = {"compute": {"slurm"}, "exports": True}
+    stated = settings.model_dump(mode="json", exclude_none=True, exclude=kept_back)
     # Of these, a default may belong to another kind of source or model than the one written.
     written = settings.model_dump(
         mode="json",

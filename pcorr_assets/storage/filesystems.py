@@ -9,16 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from pcorr_assets.config.storage import Storage
+from pcorr_assets.config.urls import scheme_of
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.storage import faults
 
 CONNECT_SECONDS = 20
 _EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure"}
-
-
-def scheme_of(url: str) -> str:
-    """`s3`, `gs`, `az`, `hf`, `https` or `http`."""
-    return url.partition("://")[0].lower()
 
 
 def filesystem_of(url: str, options: Storage) -> tuple[Any, str]:

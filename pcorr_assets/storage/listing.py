@@ -20,9 +20,10 @@ from functools import partial
 from typing import Any
 
 from pcorr_assets.config.storage import Storage
+from pcorr_assets.config.urls import scheme_of
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.storage.faults import retried
-from pcorr_assets.storage.filesystems import filesystem_of, scheme_of
+from pcorr_assets.storage.filesystems import filesystem_of
 from pcorr_assets.storage.remote import RemoteFile, Stamp
 
 # The most that S3 gives.
@@ -47,6 +48,12 @@ def find_objects(pattern: str, options: Storage) -> list[RemoteFile]:
             "something like *.jsonl.gz; [?] stands for a question mark)"
         )
     return found
+
+
+def refuse_unlisted(url: str, options: Storage) -> None:
+    """Raise PcorrError if the bucket of an `s3://` URL is not there or may not be listed."""
+    if scheme_of(url) == "s3":
+        next(_s3_entries(url, options), None)
 
 
 def iter_objects(pattern: str, options: Storage) -> Iterator[RemoteFile]:

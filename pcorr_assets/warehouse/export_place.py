@@ -37,7 +37,7 @@ def export_place(path: Path, holder: str) -> Iterator[Path]:
     lock = path.with_name(f".{path.name[:150]}.lock")
     with writing(path), partition_lock(lock, f"The export {path}", holder):
         _refuse_open_for_writing(path)
-        _refuse_other_files(path)
+        refuse_other_files(path)
         remove_leftovers(path)
         try:
             with atomic_path(path, made_by_library=True) as temporary:
@@ -62,8 +62,11 @@ def _refuse_open_for_writing(path: Path) -> None:
         )
 
 
-def _refuse_other_files(path: Path) -> None:
-    """Nothing but an older export (or an empty file) is replaced: not a file named by mistake."""
+def refuse_other_files(path: Path) -> None:
+    """Nothing but an older export (or an empty file) is replaced: not a file named by mistake.
+
+    Raises PcorrError if it is another file.
+    """
     import duckdb
 
     if not path.exists() or not path.stat().st_size:

@@ -63,9 +63,22 @@ def test_a_password_where_no_url_belongs_is_not_repeated(place: str) -> None:
     url = "s3://user:hunter2@bucket/x"
     benchmark = {"metric": "acc", **({"task_path": url} if place == "task_path" else {})}
     data = {"benchmarks": {"sciq": benchmark}, **({"home": url} if place == "home" else {})}
-    with pytest.raises(PcorrError, match="a path on this machine") as caught:
+    refused = "a path on this machine|a user or a password"
+    with pytest.raises(PcorrError, match=refused) as caught:
         settings_from(data, folder=Path("/project"))
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_folder_of_tasks_lies_where_files_can_be_listed() -> None:
+    def tasks(url: str) -> object:
+        data = {"benchmarks": {"sciq": {"metric": "acc", "task_path": url}}}
+        return settings_from(data, folder=Path("/project")).benchmarks["sciq"].task_path
+
+    for scheme in ("s3", "gs", "az", "hf"):
+        assert tasks(f"{scheme}://bucket/tasks/") == f"{scheme}://bucket/tasks"
+    assert tasks("tasks") == Path("/project/tasks")
+    with pytest.raises(PcorrError, match=r"no list of its files; .* that it was downloaded to"):
+        tasks("https://example.org/tasks")
 
 
 def test_options_of_a_store_hold_no_secret() -> None:
@@ -85,7 +98,10 @@ def test_options_of_a_store_hold_no_secret() -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_selection_is_put_where_one_can_write() -> None:
+def test_selections_and_exports_are_put_where_one_can_write() -> None:
+    for url in ("hf://datasets/org/name", "https://example.org/x", "/exports"):
+        with pytest.raises(PcorrError, match=r"exports\.output: .*expected"):
+            settings_from({"exports": {"output": url}}, folder=Path("/project"))
     pool = {"files": "x.jsonl", "output": "s3://bucket/selected/"}
     assert settings({"files": "a.jsonl"}, pool).pools["crawl"].output == "s3://bucket/selected"
     with pytest.raises(PcorrError, match="where nothing can be written"):

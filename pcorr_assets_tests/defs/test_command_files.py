@@ -19,6 +19,7 @@ from pcorr_assets.defs.instance import open_instance
 from pcorr_assets.defs.partitions import LLM, POOL_GROUP
 from pcorr_assets.defs.plans import Plan
 from pcorr_assets.matrix.exports import PublishedFiles
+from pcorr_assets.steps.sharing import SharedMatrix
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets_tests.defs.command_world import CommandWorld
 
@@ -163,9 +164,11 @@ def test_all_files_of_a_published_export_are_named(
     world: CommandWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     three = PublishedFiles(Path("b.csv"), Path("e.csv"), "page", 2, 1, 1, [], Path("t.csv"))
-    monkeypatch.setattr("pcorr_assets.steps.sharing.share_published", lambda *_, **__: [three])
-    said = world.run("export", "--sample", "web")
-    assert said.split() == ["b.csv", "e.csv", "t.csv"]
+    shared = SharedMatrix([three], "s3://bucket/x")
+    monkeypatch.setattr("pcorr_assets.steps.sharing.share_published", lambda *_, **__: shared)
+    said = world.run("export", "--sample", "web").split()
+    assert said[:3] == ["b.csv", "e.csv", "t.csv"]
+    assert said[3:] == [f"s3://bucket/x/{name}" for name in said[:3]]
 
 
 def test_verify_names_what_is_damaged_as_the_job_does(world: CommandWorld) -> None:

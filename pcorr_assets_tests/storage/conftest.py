@@ -55,7 +55,7 @@ def s3(s3_server: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> Any:
 def proxy(s3: Any, s3_server: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """Between the platform and the server; waits between attempts are short."""
     monkeypatch.setattr(faults, "FIRST_WAIT_SECONDS", 0.001)
-    monkeypatch.setattr(faults, "STALL_SECONDS", 3.0)
+    monkeypatch.setattr(faults, "STALL_SECONDS", 1.0)
     proxy, server = start_proxy(*s3_server)
     yield proxy
     proxy.released.set()

@@ -13,19 +13,21 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-SLOW_DOWN = (
-    b'<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.'
-    b"</Message></Error>"
-)
+ANSWERS = {
+    "503": b'<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Please reduce your request '
+    b"rate.</Message></Error>",
+    "403": b'<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message>'
+    b"</Error>",
+}
 
 
 @dataclass
 class Fault:
     """What happens to requests of a method for paths that contain `part`, the next `times`.
 
-    `kind`: `503`; `drop` (half of the body, then the connection ends); `short` (a whole answer of
-    half the body); `stall` (headers, then nothing until the test ends); `before` (`act` runs, then
-    the request goes on).
+    `kind`: `503`, `403`; `drop` (half of the body, then the connection ends; no answer at all
+    where it has no body); `short` (a whole answer of half the body); `stall` (headers, then nothing
+    until the test ends); `before` (`act` runs, then the request goes on).
     """
 
     kind: str
@@ -68,8 +70,9 @@ def start_proxy(host: str, port: int) -> tuple[Proxy, ThreadingHTTPServer]:
             fault = proxy.take(self.command, self.path)
             length = int(self.headers.get("Content-Length") or 0)
             body = self.rfile.read(length)
-            if fault is not None and fault.kind == "503":
-                self.answer(503, [("Content-Type", "application/xml")], SLOW_DOWN)
+            if fault is not None and fault.kind in ANSWERS:
+                headers = [("Content-Type", "application/xml")]
+                self.answer(int(fault.kind), headers, ANSWERS[fault.kind])
                 return
             if fault is not None and fault.act is not None:
                 fault.act()
@@ -83,6 +86,9 @@ def start_proxy(host: str, port: int) -> tuple[Proxy, ThreadingHTTPServer]:
                 if name.lower() not in ("transfer-encoding", "connection", "date", "server")
             ]
             connection.close()
+            if fault is not None and fault.kind == "drop" and not content:
+                self.close_connection = True
+                return
             self.answer(response.status, headers, content, fault)
 
         def answer(
@@ -118,5 +124,6 @@ def start_proxy(host: str, port: int) -> tuple[Proxy, ThreadingHTTPServer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     proxy = Proxy(f"http://127.0.0.1:{server.server_address[1]}")
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    # Asked often whether it shall end: every test has a proxy of its own.
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     return proxy, server

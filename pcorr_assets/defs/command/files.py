@@ -7,7 +7,6 @@ moving (`warehouse.cleaning`) and exporting (`steps.sharing`).
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from shlex import quote
 from typing import Annotated
 
@@ -85,7 +84,8 @@ class WideForm(StrEnum):
 
 def export(
     path: Annotated[
-        Path | None, typer.Argument(help="The file (or folder, of --sample) to write.")
+        str | None,
+        typer.Argument(help="The file (or folder, of --sample) to write, or its s3:// URL."),
     ] = None,
     include_text: Annotated[
         bool, typer.Option("--include-text", help="The texts of the chunks as well.")
@@ -107,8 +107,10 @@ def export(
     README says where everything comes from and holds queries to start with. It has no texts unless
     --include-text. With --sample, BPB and errors are written in the published wide format (to
     exports/published/<sample>, or PATH), which `matrix_csv` imports again with equal estimates.
+    With `exports.output` in pcorr.yaml both are put there as well, unless PATH says otherwise.
 
         pcorr export
+        pcorr export s3://bucket/shared/pcorr_export.duckdb
         pcorr export --sample rpjv2 --format parquet
     """
     settings = configured()
@@ -117,17 +119,19 @@ def export(
     if sample is None:
         if level or form:
             raise typer.BadParameter("--level and --format belong to --sample")
-        done = share_database(settings, path, include_text=include_text, holder="pcorr export")
+        shared = share_database(settings, path, include_text=include_text, holder="pcorr export")
+        done = shared.exported
         rows = sum(done.row_counts.values())
-        typer.echo(f"{done.path}: {rows:,} rows, {done.byte_count:,} bytes")
+        typer.echo(f"{shared.place}: {rows:,} rows, {done.byte_count:,} bytes")
         for partition in done.unsettled:
             typer.echo(f"warning: {partition} was replaced again meanwhile", err=True)
         return
     if include_text:
         raise typer.BadParameter("--include-text does not go with --sample: wide files have none")
     wanted = (form or WideForm.CSV).value
-    for files in share_published(settings, sample, path, level or (), format=wanted):
-        for written in files.paths:
-            typer.echo(str(written))
+    shared = share_published(settings, sample, path, level or (), format=wanted)
+    for written in shared.places:
+        typer.echo(written)
+    for files in shared.levels:
         for sentence in files.report:
             typer.echo(f"note: {sentence}", err=True)

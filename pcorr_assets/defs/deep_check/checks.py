@@ -62,6 +62,10 @@ def _checks(settings: Settings, hub_problem: str | None) -> Iterator[tuple[str, 
     where = llms.places_of_llms(settings)
     for key, spec in settings.llm_specs.items():
         yield f"LLM {key}", partial(llms.check_llm, where[key], spec, hub_problem=hub_problem)
+    outputs = {("pools", key, "output"): pool for key, pool in settings.pools.items()}
+    for place, owner in {**outputs, ("exports", "output"): settings.exports}.items():
+        if owner.output is not None:
+            yield owner.output, partial(places.check_output, place, owner.output, owner.storage)
     if settings.benchmarks:
         yield "benchmarks", partial(llms.check_benchmarks, settings)
     if settings.compute.mode == "slurm":

@@ -43,21 +43,29 @@ def check_benchmarks(settings: Settings, findings: Findings) -> None:
     from lm_eval.tasks import TaskManager
 
     from pcorr_assets.lm.evaluation import check_task
+    from pcorr_assets.lm.task_folders import usable_tasks
 
     managers: dict[Path | None, TaskManager] = {}
-    for name, benchmark in settings.benchmarks.items():
-        folder, place = benchmark.task_path, ("benchmarks", name)
-        if folder is not None and not folder.is_dir():
-            findings.add((*place, "task_path"), f"{folder} is no folder; name that of the task")
-            continue
-        if folder not in managers:
-            managers[folder] = (
-                TaskManager()
-                if folder is None
-                else TaskManager(include_path=str(folder), include_defaults=False)
-            )
-        with findings.at(place):
-            check_task(managers[folder], name, benchmark)
+    # Not into the home: a check makes nothing.
+    with tempfile.TemporaryDirectory(prefix="pcorr-check-") as copies:
+        for name, written in settings.benchmarks.items():
+            place: Location = ("benchmarks", name)
+            before = len(findings.found)
+            with findings.at((*place, "task_path")):
+                benchmark = usable_tasks(name, written, Path(copies))
+                folder = benchmark.task_folder
+                if folder is not None and not folder.is_dir():
+                    raise PcorrError(f"{folder} is no folder; name that of the task")
+            if len(findings.found) > before:
+                continue
+            if folder not in managers:
+                managers[folder] = (
+                    TaskManager()
+                    if folder is None
+                    else TaskManager(include_path=str(folder), include_defaults=False)
+                )
+            with findings.at(place):
+                check_task(managers[folder], name, benchmark)
 
 
 def _check_folder(spec: LLMSpec, folder: Path) -> None:

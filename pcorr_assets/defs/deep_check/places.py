@@ -1,4 +1,4 @@
-"""Places on this machine: the home, Dagster's home, and the language model.
+"""Places that are written to or read: the home, Dagster's home, the language model, outputs.
 
 Belongs here: whether they can be written or read, without making them. Does not belong
 here: making them (`warehouse`, `defs.instance`).
@@ -10,10 +10,11 @@ import os
 import shutil
 from pathlib import Path
 
-from pcorr_assets.config import Settings
+from pcorr_assets.config import Settings, Storage
 from pcorr_assets.config.section import Location
 from pcorr_assets.defs.deep_check.findings import Findings
 from pcorr_assets.defs.instance import DEFAULT_HOME, HOME_VARIABLE
+from pcorr_assets.storage.listing import refuse_unlisted
 
 # Matrices and shards of a small run alone take this much.
 BYTES_WANTED = 1_000_000_000
@@ -58,6 +59,12 @@ def check_language_models(settings: Settings, findings: Findings) -> None:
         if path is not None:
             with findings.at(place):
                 identify_languages([b"a few words"], path)
+
+
+def check_output(place: Location, url: str, storage: Storage, findings: Findings) -> None:
+    """The bucket is there and may be listed; nothing is put into it."""
+    with findings.at(place):
+        refuse_unlisted(url, storage)
 
 
 def _check_writable(place: Location, folder: Path, what: str, findings: Findings) -> None:
