@@ -12,7 +12,7 @@ ifneq ($(PUBLISHED),)
 export PCORR_PUBLISHED_DATA ?= $(PUBLISHED)
 endif
 
-.PHONY: help setup demo ui test test-slurm test-faults test-inputs lint format types bench study lock audit clean
+.PHONY: help setup demo ui test test-slurm test-faults test-inputs lint format types docs bench study lock audit clean
 
 help:  ## show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +31,7 @@ demo: setup  ## the whole pipeline on the embedded demo world, with a summary
 ui: setup  ## the Dagster UI on what the demo materialised (http://127.0.0.1:3000)
 	$(BIN)/python -m pcorr_assets.demo --folder $(DEMO) --ui
 
-test: lint types  ## formatting, linting, types and all tests
+test: lint types docs  ## formatting, linting, types, documentation and all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-inputs: setup  ## ten thousand hostile inputs; other ones with PCORR_INPUTS_SEED=7
@@ -51,6 +51,9 @@ lint: setup  ## ruff: rules and formatting
 
 types: setup  ## pyright
 	$(BIN)/pyright
+
+docs: setup  ## the documentation as a site, into site/; fails at a broken link
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 format: setup  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
@@ -79,4 +82,4 @@ study: setup  ## worlds whose truth is known, and docs/studies.md from them (hou
 	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m scripts.studies --folder $(STUDY)
 
 clean:  ## remove the demo world and caches; .venv stays
-	rm -rf $(DEMO) .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(DEMO) .pytest_cache .ruff_cache .hypothesis build dist site

@@ -9,7 +9,9 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -285,3 +287,20 @@ def test_queries_run_and_give_what_the_cookbook_shows(tmp_path: Path) -> None:
         for query, header in re.findall(r"```sql\n([^`]*)```\n\n\| (.*) \|\n", page):
             columns = connection.execute(query).description or []
             assert header.split(" | ") == [column[0] for column in columns], query
+
+
+def test_five_lines_lead_from_two_arrays_to_a_verdict() -> None:
+    (code,) = blocks_of(text_of("api/stats.md"), "python")
+    rng = np.random.default_rng(0)
+    ability, skill = rng.normal(size=(2, 40, 1))
+    noise = rng.normal(scale=0.2, size=(40, 30))
+    here: dict[str, Any] = {
+        "np": np,
+        "X": noise - ability - skill * (np.arange(30) < 10),
+        "y": -(ability + 2 * skill)[:, 0],
+        "names": [f"llm-{row}" for row in range(40)],
+        "families": [f"family-{row // 2}" for row in range(40)],
+    }
+    exec(code, here)
+    assert here["judged"].verdict == "go"
+    assert here["weights"][:10].sum() > 0.6
