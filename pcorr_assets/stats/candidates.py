@@ -3,7 +3,7 @@
 Belongs here: how wide the interval would be with more LLMs, and an order to add them in.
 Does not belong here: the interval itself (`gain`), and where candidates come from.
 
-The gain is a sum over the LLMs. What they contribute differs between families and within
+The gain is, nearly, a mean over the LLMs. What they contribute differs between families and within
 them; analysis of variance says how much of each there is. With sizes n_g of the groups, N
 LLMs and G groups, the interval's half width is `t(G - 1) sqrt(sum n_g^2 b + N w) / N`, with
 b and w the variances between and within. One more LLM of a family that is there already
@@ -21,7 +21,8 @@ import numpy as np
 from scipy.special import stdtrit
 
 from pcorr_assets.stats.checks import Floats
-from pcorr_assets.stats.gain import COVERAGE, gain_by_llm, group_error
+from pcorr_assets.stats.gain import COVERAGE, gains_on, jackknife_error, leave_outs
+from pcorr_assets.stats.ordered import OrderedTexts, order_texts
 from pcorr_assets.stats.panel import Panel
 
 
@@ -56,7 +57,7 @@ class Advice:
 class Spread:
     """How much the contributions to a gain differ: `between` groups, and `within` them.
 
-    Variances of N times a contribution; `scale` is the true width over the modelled one.
+    Variances of pseudo-values; `scale` is the true width over the modelled one.
     """
 
     between: float
@@ -71,15 +72,23 @@ class Spread:
         return float(2 * quantile * np.sqrt(variance) / counts.sum() * self.scale)
 
 
-def spread_of(panel: Panel) -> Spread:
-    """The spread of what the LLMs contribute to the gain of the panel's own selection."""
-    weights = panel.weights(panel.all_rows)
-    parts = gain_by_llm(panel, weights[:, np.newaxis])[0][:, 0]
-    between, within = variances(len(panel.llms) * parts, panel.groups.labels)
+def spread_of(panel: Panel, ordered: OrderedTexts | None = None) -> Spread:
+    """The spread of what the LLMs contribute to the gain of the panel's own selection.
+
+    Contributions are the pseudo-values of a jackknife over the LLMs.
+    """
+    ordered = ordered or order_texts(panel.X)
+    rows = panel.all_rows
+    weights = panel.weights(rows, ordered)[:, np.newaxis]
+    parts = [rows, *(rows[rows != row] for row in range(rows.size)), *leave_outs(panel)]
+    gains = gains_on(panel, ordered, weights, parts)[0][:, 0]
+    by_llm, by_group = np.split(gains, [1 + rows.size])
+    pseudo_values = rows.size * gains[0] - (rows.size - 1) * by_llm[1:]
+    between, within = variances(pseudo_values, panel.groups.labels)
     sizes = [members.size for members in panel.groups.members]
     modelled = Spread(between, within, 1.0).width(sizes)
     quantile = float(stdtrit(len(sizes) - 1, 0.5 + COVERAGE / 2))
-    width = 2 * quantile * group_error(panel, parts)
+    width = 2 * quantile * jackknife_error(panel, np.append(gains[0], by_group))
     return Spread(between, within, width / modelled if modelled > 0 else 1.0)
 
 
@@ -100,7 +109,9 @@ def variances(values: Floats, labels: np.ndarray) -> tuple[float, float]:
     return max(0.0, (squares_between - within) / size), within
 
 
-def advise(panel: Panel, candidates: Sequence[Candidate]) -> list[Advice]:
+def advise(
+    panel: Panel, candidates: Sequence[Candidate], ordered: OrderedTexts | None = None
+) -> list[Advice]:
     """The candidates in the order in which to add them: each time the one that narrows most
     for its cost, given those before it.
 
@@ -109,8 +120,9 @@ def advise(panel: Panel, candidates: Sequence[Candidate]) -> list[Advice]:
     Args:
         panel: the matrix, errors, caps and groups.
         candidates: LLMs that are not in the panel.
+        ordered: of the panel's matrix, if it is there already.
     """
-    spread = spread_of(panel)
+    spread = spread_of(panel, ordered)
     sizes, group_of = _sizes(panel)
     width = spread.width(sizes)
     alone = {c.name: spread.width(_with(sizes, group_of, c)) for c in candidates}

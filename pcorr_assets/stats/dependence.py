@@ -148,13 +148,11 @@ def _equal_caps(scores: np.ndarray, cap: float) -> Floats:
     full = min(int(1 / cap * (1 + 1e-12)), scores.shape[1])
     rest = max(0.0, 1 - full * cap)
     taken = min(full + (rest > 1e-12), scores.shape[1])
-    highest = -np.partition(-scores, taken - 1, axis=1)[:, :taken]
-    highest.sort(axis=1)
-    highest = highest[:, ::-1].astype(np.float64)
-    weights = np.full(taken, cap)
+    highest = np.partition(scores, scores.shape[1] - taken, axis=1)[:, scores.shape[1] - taken :]
+    means = cap * highest.sum(axis=1, dtype=np.float64)
     if taken > full:
-        weights[-1] = rest
-    return highest @ weights
+        means += (rest - cap) * highest[:, 0].astype(np.float64)
+    return means
 
 
 def _scores(rest: Residuals, errors: Floats) -> np.ndarray:

@@ -10,22 +10,27 @@ the selection it is too good, because they chose what looks best among them; mea
 held-out groups it is fair, but for a selection that half of the LLMs made. The estimate
 lies between: `held_out + r (own - held_out)`, where r is the reliability of the whole,
 by Spearman and Brown's formula from that of the halves, `held_out / own of the halves`.
+
+The interval rests on a jackknife over the groups of LLMs: the gain of the same selection
+without each of them. Ranks of what is left are made anew, so that it knows that a
+correlation near 1, as where model size dominates, varies far less than one near 0. How far
+to shrink is uncertain, too: the ends are shrunk by the square of r and by its root, the
+root being the correlation with the truth.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtrit
 
 from pcorr_assets.stats.checks import Floats
-from pcorr_assets.stats.groups import Rows
+from pcorr_assets.stats.groups import Rows, usable
+from pcorr_assets.stats.ordered import OrderedTexts, order_texts
 from pcorr_assets.stats.panel import Panel
 from pcorr_assets.stats.projection import linear
-from pcorr_assets.stats.ranks import centred_ranks
 from pcorr_assets.stats.stability import Stability
 
 COVERAGE = 0.9
@@ -54,7 +59,12 @@ class Gain:
     strongest_llm: float
 
 
-def selection_gain(panel: Panel, steadiness: Stability) -> Gain:
+def selection_gain(
+    panel: Panel,
+    steadiness: Stability,
+    ordered: OrderedTexts | None = None,
+    weights: Floats | None = None,
+) -> Gain:
     """The gain of the panel's selection.
 
     Args:
@@ -63,25 +73,27 @@ def selection_gain(panel: Panel, steadiness: Stability) -> Gain:
         steadiness: of the same panel. Without halvings (`gain_held_out` None) nothing is
             known beyond the LLMs that selected: the gain is shrunk to 0, and the interval
             reaches from the lower end around 0 to the upper end around their own.
+        ordered: of the panel's matrix, if it is there already.
+        weights: (D,) of its selection by all LLMs, if they are there already.
     """
-    weights = {
-        "own": panel.weights(panel.all_rows),
-        "mean_bpb": linear(-text_means(panel, panel.all_rows), panel.tau),
-        "strongest_llm": linear(-text_means(panel, _lowest(panel)), panel.tau),
-    }
-    parts, random_texts = gain_by_llm(panel, np.column_stack(list(weights.values())))
-    own, mean_bpb, strongest = (math.fsum(part) for part in parts.T)
+    ordered = ordered or order_texts(panel.X)
+    rows = panel.all_rows
+    own_weights = panel.weights(rows, ordered) if weights is None else weights
+    simpler = (linear(-text_means(panel, llms), panel.tau) for llms in (rows, _lowest(panel)))
+    parts = [rows, *leave_outs(panel)]
+    gains, random_texts = gains_on(panel, ordered, np.column_stack([own_weights, *simpler]), parts)
+    own, mean_bpb, strongest = gains[0].tolist()
     quantile = float(stdtrit(len(panel.groups) - 1, 0.5 + COVERAGE / 2))
-    spread = quantile * group_error(panel, parts[:, 0])
+    spread = quantile * jackknife_error(panel, gains[:, 0])
     held_out, whole = shrunk(own, steadiness)
-    # How far to shrink is uncertain, too: in the worlds of docs/studies.md gains were stated too
-    # low rather than too high, and the root of a reliability is the correlation with the truth.
-    r = reliability(steadiness)
-    shrunk_least = own if held_out is None else held_out + r**0.5 * (own - held_out)
+    least, most = 0.0, own
+    if held_out is not None:
+        r = reliability(steadiness)
+        least, most = (held_out + part * (own - held_out) for part in (r**2, r**0.5))
     return Gain(
         value=whole,
-        low=(whole if held_out is not None else 0.0) - spread,
-        high=shrunk_least + spread,
+        low=least - spread,
+        high=most + spread,
         random_texts=random_texts,
         mean_bpb=mean_bpb,
         strongest_llm=strongest,
@@ -109,36 +121,41 @@ def reliability(steadiness: Stability) -> float:
     return 2 * half / (1 + half)
 
 
-def gain_by_llm(panel: Panel, weights: Floats) -> tuple[Floats, float]:
-    """What each LLM contributes to the gain of weights (D, K), and the mean estimate.
+def gains_on(
+    panel: Panel, ordered: OrderedTexts, weights: Floats, parts: Sequence[Rows]
+) -> tuple[Floats, float]:
+    """Gains (B, K) of weights (D, K) as each of B parts of the LLMs sees them.
 
-    Spearman's correlation is a sum over the LLMs, of products of centred ranks.
-
-    Returns:
-        (N, K) whose columns sum to the gains on the panel's own LLMs, and the mean of
-        Spearman's correlation over all texts.
+    0 on a part that carries no estimate. With them the mean estimate of all texts on the
+    first part.
     """
-    count, text_count = panel.X.shape
-    # In the order of the keys, so that rounding is the same for any order of the rows.
-    rows = panel.all_rows
-    contrasts = np.column_stack([weights, np.zeros(text_count)]) - 1 / text_count
-    total = np.zeros((count, contrasts.shape[1]))
-    for texts in _blocks(panel):
-        ranks = centred_ranks(np.ascontiguousarray(panel.X[rows, texts].T)).astype(np.float64)
-        norms = np.sqrt(np.einsum("dn,dn->d", ranks, ranks))
-        norms[norms == 0] = 1
-        total += (ranks / norms[:, np.newaxis]).T @ contrasts[texts]
-    errors = centred_ranks(panel.errors[np.newaxis, rows])[0].astype(np.float64)
-    parts = np.empty_like(total)
-    parts[rows] = total * (errors / np.sqrt(errors @ errors))[:, np.newaxis]
-    return parts[:, :-1], -math.fsum(parts[:, -1])
+    found = np.zeros((len(parts), weights.shape[1] + 1))
+    carry = [n for n, rows in enumerate(parts) if usable(panel.groups, panel.errors, rows)]
+    even = np.full((panel.text_count, 1), 1 / panel.text_count)
+    contrasts = np.column_stack([weights - even, even])
+    some = [parts[number] for number in carry]
+    found[carry] = ordered.weighted_sums(panel.errors, some, contrasts)
+    return found[:, :-1], float(found[0, -1])
 
 
-def group_error(panel: Panel, parts: Floats) -> float:
-    """Standard error of the sum of parts (N,), whole groups taken as independent."""
-    sums = np.array([parts[rows].sum() for rows in panel.groups.members])
-    count = sums.size
-    return float(np.sqrt(count / (count - 1) * np.sum((sums - sums.mean()) ** 2)))
+def leave_outs(panel: Panel) -> list[Rows]:
+    """The rows without each of the groups, in their order."""
+    rows, labels = panel.all_rows, panel.groups.labels
+    return [rows[labels[rows] != number] for number in range(len(panel.groups))]
+
+
+def jackknife_error(panel: Panel, gains: Floats) -> float:
+    """Standard error of a gain by jackknife over the groups.
+
+    Args:
+        panel: whose groups they are.
+        gains: (1 + G,) on all LLMs, and on those of each of `leave_outs`.
+    """
+    whole, without = gains[0], gains[1:]
+    carry = [usable(panel.groups, panel.errors, rows) for rows in leave_outs(panel)]
+    # A group without which nothing can be said is as far off as may be.
+    off = np.where(carry, without - without[carry].mean() if any(carry) else 0.0, whole)
+    return float(np.sqrt((without.size - 1) / without.size * np.sum(off**2)))
 
 
 def text_means(panel: Panel, rows: Rows) -> Floats:

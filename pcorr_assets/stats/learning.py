@@ -27,6 +27,7 @@ from pcorr_assets.stats.ordered import OrderedTexts, order_texts
 from pcorr_assets.stats.panel import Panel
 from pcorr_assets.stats.sensitivity import part_of
 from pcorr_assets.stats.stability import stability
+from pcorr_assets.stats.threads import in_threads
 from pcorr_assets.stats.verdict import LARGEST_P, ValidationSettings, decide, gain_needed
 
 SMALLEST_SUBSET = 4
@@ -85,16 +86,14 @@ def learning_curve(
     tasks = list(_tasks(panel, rng))
     found: dict[tuple[int, int], list[_Evidence]] = {}
     with Progress("learning curve", total=len(tasks), unit="subsets") as progress:
-        for groups, texts in tasks:
-            rows = panel.groups.rows_of(groups) if groups is not None else panel.all_rows
+        analysed = in_threads(
+            lambda task: _analysed(panel, settings, ordered, task), tasks, entries=panel.X.size
+        )
+        for (groups, texts), evidence in zip(tasks, analysed, strict=True):
             size = len(panel.groups) if groups is None else len(groups)
-            if usable(panel.groups, panel.errors, rows):
-                part = part_of(panel, np.sort(rows))
-                own = ordered.part(np.sort(rows))
-                if texts is not None:
-                    part, own = _with_texts(part, texts), None
-                evidence = _evidence(part, settings, own, whole=groups is None and texts is None)
-                found.setdefault((part.text_count, size), []).append(evidence)
+            units = panel.text_count if texts is None else len(texts)
+            if evidence is not None:
+                found.setdefault((units, size), []).append(evidence)
             progress.update()
     points = [_point(size, units, evidence) for (units, size), evidence in found.items()]
     return sorted(points, key=lambda point: (-point.unit_count, point.group_count))
@@ -170,6 +169,23 @@ def _tasks(panel: Panel, rng: np.random.Generator) -> Iterator[tuple[Rows | None
                 yield None, np.sort(rng.permutation(panel.text_count)[:size])
 
 
+def _analysed(
+    panel: Panel,
+    settings: ValidationSettings,
+    ordered: OrderedTexts,
+    task: tuple[Rows | None, Rows | None],
+) -> _Evidence | None:
+    """The evidence of a draw; None where its LLMs carry no estimate."""
+    groups, texts = task
+    rows = np.sort(panel.all_rows if groups is None else panel.groups.rows_of(groups))
+    if not usable(panel.groups, panel.errors, rows):
+        return None
+    part = part_of(panel, rows)
+    if texts is None:
+        return _evidence(part, settings, ordered.part(rows), whole=groups is None)
+    return _evidence(_with_texts(part, texts), settings, None, whole=False)
+
+
 def _with_texts(panel: Panel, texts: Rows) -> Panel:
     """The panel on some of its texts, whose caps sum to what all sum to."""
     tau = panel.tau[texts]
@@ -181,8 +197,9 @@ def _evidence(
 ) -> _Evidence:
     halvings = settings.halvings if whole else min(HALVINGS, settings.halvings)
     draws = settings.permutations if whole else min(RANDOMISATIONS, settings.permutations)
+    ordered = ordered or order_texts(panel.X)
     steadiness = stability(panel, halvings=halvings, seed=settings.seed, ordered=ordered)
-    gain = selection_gain(panel, steadiness)
+    gain = selection_gain(panel, steadiness, ordered)
     claims = claims_by_chance(
         residuals(panel.X, panel.errors),
         panel.tau,

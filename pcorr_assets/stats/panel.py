@@ -6,7 +6,7 @@ its LLMs. Does not belong here: how the LLMs are divided, and what is concluded.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,9 +20,10 @@ from pcorr_assets.stats.checks import (
     refuse_constant_errors,
     refuse_nonfinite_matrix,
 )
-from pcorr_assets.stats.choice import AUTO, choose_estimator
+from pcorr_assets.stats.choice import AUTO, PLAIN, choose_estimator
 from pcorr_assets.stats.estimation import ESTIMATOR_NAMES, estimate_all
 from pcorr_assets.stats.groups import Groups, Rows, group_llms
+from pcorr_assets.stats.ordered import OrderedTexts
 from pcorr_assets.stats.projection import linear
 
 _BLOCK_ENTRIES = 2**20
@@ -67,6 +68,17 @@ class Panel:
         name = self.chosen(rows)
         return estimate_all(self.X, self.errors, (name,), rows=rows)[name]
 
+    def estimates(
+        self, parts: Sequence[Rows], ordered: OrderedTexts | None = None
+    ) -> Iterator[Floats]:
+        """The estimate (D,) made on each part, one after the other.
+
+        With `ordered`, of the panel's matrix, Spearman's takes no sorting.
+        """
+        if ordered is not None and self.estimator == PLAIN:
+            return ordered.one_by_one(self.errors, parts)
+        return map(self.estimate, parts)
+
     def chosen(self, rows: Rows) -> str:
         """The estimator that makes the estimate on these rows."""
         if self.estimator != AUTO:
@@ -81,9 +93,10 @@ class Panel:
         """The same LLMs, errors and caps with another estimator."""
         return replace(self, estimator=estimator)
 
-    def weights(self, rows: Rows) -> Floats:
+    def weights(self, rows: Rows, ordered: OrderedTexts | None = None) -> Floats:
         """(D,) `linear` weights under the caps, of the estimate made on these rows."""
-        return linear(self.estimate(rows), self.tau)
+        (estimate,) = self.estimates([rows], ordered)
+        return linear(estimate, self.tau)
 
     def mixture_bpb(self, weights: Floats) -> Floats:
         """(N,) BPB of every LLM on the mixture of texts with these weights."""

@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 from pcorr_assets.progress import Progress
 from pcorr_assets.stats.checks import Floats
 from pcorr_assets.stats.groups import Rows, usable
+from pcorr_assets.stats.ordered import OrderedTexts, order_texts
 from pcorr_assets.stats.panel import Panel
+from pcorr_assets.stats.projection import linear
 from pcorr_assets.stats.ranks import average_ranks, rank_correlation
 
 SCHEMES = ("family", "random")
@@ -103,18 +105,22 @@ class RankPredictions:
                 )
 
 
-def predict_ranks(panel: Panel, *, seed: int = 0) -> RankPredictions:
+def predict_ranks(
+    panel: Panel, *, seed: int = 0, ordered: OrderedTexts | None = None
+) -> RankPredictions:
     """Held-out ranks by the schemes `family` (leave one group out) and `random` (5-fold).
 
     Args:
         panel: the matrix, errors and LLMs.
         seed: of the random folds.
+        ordered: of the panel's matrix, if it is there already.
 
     Returns:
         Predictions of both schemes, each by the estimate and by mean BPB over all texts
         (the baseline, which needs no fold). A scheme in which some fold leaves fewer than
         3 LLMs, or LLMs of equal error, is not computed; `impossible` says why.
     """
+    ordered = ordered or order_texts(panel.X)
     schemes = {"family": _family_folds(panel), "random": _random_folds(panel, seed)}
     impossible = {
         scheme: reason
@@ -127,7 +133,10 @@ def predict_ranks(panel: Panel, *, seed: int = 0) -> RankPredictions:
     for scheme in (name for name in SCHEMES if name not in impossible):
         folds = schemes[scheme]
         names = tuple(folds.names[number] for number in folds.numbers)
-        by_predictor = {"estimate": _held_out_ranks(panel, folds, scheme), "mean_bpb": baseline}
+        by_predictor = {
+            "estimate": _held_out_ranks(panel, folds, scheme, ordered),
+            "mean_bpb": baseline,
+        }
         for predictor in PREDICTORS:
             predictions[scheme, predictor] = SchemePrediction(
                 scheme, predictor, names, by_predictor[predictor], actual
@@ -142,14 +151,15 @@ class _Folds(NamedTuple):
     names: tuple[str, ...]
 
 
-def _held_out_ranks(panel: Panel, folds: _Folds, scheme: str) -> Floats:
+def _held_out_ranks(panel: Panel, folds: _Folds, scheme: str, ordered: OrderedTexts) -> Floats:
     predicted = np.empty(len(panel.llms))
-    count = len(folds.names)
-    with Progress(f"rank prediction ({scheme})", total=count, unit="folds") as progress:
-        for number in range(count):
-            held_out = folds.numbers == number
-            weights = panel.weights(_training_rows(panel, held_out))
-            predicted[held_out] = average_ranks(panel.mixture_bpb(weights))[held_out]
+    held_out = [folds.numbers == number for number in range(len(folds.names))]
+    training = [_training_rows(panel, fold) for fold in held_out]
+    estimates = panel.estimates(training, ordered)
+    with Progress(f"rank prediction ({scheme})", total=len(training), unit="folds") as progress:
+        for fold, estimate in zip(held_out, estimates, strict=True):
+            weights = linear(estimate, panel.tau)
+            predicted[fold] = average_ranks(panel.mixture_bpb(weights))[fold]
             progress.update()
     return predicted
 

@@ -12,8 +12,11 @@ import numpy as np
 
 from pcorr_assets.progress import Progress
 from pcorr_assets.stats.checks import Floats
+from pcorr_assets.stats.choice import PLAIN
 from pcorr_assets.stats.groups import draw_resample
+from pcorr_assets.stats.ordered import order_texts
 from pcorr_assets.stats.panel import Panel
+from pcorr_assets.stats.projection import linear
 
 GROUPS_FOR_FREQUENCY = 5
 
@@ -92,15 +95,15 @@ def exchangeable_texts(panel: Panel, *, seed: int = 0) -> np.ndarray:
 
 def _bootstrap(panel: Panel, resamples: int, seed: int, label: str) -> tuple[Floats, int]:
     rng = np.random.default_rng([seed, _BOOTSTRAP_STREAM])
+    drawn = [draw_resample(panel.groups, panel.errors, rng) for _ in range(resamples)]
+    ordered = order_texts(panel.X) if panel.estimator == PLAIN else None
+    estimates = panel.estimates([rows for rows, _ in drawn], ordered)
     selected = np.zeros(panel.text_count)
-    redrawn_count = 0
     with Progress(label, total=resamples, unit="resamples") as progress:
-        for _ in range(resamples):
-            rows, redrawn = draw_resample(panel.groups, panel.errors, rng)
-            redrawn_count += redrawn
-            selected += panel.weights(rows) > 0
+        for estimate in estimates:
+            selected += linear(estimate, panel.tau) > 0
             progress.update()
-    return selected / resamples, redrawn_count
+    return selected / resamples, sum(redrawn for _, redrawn in drawn)
 
 
 def _mean_of_selected(panel: Panel, frequency: Floats) -> float:

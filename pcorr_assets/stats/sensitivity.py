@@ -21,7 +21,7 @@ from pcorr_assets.stats.checks import Floats
 from pcorr_assets.stats.dependence import residual_p
 from pcorr_assets.stats.gain import selection_gain
 from pcorr_assets.stats.groups import Rows, usable
-from pcorr_assets.stats.ordered import OrderedTexts
+from pcorr_assets.stats.ordered import OrderedTexts, order_texts
 from pcorr_assets.stats.panel import Panel, make_panel
 from pcorr_assets.stats.stability import stability
 from pcorr_assets.stats.verdict import (
@@ -81,8 +81,10 @@ def analyse(
         raise PcorrError(f"only {len(groups)} independent group(s) of LLMs are left")
     if not usable(groups, panel.errors, panel.all_rows):
         raise PcorrError(f"the {len(panel.llms)} LLMs that are left are too few, or all alike")
+    ordered = ordered or order_texts(panel.X)
     steadiness = stability(panel, halvings=settings.halvings, seed=settings.seed, ordered=ordered)
-    gain = selection_gain(panel, steadiness)
+    weights = panel.weights(panel.all_rows, ordered)
+    gain = selection_gain(panel, steadiness, ordered, weights)
     p_value = _p_value(panel, settings, thorough)
     needed = gain_needed(gain)
     alternative = max(gain.mean_bpb, gain.strongest_llm)
@@ -96,7 +98,7 @@ def analyse(
         stability=steadiness.value,
         llm_count=len(panel.llms),
         group_count=len(groups),
-        weights=panel.weights(panel.all_rows),
+        weights=weights,
     )
 
 

@@ -26,7 +26,6 @@ from pcorr_assets.stats.panel import Panel
 from pcorr_assets.stats.projection import linear
 
 _STREAM = 2
-_CORRELATION_ENTRIES = 2**21
 
 
 @dataclass(frozen=True)
@@ -75,18 +74,14 @@ def stability(
     ratios: list[float] = []
     gains: list[tuple[float, float]] = []
     ordered = ordered or order_texts(panel.X)
-    # Whole halvings at a time, as many as keep the correlations small beside the matrix.
-    step = 2 * max(1, _CORRELATION_ENTRIES // (2 * panel.text_count))
+    correlations = ordered.one_by_one(panel.errors, drawn)
+    halves = (_half(panel, rows, own) for rows, own in zip(drawn, correlations, strict=True))
     with Progress("stability", total=halvings, unit="halvings") as progress:
-        for start in range(0, len(drawn), step):
-            parts = drawn[start : start + step]
-            correlations = ordered.correlations(panel.errors, parts)
-            found = [_half(panel, rows, own) for rows, own in zip(parts, correlations, strict=True)]
-            for first, second in zip(found[::2], found[1::2], strict=True):
-                for half, other in ((first, second), (second, first)):
-                    ratios.append(transfer(other.weights, half.weights, half.estimate))
-                    gains.append((half.gain(other.weights), half.gain(half.weights)))
-                progress.update()
+        for first, second in zip(halves, halves, strict=True):
+            for half, other in ((first, second), (second, first)):
+                ratios.append(transfer(other.weights, half.weights, half.estimate))
+                gains.append((half.gain(other.weights), half.gain(half.weights)))
+            progress.update()
     held_out, own = np.mean(gains, axis=0)
     return Stability(float(np.mean(ratios)), redrawn, None, float(held_out), float(own))
 
@@ -127,6 +122,9 @@ def transfer(other_weights: Floats, own_weights: Floats, own_estimate: Floats) -
 def _mean_rank(weights: Floats, estimate: Floats, ordered: Floats) -> float:
     """Mean (average) rank of the estimates that the weights select, less that of all."""
     chosen = np.flatnonzero(weights)
+    # A search for sorted values stays in the cache.
+    chosen = chosen[np.argsort(estimate[chosen], kind="stable")]
     values = estimate[chosen]
-    below, through = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
+    below = np.searchsorted(ordered, values, "left")
+    through = np.searchsorted(ordered, values, "right")
     return float(weights[chosen] @ ((below + through - ordered.size) / 2))

@@ -25,6 +25,7 @@ from pcorr_assets.stats.dependence import dependence_p
 from pcorr_assets.stats.estimation import estimate_all
 from pcorr_assets.stats.gain import Gain, selection_gain
 from pcorr_assets.stats.groups import draw_resample
+from pcorr_assets.stats.ordered import order_texts
 from pcorr_assets.stats.panel import Panel
 from pcorr_assets.stats.projection import linear
 from pcorr_assets.stats.rank_prediction import RankPredictions, predict_ranks
@@ -128,7 +129,8 @@ def judge(
         "no-go" that says it cannot be validated.
     """
     settings = settings or ValidationSettings()
-    predictions = predictions or predict_ranks(panel, seed=settings.seed)
+    ordered = order_texts(panel.X)
+    predictions = predictions or predict_ranks(panel, seed=settings.seed, ordered=ordered)
     group_count = len(panel.groups)
     if group_count < GROUPS_FOR_VALIDATION:
         return _unvalidated(panel, f"there are only {group_count} independent group(s) of LLMs")
@@ -139,8 +141,8 @@ def judge(
     low, high = delta_interval(
         panel, estimate.predicted, baseline.predicted, settings.bootstrap, settings.seed
     )
-    steadiness = stability(panel, halvings=settings.halvings, seed=settings.seed)
-    gain = selection_gain(panel, steadiness)
+    steadiness = stability(panel, halvings=settings.halvings, seed=settings.seed, ordered=ordered)
+    gain = selection_gain(panel, steadiness, ordered)
     evidence = Evidence(
         p_value=dependence_p(panel, randomisations=settings.permutations, seed=settings.seed),
         gain=gain,
@@ -151,14 +153,7 @@ def judge(
         steadiness=steadiness,
         group_count=group_count,
     )
-    verdict = decide(
-        evidence.p_value,
-        gain.value,
-        gain.high,
-        evidence.gain_needed,
-        max(gain.mean_bpb, gain.strongest_llm),
-        group_count,
-    )
+    verdict = _decided(evidence)
     return Verdict(
         verdict=verdict,
         reason=in_words(verdict, evidence, largest_p=LARGEST_P, groups_for_go=GROUPS_FOR_GO),
@@ -210,6 +205,18 @@ def decide(
         enough = worth_having and best_alternative <= gain_high and group_count >= GROUPS_FOR_GO
         return "go" if enough else "caution"
     return "caution" if worth_having and p_value <= LARGEST_P_OF_HINT else "no-go"
+
+
+def _decided(found: Evidence) -> str:
+    gain = found.gain
+    return decide(
+        found.p_value,
+        gain.value,
+        gain.high,
+        found.gain_needed,
+        max(gain.mean_bpb, gain.strongest_llm),
+        found.group_count,
+    )
 
 
 def delta_interval(

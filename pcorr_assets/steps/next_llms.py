@@ -92,7 +92,7 @@ def _of_target(
         points = learning_curve(panel, validation, ordered)
         words = next_step(now, points, _noise(wh, settings, inputs, target, panel))
         curve = list(_curve(points, panel, words))
-        order = advise(panel, _candidates(settings, inputs))
+        order = advise(panel, _candidates(settings, inputs), ordered)
     shared = {"sample": inputs.sample, "target": target}
     return TargetNext(
         target=target,

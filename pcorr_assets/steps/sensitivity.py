@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,7 @@ from pcorr_assets.stats.ordered import OrderedTexts, order_texts
 from pcorr_assets.stats.panel import Panel, make_panel
 from pcorr_assets.stats.sensitivity import Analysis, analyse, overlap, part_of, rows_without
 from pcorr_assets.stats.sensitivity_words import Change, hangs_on
+from pcorr_assets.stats.threads import in_threads
 from pcorr_assets.stats.verdict import ValidationSettings
 from pcorr_assets.steps.caps import unit_caps
 from pcorr_assets.steps.error_vectors import target_error_vector
@@ -74,7 +76,10 @@ def sensitivity_of_targets(
 
 @dataclass(frozen=True)
 class _Task:
-    """A change that is to be analysed: on which panel, and how its selection is compared."""
+    """A change that is to be analysed: on which panel, and how its selection is compared.
+
+    `reason` says why it cannot be, once that has been found.
+    """
 
     kind: str
     changed: str
@@ -83,6 +88,15 @@ class _Task:
     level: str
     units: list[str]
     budget: float
+    reason: str | None = None
+
+
+class _Same(NamedTuple):
+    """Without an LLM that is alone in its family: the analysis without the family."""
+
+    kind: str
+    changed: str
+    family: str
 
 
 class _Target:
@@ -117,8 +131,13 @@ class _Target:
         rows = [start]
         total = len(set(self._inputs.families)) + len(self._inputs.llms)
         with Progress(f"sensitivity of {self._target}", total=total, unit="changes") as progress:
-            for change in self._changes():
-                rows.append(self._analysed(change, base))
+            entries = self._inputs.X.size
+            for change, found in in_threads(self._analysed, self._changes(), entries=entries):
+                if isinstance(change, _Same):
+                    (same,) = (row for row in rows if _names(row) == ("family", change.family))
+                    rows.append({**same, "kind": change.kind, "changed": change.changed})
+                else:
+                    rows.append(self._compared(change, found, base))
                 progress.update()
         return self._found(rows, hangs_on([_change(row) for row in rows]))
 
@@ -132,32 +151,42 @@ class _Target:
             made_from=self._inputs.made_from[self._target],
         )
 
-    def _analysed(self, change: _Task | Change, base: Analysis) -> dict:
-        if isinstance(change, Change):
-            return _row(change, None, base, self._inputs.level, None)
-        found = Change(change.kind, change.changed)
+    def _analysed(
+        self, change: _Task | Change | _Same
+    ) -> tuple[_Task | Change | _Same, Analysis | None]:
+        """A change and its analysis; where there is none, `reason` says why."""
+        if not isinstance(change, _Task):
+            return change, None
         try:
-            analysis = analyse(change.panel, self._validation, change.ordered)
+            return change, analyse(change.panel, self._validation, change.ordered)
         except PcorrError as error:
-            return _row(replace(found, reason=str(error)), None, base, change.level, None)
+            return replace(change, reason=str(error)), None
+
+    def _compared(self, change: _Task | Change, analysis: Analysis | None, base: Analysis) -> dict:
+        level = self._inputs.level if isinstance(change, Change) else change.level
+        found = Change(change.kind, change.changed, reason=change.reason)
+        if analysis is None or isinstance(change, Change):
+            return _row(found, None, base, level, None)
         own, other = base.weights, analysis.weights
-        if change.level != self._inputs.level:
+        if level != self._inputs.level:
             own, other = at_coarser_level(
                 self._wh,
                 self._inputs.sample,
                 (self._inputs.level, self._units, own),
-                (change.level, change.units, other),
+                (level, change.units, other),
             )
         share = overlap(own, other, self._selection.keep_ratio, change.budget)
-        return _row(found, analysis, base, change.level, share)
+        return _row(found, analysis, base, level, share)
 
-    def _changes(self) -> Iterator[_Task | Change]:
+    def _changes(self) -> Iterator[_Task | Change | _Same]:
         """Everything that is tried; a `Change` where it cannot be."""
+        family_of = dict(zip(self._inputs.llms, self._inputs.families, strict=True))
         for family in sorted(set(self._inputs.families)):
             yield self._without("family", family)
         yield from self._other_errors()
-        for llm in sorted(self._inputs.llms):
-            yield self._without("llm", llm)
+        for llm, family in sorted(family_of.items()):
+            alone = self._inputs.families.count(family) == 1
+            yield _Same("llm", llm, family) if alone else self._without("llm", llm)
         yield from self._other_budgets()
         yield from self._other_levels()
         for name in ESTIMATOR_NAMES:
@@ -260,3 +289,7 @@ def _row(
 def _change(row: dict) -> Change:
     names = ("kind", "changed", "verdict", "overlap", "gain", "p_value", "reason")
     return Change(**{name: row[name] for name in names if name in row})
+
+
+def _names(row: dict) -> tuple[str, str]:
+    return row["kind"], row["changed"]

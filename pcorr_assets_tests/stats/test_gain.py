@@ -8,10 +8,18 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from pcorr_assets.stats.gain import gain_by_llm, group_error, selection_gain, shrunk
+from pcorr_assets.stats.gain import (
+    gains_on,
+    jackknife_error,
+    leave_outs,
+    selection_gain,
+    shrunk,
+)
+from pcorr_assets.stats.ordered import order_texts
 from pcorr_assets.stats.panel import Panel, make_panel
 from pcorr_assets.stats.projection import linear
 from pcorr_assets.stats.stability import Stability, stability
+from scripts.studies.worlds import Cell, draw, true_correlations
 
 
 def panel_of(world, estimator: str = "spearmanr") -> Panel:
@@ -25,16 +33,39 @@ def spearman(panel: Panel) -> np.ndarray:
     return np.array([scipy.stats.spearmanr(x, panel.errors)[0] for x in panel.X.T])
 
 
-def test_contributions_sum_to_the_gain_of_the_definition(make_world: Callable) -> None:
-    panel = panel_of(make_world(1))
+def test_gains_are_those_of_the_definition_on_every_part(make_world: Callable) -> None:
+    world = make_world(1)
+    panel = panel_of(world)
     rho = spearman(panel)
     weights = np.random.default_rng(0).dirichlet(np.ones(rho.size), size=2).T
-    parts, random_texts = gain_by_llm(panel, weights)
-    np.testing.assert_allclose(parts.sum(axis=0), weights.T @ rho - rho.mean(), atol=1e-12)
+    parts = [panel.all_rows, *leave_outs(panel), np.array([3])]
+    gains, random_texts = gains_on(panel, order_texts(panel.X), weights, parts)
+    np.testing.assert_allclose(gains[0], weights.T @ rho - rho.mean(), atol=1e-12)
     assert random_texts == pytest.approx(rho.mean())
-    sums = [parts[rows, 0].sum() for rows in panel.groups.members]
-    error = np.sqrt(len(sums)) * np.std(sums, ddof=1)
-    assert group_error(panel, parts[:, 0]) == pytest.approx(error)
+    np.testing.assert_array_equal(gains[-1], 0)
+    without = []
+    for number, members in enumerate(panel.groups.members):
+        kept = np.setdiff1d(np.arange(len(world.llms)), members)
+        fewer = np.array([scipy.stats.spearmanr(x, panel.errors[kept])[0] for x in panel.X[kept].T])
+        without.append(weights.T @ fewer - fewer.mean())
+        np.testing.assert_allclose(gains[1 + number], without[-1], atol=1e-12)
+    expected = np.sqrt(len(without) - 1) * np.std([gain[0] for gain in without])
+    assert jackknife_error(panel, gains[:-1, 0]) == pytest.approx(expected)
+
+
+def test_correlations_near_1_have_narrow_intervals() -> None:
+    """Where ability is nearly all, the interval is as wide as gains differ between worlds."""
+    cell = Cell(60, 20, 0.75, False, size=4.4)
+    rho = true_correlations(cell)
+    off, errors = [], []
+    for seed in range(40):
+        panel = draw(cell, [77, seed])
+        weights = panel.weights(panel.all_rows)[:, np.newaxis]
+        parts = [panel.all_rows, *leave_outs(panel)]
+        gains = gains_on(panel, order_texts(panel.X), weights, parts)[0][:, 0]
+        off.append(gains[0] - (weights[:, 0] @ rho - rho.mean()))
+        errors.append(jackknife_error(panel, gains))
+    assert np.mean(errors) == pytest.approx(np.std(off), rel=0.35)
 
 
 @pytest.mark.parametrize("estimator", ["spearmanr", "sign", "product"])

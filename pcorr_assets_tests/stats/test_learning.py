@@ -12,7 +12,7 @@ import scipy.stats
 
 from pcorr_assets.stats import learning
 from pcorr_assets.stats.candidates import Candidate, Spread, advise, spread_of, variances
-from pcorr_assets.stats.gain import gain_by_llm, group_error
+from pcorr_assets.stats.gain import selection_gain
 from pcorr_assets.stats.learning import (
     WANTED_STRENGTH,
     CurvePoint,
@@ -24,6 +24,7 @@ from pcorr_assets.stats.learning import (
 from pcorr_assets.stats.learning_words import next_step
 from pcorr_assets.stats.panel import Panel, make_panel
 from pcorr_assets.stats.sensitivity import Analysis, part_of
+from pcorr_assets.stats.stability import Stability
 from pcorr_assets.stats.verdict import ValidationSettings, judge
 from scripts.studies.worlds import Cell, draw
 
@@ -146,9 +147,7 @@ def test_variances_of_a_balanced_design_are_those_of_textbooks() -> None:
 def test_the_width_now_is_the_interval_s(make_world: Callable) -> None:
     panel = panel_of(make_world(6))
     spread = spread_of(panel)
-    parts = gain_by_llm(panel, panel.weights(panel.all_rows)[:, np.newaxis])[0][:, 0]
-    width = 2 * scipy.stats.t.ppf(0.95, 7) * group_error(panel, parts)
-    assert spread.width([2] * 8) == pytest.approx(width)
+    assert spread.width([2] * 8) == pytest.approx(_width(panel))
 
 
 def test_the_order_is_greedy_and_new_families_of_few_parameters_come_first(
@@ -217,5 +216,7 @@ def _advised_is_better(seed: int) -> bool:
 
 
 def _width(panel: Panel) -> float:
-    parts = gain_by_llm(panel, panel.weights(panel.all_rows)[:, np.newaxis])[0][:, 0]
-    return 2 * float(scipy.stats.t.ppf(0.95, len(panel.groups) - 1)) * group_error(panel, parts)
+    """Of the interval of the gain, but for what is uncertain about how far to shrink."""
+    certain = Stability(1.0, 0, None, gain_held_out=1.0, gain_own=1.0)
+    found = selection_gain(panel, certain)
+    return found.high - found.low
