@@ -8,24 +8,21 @@ One run cannot materialise assets of different partitions. So a job is one short
 asks for one backfill over all of them, and the daemon makes that in the right order.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from pcorr_assets.config.section import did_you_mean
 from pcorr_assets.defs.automation import automation_is_on, conditions
 from pcorr_assets.defs.backfills import parts_in_progress, submit, wait_until_taken_up
 from pcorr_assets.defs.executor import IN_ONE_PROCESS
 from pcorr_assets.defs.metadata import sentences
 from pcorr_assets.defs.partition_status import State
-from pcorr_assets.defs.partitions import LLM, POOL, POOL_GROUP, SAMPLE, TARGET
-from pcorr_assets.defs.plans import OUT_OF_DATE, Plan, Planner
+from pcorr_assets.defs.partitions import LLM
+from pcorr_assets.defs.plans import OUT_OF_DATE, Keep, Plan, Planner, asked_for
 from pcorr_assets.defs.platform import Platform
-from pcorr_assets.errors import PcorrError
-from pcorr_assets.filters.groups import pool_of
 
 SCORES = ("chunk_bpb", "benchmark_errors")
 ESTIMATES = (
@@ -106,9 +103,6 @@ class RefreshEverything(dg.Config):
     )
 
 
-Keep = Callable[[Mapping[str, str]], bool]
-
-
 def jobs(platform: Platform, assets: Sequence[dg.AssetsDefinition]) -> list[Any]:
     """The jobs over `assets`, all assets of the platform."""
     launcher = _Launcher(platform, assets)
@@ -152,9 +146,9 @@ class _Launcher:
         busy = parts_in_progress(instance, graph)
         planner = Planner(self.platform, instance, graph, busy)
         plan = planner.plan(assets, frozenset(due), selected)
-        for reason in plan.without_inputs:
+        for reason in plan.left_out:
             context.log.warning(f"left out, {reason}")
-        for name in plan.in_progress:
+        for name in plan.in_progress.values():
             context.log.info(f"left out, in progress already: {name}")
         if not plan.count:
             context.log.info(f"{_nothing(plan)} No backfill was submitted.")
@@ -186,7 +180,7 @@ class _Launcher:
 
 
 def _nothing(plan: Plan) -> str:
-    if plan.in_progress or plan.without_inputs:
+    if plan.in_progress or plan.left_out:
         return "Nothing that can be made now and is not in progress already."
     return "Nothing to do: everything that was asked for is up to date."
 
@@ -195,51 +189,11 @@ def _left_out(plan: Plan) -> dict[str, Any]:
     return {
         name: sentences(lines)
         for name, lines in (
-            ("in progress already", plan.in_progress),
-            ("cannot be made yet", plan.without_inputs),
+            ("in progress already", [*plan.in_progress.values()]),
+            ("cannot be made yet", plan.left_out),
         )
         if lines
     }
-
-
-def _asked_for(
-    platform: Platform,
-    *,
-    samples: Sequence[str] = (),
-    targets: Sequence[str] = (),
-    llms: Sequence[str] = (),
-    pools: Sequence[str] = (),
-    registered: Sequence[str] = (),
-    text_only: bool = False,
-) -> Keep:
-    """Whether a partition has the keys that the launch pad names; an empty list names all.
-
-    Raises:
-        PcorrError: a key that there is not, with the one that was probably meant.
-    """
-    settings = platform.settings
-    known_samples = settings.text_samples if text_only else list(settings.samples)
-    for given, known, what in (
-        (samples, known_samples, "text samples" if text_only else "samples"),
-        (targets, list(settings.targets), "targets"),
-        (llms, list(registered), "registered LLMs"),
-        (pools, list(settings.pools), "pools"),
-    ):
-        for key in given:
-            if key not in known:
-                hint = did_you_mean(key, known, what)
-                raise PcorrError(f"{key!r} is not one of the {what}; {hint}")
-    wanted = {SAMPLE: set(samples), TARGET: set(targets), LLM: set(llms), POOL: set(pools)}
-
-    def keep(keys: Mapping[str, str]) -> bool:
-        found = dict(keys)
-        if POOL_GROUP in found:
-            found[POOL] = pool_of(found[POOL_GROUP])
-        if POOL in found and (pool := settings.pools.get(found[POOL])) is not None:
-            found[SAMPLE] = pool.sample
-        return all(not wanted.get(name) or key in wanted[name] for name, key in found.items())
-
-    return keep
 
 
 def _tags(job: str) -> dict[str, str]:
@@ -251,8 +205,8 @@ def _score_new_llms(launcher: _Launcher) -> dg.JobDefinition:
     def submit_llms(context: dg.OpExecutionContext, config: ScoreNewLLMs) -> dg.Output[None]:
         """Asks for one backfill of chunk_bpb and benchmark_errors."""
         registered = context.instance.get_dynamic_partitions(LLM)
-        keep = _asked_for(
-            launcher.platform,
+        keep = asked_for(
+            launcher.platform.settings,
             samples=config.samples,
             llms=config.llms,
             registered=registered,
@@ -282,7 +236,7 @@ def _refresh_estimates(launcher: _Launcher) -> dg.JobDefinition:
         context: dg.OpExecutionContext, config: RefreshEstimates
     ) -> dg.Output[None]:
         """Asks for one backfill from bpb_matrix to sampling_distribution."""
-        keep = _asked_for(launcher.platform, samples=config.samples, targets=config.targets)
+        keep = asked_for(launcher.platform.settings, samples=config.samples, targets=config.targets)
         due = _due(config.everything)
         return dg.Output(None, metadata=launcher.launch(context, ESTIMATES, due, keep))
 
@@ -301,8 +255,11 @@ def _refresh_filters(launcher: _Launcher) -> dg.JobDefinition:
     @dg.op(pool=ONE_AT_A_TIME)
     def submit_filters(context: dg.OpExecutionContext, config: RefreshFilters) -> dg.Output[None]:
         """Asks for one backfill from sampling_distribution to selected_data and report."""
-        keep = _asked_for(
-            launcher.platform, samples=config.samples, targets=config.targets, pools=config.pools
+        keep = asked_for(
+            launcher.platform.settings,
+            samples=config.samples,
+            targets=config.targets,
+            pools=config.pools,
         )
         assets = [name for name in FILTERS if config.score_pools or name not in POOLS]
         due = _due(config.everything)
@@ -323,7 +280,7 @@ def _refresh_everything(launcher: _Launcher) -> dg.JobDefinition:
     @dg.op(pool=ONE_AT_A_TIME)
     def submit_all(context: dg.OpExecutionContext, config: RefreshEverything) -> dg.Output[None]:
         """Asks for one backfill from bpb_matrix to exported_database."""
-        keep = _asked_for(launcher.platform, samples=config.samples, targets=config.targets)
+        keep = asked_for(launcher.platform.settings, samples=config.samples, targets=config.targets)
         automated = conditions(launcher.platform.settings) if config.leave_to_automation else {}
         assets = [name for name in NIGHTLY if name not in automated]
         return dg.Output(None, metadata=launcher.launch(context, assets, OUT_OF_DATE, keep))

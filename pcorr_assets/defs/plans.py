@@ -1,7 +1,8 @@
-"""Which partitions a job is to make: what is due, has its inputs, and nobody is making.
+"""Which partitions are to be made: what is due, has its inputs, and nobody is making.
 
 Belongs here: the choice, from the states of partitions and from what each partition needs.
-Does not belong here: finding out the states (`partition_status`) and launching (`jobs`).
+Does not belong here: finding out the states (`partition_status`) and launching (`jobs`,
+`running`).
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 
+from pcorr_assets.config import Settings
+from pcorr_assets.config.section import did_you_mean
 from pcorr_assets.defs.partition_status import PartitionState, State, partition_states
 from pcorr_assets.defs.partitions import LLM, POOL, POOL_GROUP, SAMPLE, TARGET
 from pcorr_assets.defs.platform import Platform
+from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters.groups import pool_of
 from pcorr_assets.matrix.errors import OWN_SOURCE
 
@@ -40,22 +44,96 @@ class Needs:
         return (*self.every, *self.some, *self.optional)
 
 
+Keep = Callable[[Mapping[str, str]], bool]
+"""Whether a partition, `{dimension: key}`, is asked for."""
+
+
 @dataclass(frozen=True)
 class Plan:
-    """Partitions to make by asset, in the order of the graph, and why others are not.
+    """Parts to make, in the order of the graph, and why others are not.
 
-    `in_progress` and `without_inputs` name partitions that are due: someone is making the
-    former (or what they are made from), the latter cannot be made yet.
+    `making` says of each part in which state it was found. `in_progress` and `without_inputs`
+    are due as well: someone is making the former (or what they are made from), the latter
+    cannot be made yet, for the reason given. `not_applicable` can never be made: their target
+    has no errors of the LLMs of their sample.
     """
 
-    partitions: Mapping[str, Sequence[str | None]]
-    in_progress: Sequence[str] = ()
-    without_inputs: Sequence[str] = ()
+    making: Mapping[Part, PartitionState]
+    in_progress: Mapping[Part, str] = field(default_factory=dict)
+    without_inputs: Mapping[Part, str] = field(default_factory=dict)
+    not_applicable: Mapping[Part, str] = field(default_factory=dict)
+
+    @property
+    def partitions(self) -> dict[str, list[str | None]]:
+        """Partitions to make by asset."""
+        found: dict[str, list[str | None]] = {}
+        for asset, partition in self.making:
+            found.setdefault(asset, []).append(partition)
+        return found
+
+    @property
+    def left_out(self) -> list[str]:
+        """What cannot be made, each with its reason."""
+        reasons = {**self.without_inputs, **self.not_applicable}
+        return [f"{name_of(part)}: {reason}" for part, reason in reasons.items()]
 
     @property
     def count(self) -> int:
         """How many partitions are to be made."""
-        return sum(len(found) for found in self.partitions.values())
+        return len(self.making)
+
+
+def part_of(state: PartitionState) -> Part:
+    """The part that a state is of."""
+    return state.asset, state.partition
+
+
+def _is_kept(found: PartitionState, kept: Collection[str]) -> bool:
+    return found.has_data and found.asset in kept and found.state != "failed"
+
+
+def name_of(part: Part) -> str:
+    """An asset and its partition in words."""
+    return " ".join(text for text in part if text is not None)
+
+
+def asked_for(
+    settings: Settings,
+    *,
+    samples: Sequence[str] = (),
+    targets: Sequence[str] = (),
+    llms: Sequence[str] = (),
+    pools: Sequence[str] = (),
+    registered: Sequence[str] = (),
+    text_only: bool = False,
+) -> Keep:
+    """Whether a partition has the keys that somebody named; an empty list names all.
+
+    Raises:
+        PcorrError: a key that there is not, with the one that was probably meant.
+    """
+    known_samples = settings.text_samples if text_only else list(settings.samples)
+    for given, known, what in (
+        (samples, known_samples, "text samples" if text_only else "samples"),
+        (targets, list(settings.targets), "targets"),
+        (llms, list(registered), "registered LLMs"),
+        (pools, list(settings.pools), "pools"),
+    ):
+        for key in given:
+            if key not in known:
+                hint = did_you_mean(key, known, what)
+                raise PcorrError(f"{key!r} is not one of the {what}; {hint}")
+    wanted = {SAMPLE: set(samples), TARGET: set(targets), LLM: set(llms), POOL: set(pools)}
+
+    def keep(keys: Mapping[str, str]) -> bool:
+        found = dict(keys)
+        if POOL_GROUP in found:
+            found[POOL] = pool_of(found[POOL_GROUP])
+        if POOL in found and (pool := settings.pools.get(found[POOL])) is not None:
+            found[SAMPLE] = pool.sample
+        return all(not wanted.get(name) or key in wanted[name] for name, key in found.items())
+
+    return keep
 
 
 @dataclass
@@ -63,13 +141,17 @@ class Planner:
     """Plans for the instance as it is when the planner is made.
 
     `busy` are parts that a backfill has been asked for and has not come to yet; runs in
-    progress are found without it.
+    progress are found without it. `given_up` are parts not to be made, each with the reason
+    why what needs it cannot be made either. `not_applicable` is added to, and may be shared by
+    planners.
     """
 
     platform: Platform
     instance: dg.DagsterInstance
     graph: Any
     busy: Collection[Part] = field(default_factory=frozenset)
+    given_up: Mapping[Part, str] = field(default_factory=dict)
+    not_applicable: set[Part] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._keys = cache(self._materialised_keys)
@@ -78,9 +160,12 @@ class Planner:
 
     def plan(
         self,
-        assets: Sequence[str],
+        assets: Iterable[str],
         due: Collection[State],
-        selected: Callable[[Mapping[str, str]], bool] = lambda _: True,
+        selected: Keep = lambda _: True,
+        *,
+        kept: Collection[str] = (),
+        only: Collection[Part] | None = None,
     ) -> Plan:
         """Partitions of `assets` in a `due` state, and those that follow from them.
 
@@ -88,38 +173,41 @@ class Planner:
             assets: names; those that the definitions do not have are passed over.
             due: states that are reason enough to make a partition.
             selected: whether a partition, `{dimension: key}`, is asked for.
+            kept: assets whose partitions are left as they are once they are materialised.
+            only: the parts to choose from; None: all of these assets.
         """
-        chosen: dict[Part, None] = {}
+        chosen: dict[Part, PartitionState] = {}
         making = set(self.busy)
-        in_progress: list[str] = []
-        without_inputs: list[str] = []
+        in_progress: dict[Part, str] = {}
+        without_inputs: dict[Part, str] = {}
+        not_applicable: dict[Part, str] = {}
         known = {key.to_user_string() for key in self.graph.get_all_asset_keys()}
-        asked_for = set(assets) & known
-        looked_at = asked_for | self._above(asked_for)
-        for found in partition_states(self.instance, self.graph, looked_at):
-            part, keys = (found.asset, found.partition), self._dimensions(found)
+        wanted = set(assets) & known
+        for found in partition_states(self.instance, self.graph, wanted | self._above(wanted)):
+            part, keys = (found.asset, found.partition), self.dimensions(part_of(found))
             if found.state == "in progress":
                 making.add(part)
-            if found.asset not in asked_for or not selected(keys):
+            if found.asset not in wanted or part in self.given_up or not selected(keys):
                 continue
-            name = " ".join(text for text in part if text is not None)
-            needs = self._needs(found.asset, keys, chosen)
+            if only is not None and part not in only:
+                continue
+            needs = self.needs(part, chosen)
             follows = any(need in chosen for need in needs.parts)
             if part in making:
-                in_progress.append(name)
-            elif found.state not in due and not follows:
+                in_progress[part] = name_of(part)
+            elif not (found.state in due or follows) or _is_kept(found, kept):
                 continue
             elif not making.isdisjoint(needs.every):
-                in_progress.append(f"{name} (what it is made from)")
+                in_progress[part] = f"{name_of(part)} (what it is made from)"
                 making.add(part)
-            elif reason := self._lacks(needs, chosen) or self._lacks_errors(part[0], keys, chosen):
-                without_inputs.append(f"{name}: {reason}")
+            elif reason := self._lacks_errors(part, keys, needs, chosen):
+                self.not_applicable.add(part)
+                not_applicable[part] = reason
+            elif reason := self._lacks(needs, chosen):
+                without_inputs[part] = reason
             else:
-                chosen[part] = None
-        partitions: dict[str, list[str | None]] = {}
-        for asset, partition in chosen:
-            partitions.setdefault(asset, []).append(partition)
-        return Plan(partitions, in_progress, without_inputs)
+                chosen[part] = found
+        return Plan(chosen, in_progress, without_inputs, not_applicable)
 
     def _above(self, assets: Iterable[str]) -> set[str]:
         """What these are made from: who is in progress there is waited for as well."""
@@ -127,18 +215,21 @@ class Planner:
         there = parents & self.graph.materializable_asset_keys
         return {key.to_user_string() for key in there}
 
-    def _dimensions(self, found: PartitionState) -> dict[str, str]:
-        definition = self.graph.get(dg.AssetKey(found.asset)).partitions_def
-        if found.partition is None:
+    def dimensions(self, part: Part) -> dict[str, str]:
+        """`{dimension: key}` of a part; empty for an asset without partitions."""
+        asset, partition = part
+        definition = self.graph.get(dg.AssetKey(asset)).partitions_def
+        if partition is None:
             return {}
         if isinstance(definition, dg.MultiPartitionsDefinition):
-            keys = definition.get_partition_key_from_str(found.partition).keys_by_dimension
-            return dict(keys)
+            return dict(definition.get_partition_key_from_str(partition).keys_by_dimension)
         if isinstance(definition, dg.DynamicPartitionsDefinition) and definition.name:
-            return {definition.name: found.partition}
-        return {TARGET if found.asset == "error_vector" else SAMPLE: found.partition}
+            return {definition.name: partition}
+        return {TARGET if asset == "error_vector" else SAMPLE: partition}
 
-    def _needs(self, asset: str, keys: Mapping[str, str], chosen: Collection[Part]) -> Needs:
+    def needs(self, part: Part, chosen: Collection[Part] = ()) -> Needs:
+        """What a part is made from; of the parts `chosen`, an export needs all."""
+        asset, keys = part[0], self.dimensions(part)
         sample, target = keys.get(SAMPLE, ""), keys.get(TARGET, "")
         pair = f"{sample}|{target}"
         settings = self.platform.settings
@@ -167,7 +258,9 @@ class Planner:
                 return Needs(every=[("pool_files", group)], some=filters)
             case "selected_data":
                 own = [key for key in self._groups if pool_of(key) == keys[POOL]]
-                return Needs(every=[("pool_scores", key) for key in own])
+                of = settings.pools[keys[POOL]].sample
+                scores = [("pool_scores", key) for key in own]
+                return Needs(every=[("fasttext_filter", f"{of}|{target}"), *scores])
             case "report":
                 made_from = ("estimate", "rank_prediction", "sampling_distribution")
                 beside = ("sensitivity", "next_llms", "fasttext_filter")
@@ -183,16 +276,22 @@ class Planner:
         def there(part: Part) -> bool:
             return part in chosen or part[1] in self._keys(part[0])
 
-        for asset, partition in needs.every:
-            if not there((asset, partition)):
-                return f"{asset} {partition or ''} is not materialised"
+        for part in needs.every:
+            if part in self.given_up:
+                return self.given_up[part]
+            if not there(part):
+                return f"{name_of(part)} is not materialised"
         if needs.some and not any(there(part) for part in needs.some):
             return f"no partition of {next(iter(needs.some))[0]} is materialised"
         return ""
 
-    def _lacks_errors(self, asset: str, keys: Mapping[str, str], chosen: Collection[Part]) -> str:
+    def _lacks_errors(
+        self, part: Part, keys: Mapping[str, str], needs: Needs, chosen: Collection[Part]
+    ) -> str:
         """Why a sample can have no estimate for a target: its error vector has other sources."""
-        if asset not in OF_MATRIX_AND_ERRORS:
+        if missing := [need for need in needs.every if need in self.not_applicable]:
+            return f"there is no {name_of(missing[0])}"
+        if part[0] not in OF_MATRIX_AND_ERRORS:
             return ""
         sample, target, wh = keys[SAMPLE], keys[TARGET], self.platform.warehouse
         if ("error_vector", target) in chosen or not wh.exists("error_vectors", target):

@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 PROCESS_TAG = "pcorr/process"
 FOLDER = "run_processes"
 BEGUN = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+# A run that bears the name of its process from the moment it is made can die before it begins.
+NOT_BEGUN = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING]
 
 Life = Literal["alive", "dead", "unknown"]
 
@@ -81,6 +83,14 @@ def note_process(instance: dg.DagsterInstance, run_id: str) -> None:
         logger.warning("cannot keep a lock in %s (%s)", _folder(instance), error)
         return
     instance.add_run_tags(run_id, {PROCESS_TAG: f"{run_id[:8]}/{name}"})
+
+
+def process_tags(instance: dg.DagsterInstance, run_id: str) -> dict[str, str]:
+    """Tags of a run that this process is about to make, so that its death can be told at once."""
+    try:
+        return {PROCESS_TAG: f"{run_id[:8]}/{_own_file(_folder(instance)).name}"}
+    except OSError:
+        return {}  # `note_process` says it when the run begins
 
 
 def join_run(instance: dg.DagsterInstance, run_id: str) -> None:
@@ -152,7 +162,11 @@ def free_own_slots(instance: dg.DagsterInstance, run_id: str) -> None:
 
 
 def _begun_or_holding(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
-    runs = {run.run_id: run for run in instance.get_runs(dg.RunsFilter(statuses=BEGUN))}
+    runs = {
+        run.run_id: run
+        for run in instance.get_runs(dg.RunsFilter(statuses=[*BEGUN, *NOT_BEGUN]))
+        if run.status in BEGUN or _file_of(run) is not None
+    }
     storage = instance.event_log_storage
     if storage.supports_global_concurrency_limits:
         others = storage.get_concurrency_run_ids() - runs.keys()

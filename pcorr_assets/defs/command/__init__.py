@@ -17,12 +17,14 @@ from pcorr_assets.defs.command.application import app
 from pcorr_assets.defs.command.files import clean, export, verify
 from pcorr_assets.defs.command.llms import add_llm_command, register, remove_llm_command
 from pcorr_assets.defs.command.looking import check_config, sql, status
+from pcorr_assets.defs.command.running import run
 from pcorr_assets.defs.command.runs import free_slots
 from pcorr_assets.defs.command.serving import demo, ui
 
 __all__ = ["app", "main"]
 
 COMMANDS = (
+    ("run", run, "Make everything that is missing or stale."),
     ("demo", demo, "Run the whole pipeline on a small embedded world."),
     ("ui", ui, "Serve the Dagster UI and its daemon."),
     ("check-config", check_config, "Report every mistake in pcorr.yaml at once."),
