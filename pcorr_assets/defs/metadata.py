@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pyarrow as pa
 
 from pcorr_assets.report.overviews import Overview
+from pcorr_assets.report.plots import png
 from pcorr_assets.warehouse import TABLES, Table, WrittenPartition
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # A megabyte of metadata freezes the UI; this leaves room for several pictures.
 MAX_PICTURE_BYTES = 150_000
@@ -86,18 +90,21 @@ def _shown(value: Any) -> str | float | int | bool:
     return round(value, 6) if isinstance(value, float) else value
 
 
-def picture(png: bytes, alt: str) -> dg.MarkdownMetadataValue:
-    """A PNG inline, or a sentence in its place if it is too large for the UI."""
-    if len(png) > MAX_PICTURE_BYTES:
-        return dg.MetadataValue.md(f"{alt}: the picture has {len(png):,} bytes, too many to show.")
-    encoded = base64.b64encode(png).decode()
+def picture(figure: Figure, alt: str) -> dg.MarkdownMetadataValue:
+    """A picture inline, or a sentence in its place if it is too large for the UI."""
+    content = png(figure)
+    if len(content) > MAX_PICTURE_BYTES:
+        return dg.MetadataValue.md(
+            f"{alt}: the picture has {len(content):,} bytes, too many to show."
+        )
+    encoded = base64.b64encode(content).decode()
     return dg.MetadataValue.md(f"![{alt}](data:image/png;base64,{encoded})")
 
 
 def overview(found: Overview) -> dict[str, Any]:
     """The small tables and pictures of a partition."""
     tables = {title: rows_table(table, table.schema.names) for title, table in found.tables.items()}
-    return {**tables, **{title: picture(png, title) for title, png in found.pictures.items()}}
+    return {**tables, **{title: picture(figure, title) for title, figure in found.pictures.items()}}
 
 
 def sentences(lines: Sequence[str]) -> dg.MarkdownMetadataValue:

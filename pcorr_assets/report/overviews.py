@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,16 +18,19 @@ import pyarrow as pa
 from pcorr_assets.report.plots import dots, histogram
 from pcorr_assets.warehouse import Warehouse
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 SHOWN = 10
 QUANTILES = (0.0, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 
 
 @dataclass(frozen=True)
 class Overview:
-    """Small tables by title, and pictures (PNG) by title."""
+    """Small tables by title, and pictures by title."""
 
     tables: dict[str, pa.Table]
-    pictures: dict[str, bytes]
+    pictures: dict[str, Figure]
 
 
 def chunks_overview(wh: Warehouse, sample: str) -> Overview:
@@ -56,8 +60,8 @@ def chunks_overview(wh: Warehouse, sample: str) -> Overview:
     values = np.array(sorted(lengths))
     counts = np.array([lengths[value] for value in values.tolist()])
     tables["tokens of a chunk"] = _quantiles(np.repeat(values, _scaled(counts)), "tokens")
-    png = histogram(values, f"Chunks of {sample}", "reference tokens", "chunks", counts=counts)
-    return Overview(tables, {"lengths of the chunks": png})
+    figure = histogram(values, f"Chunks of {sample}", "reference tokens", "chunks", counts=counts)
+    return Overview(tables, {"lengths of the chunks": figure})
 
 
 def bpb_overview(wh: Warehouse, keys: tuple[str, ...]) -> Overview:
@@ -90,8 +94,8 @@ def matrix_overview(
             "off the others": deviations[order],
         }
     )
-    png = dots(llms, mean, f"Mean bits-per-byte over {X.shape[1]:,} {level}s", "bits-per-byte")
-    return Overview({"LLMs, best first": table}, {"mean bits-per-byte": png})
+    figure = dots(llms, mean, f"Mean bits-per-byte over {X.shape[1]:,} {level}s", "bits-per-byte")
+    return Overview({"LLMs, best first": table}, {"mean bits-per-byte": figure})
 
 
 def scores_overview(wh: Warehouse, table: str, keys: tuple[str, ...], title: str) -> Overview:
@@ -100,8 +104,8 @@ def scores_overview(wh: Warehouse, table: str, keys: tuple[str, ...], title: str
     scores = np.concatenate([np.empty(0), *parts])
     if not scores.size:
         return Overview({}, {})
-    png = histogram(scores, title, "probability of include", "documents")
-    return Overview({"scores of the documents": _quantiles(scores, "score")}, {"scores": png})
+    figure = histogram(scores, title, "probability of include", "documents")
+    return Overview({"scores of the documents": _quantiles(scores, "score")}, {"scores": figure})
 
 
 def group_overview(wh: Warehouse, group: str, targets: Sequence[str]) -> Overview:

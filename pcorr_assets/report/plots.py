@@ -1,7 +1,7 @@
-"""Small plots as PNG, fit to stand inside the metadata of an asset.
+"""Small plots, fit to stand inside the metadata of an asset or below a cell of a notebook.
 
-Belongs here: one function for each plot, arrays in, PNG bytes out. Does not belong
-here: reading tables. matplotlib is imported on first use and without global state.
+Belongs here: one function for each plot, arrays in, a figure of matplotlib out, and `png`. Does not
+belong here: reading tables. matplotlib is imported on first use and without global state.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_FAMILIES_IN_LEGEND = 12
 MAX_NAMED_DOTS = 60
 
 
-def estimate_histogram(estimate: np.ndarray, included: np.ndarray | None, title: str) -> bytes:
+def estimate_histogram(estimate: np.ndarray, included: np.ndarray | None, title: str) -> Figure:
     """Histogram of the estimates (D,) of one target; `included` (D,) flags in a second colour."""
     figure = _figure()
     axes = figure.subplots()
@@ -32,12 +32,12 @@ def estimate_histogram(estimate: np.ndarray, included: np.ndarray | None, title:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set(xlabel="estimate", ylabel="units", title=title)
     axes.legend(frameon=False)
-    return _png(figure)
+    return figure
 
 
 def rank_plot(
     predicted: np.ndarray, actual: np.ndarray, families: Sequence[str], title: str
-) -> bytes:
+) -> Figure:
     """Predicted against actual ranks (N,) of held-out LLMs, a colour for each large family."""
     from matplotlib import colormaps
 
@@ -60,12 +60,12 @@ def rank_plot(
         title=title, aspect="equal",
     )  # fmt: skip
     axes.legend(frameon=False, fontsize=6, loc="center left", bbox_to_anchor=(1.02, 0.5))
-    return _png(figure)
+    return figure
 
 
 def histogram(
     values: np.ndarray, title: str, xlabel: str, ylabel: str, *, counts: np.ndarray | None = None
-) -> bytes:
+) -> Figure:
     """Histogram of finite `values` (D,), each standing `counts` (D,) times; the tails are cut.
 
     What lies beyond the 0.1 % and 99.9 % quantiles of `values` is drawn in the outermost bars,
@@ -78,10 +78,10 @@ def histogram(
     edges = np.histogram_bin_edges(np.clip(values, low, high), bins=min(40, max(8, number // 4)))
     axes.hist(np.clip(values, low, high), bins=list(edges), weights=counts, color=BLUE)
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    return _png(figure)
+    return figure
 
 
-def dots(names: Sequence[str], values: np.ndarray, title: str, xlabel: str) -> bytes:
+def dots(names: Sequence[str], values: np.ndarray, title: str, xlabel: str) -> Figure:
     """One dot for each of N names, largest value on top; names only up to `MAX_NAMED_DOTS`."""
     figure = _figure()
     axes = figure.subplots()
@@ -96,7 +96,29 @@ def dots(names: Sequence[str], values: np.ndarray, title: str, xlabel: str) -> b
         axes.set_ylabel(f"{len(order):,} LLMs")
     axes.grid(axis="x", color=GREY, linewidth=0.3)
     axes.set(xlabel=xlabel, title=title)
-    return _png(figure)
+    return figure
+
+
+def gains(
+    names: Sequence[str],
+    values: np.ndarray,
+    interval: tuple[float, float],
+    needed: float,
+    title: str,
+) -> Figure:
+    """Gains over random texts (N,), the first with its 90 % interval; `needed`: worth having."""
+    figure = _figure()
+    figure.set_figheight(0.45 * len(names) + 1.4)
+    axes = figure.subplots()
+    places = np.arange(len(names))[::-1]
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.axvline(needed, color=ORANGE, linewidth=0.8, linestyle="--", label="worth having")
+    axes.plot(interval, [places[0]] * 2, color=BLUE, linewidth=2, label="90 % interval")
+    axes.scatter(values, places, color=[BLUE, *[GREY] * (len(names) - 1)], zorder=3)
+    axes.set_yticks(places, list(names))
+    axes.set(xlabel="gain over random texts (rank correlation)", title=title)
+    axes.legend(frameon=False, fontsize=7)
+    return figure
 
 
 def pixels(values: np.ndarray, limit: float) -> bytes:
@@ -120,7 +142,8 @@ def _figure() -> Figure:
     return Figure(figsize=(6.4, 4.0), dpi=90, layout="constrained")
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The figure as PNG."""
     buffer = io.BytesIO()
     # Without its own metadata the picture depends on the numbers alone.
     figure.savefig(buffer, format="png", metadata={"Software": None})

@@ -13,11 +13,10 @@ import dagster as dg
 
 from pcorr_assets import errors
 from pcorr_assets.config import load_settings
-from pcorr_assets.defs import llms
+from pcorr_assets.defs import llms, metadata
 from pcorr_assets.defs.build import build_definitions
 from pcorr_assets.defs.registration import register_llms, register_pool_groups
 from pcorr_assets.jobs.description import score_job
-from pcorr_assets.report import plots
 from pcorr_assets_tests.faults.world import CONFIG, STAGES, Stage
 
 _NAMED = {
@@ -58,7 +57,7 @@ class Said:
 def _loaded(project: Path, config: str) -> tuple[dg.Definitions, dg.DagsterInstance]:
     """The definitions of a project, and an instance in memory that knows its partitions."""
     # Pictures go into Dagster's metadata, not to disk, and take longer than all the rest.
-    plots.__dict__.update(_png=lambda _: b"")
+    metadata.__dict__.update(png=lambda _: b"")
     # A shard after every batch: then there is something to lose.
     llms.__dict__.update(score_job=functools.partial(score_job, seconds_per_shard=0.0))
     settings = load_settings(project / config)

@@ -15,6 +15,7 @@ from pcorr_assets.report.overviews import (
     scores_overview,
     shards_overview,
 )
+from pcorr_assets.report.plots import png
 from pcorr_assets.warehouse import TABLES, Warehouse
 
 PNG = b"\x89PNG\r\n"
@@ -51,7 +52,7 @@ def test_chunks(tmp_path: Path) -> None:
     ]
     quantiles = {row["share below"]: row["tokens"] for row in _rows(found, "tokens of a chunk")}
     assert (quantiles["0 %"], quantiles["50 %"], quantiles["100 %"]) == (7, 64, 64)
-    assert found.pictures["lengths of the chunks"].startswith(PNG)
+    assert png(found.pictures["lengths of the chunks"]).startswith(PNG)
 
 
 def _rows(found, title: str) -> list[dict]:
@@ -74,7 +75,7 @@ def test_bpb_without_the_undefined(tmp_path: Path) -> None:
     shown = [row["bpb"] for row in _rows(found, "bits-per-byte of the chunks")]
     theirs = np.quantile(bpb[20:], [0, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1])
     assert shown == pytest.approx(theirs, rel=1e-6)
-    assert found.pictures["bits-per-byte"].startswith(PNG)
+    assert png(found.pictures["bits-per-byte"]).startswith(PNG)
     write(wh, "chunk_bpb", ("a/llm", "web"), [{**row, "bpb": float("nan")} for row in rows])
     assert bpb_overview(wh, ("a/llm", "web")).tables == {}
 
@@ -88,9 +89,9 @@ def test_llms_of_a_matrix(llms: int) -> None:
     assert [row["mean bpb"] for row in shown] == pytest.approx(sorted(X.mean(axis=1)))
     best = int(X.mean(axis=1).argmin())
     assert (shown[0]["llm"], shown[0]["off the others"]) == (f"llm-{best}", best / 2)
-    png = found.pictures["mean bits-per-byte"]
-    assert png.startswith(PNG)
-    assert len(png) < 150_000
+    picture = png(found.pictures["mean bits-per-byte"])
+    assert picture.startswith(PNG)
+    assert len(picture) < 150_000
 
 
 def test_scores_and_shards(tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_scores_and_shards(tmp_path: Path) -> None:
     write(wh, "selections", ("crawl", "t"), rows)
     found = scores_overview(wh, "selections", ("crawl", "t"), "crawl for t")
     assert _rows(found, "scores of the documents")[4]["score"] == pytest.approx(0.45)
-    assert found.pictures["scores"].startswith(PNG)
+    assert png(found.pictures["scores"]).startswith(PNG)
     by_shard = shards_overview(wh.read("selections", "crawl", "t"))
     assert _rows(by_shard, "shards that gave the most") == [
         {"shard": "s2", "documents": 3, "tokens": 603},
