@@ -55,7 +55,8 @@ def retried(what: str, call: Callable[[], T]) -> T:
             return call()
         except PcorrError:
             raise
-        except Exception as error:  # noqa: BLE001 - each library has types of its own
+        except Exception as raised:  # noqa: BLE001 - each library has types of its own
+            error = _real(raised)
             if not passes(error) or attempt == ATTEMPTS:
                 # Without the cause: its text may hold signed URLs, which logs would show.
                 raise PcorrError(explained(what, error, attempt)) from None
@@ -63,6 +64,16 @@ def retried(what: str, call: Callable[[], T]) -> T:
             logger.warning("%s: %s; tried again in %.1f s", what, reason_of(error), wait)
             time.sleep(wait * random.uniform(0.75, 1.25))
     raise AssertionError("the last attempt returns or raises")
+
+
+def _real(error: Exception) -> Exception:
+    """What went wrong, where fsspec's HTTP says of everything that the file is not there."""
+    cause = error.__cause__
+    if isinstance(error, FileNotFoundError) and isinstance(cause, Exception):
+        is_web = type(cause).__module__.partition(".")[0] in ("aiohttp", "asyncio", "builtins")
+        if is_web and _status(cause) not in (404, 410):
+            return cause
+    return error
 
 
 def passes(error: BaseException) -> bool:

@@ -28,7 +28,11 @@ def filesystem_of(url: str, options: Storage) -> tuple[Any, str]:
 
     try:
         kind = fsspec.get_filesystem_class(scheme)
-        system = kind(use_listings_cache=False, **_arguments(scheme, options))
+        arguments = _arguments(scheme, options)
+        if scheme == "hf":
+            # It keeps listings whatever one says, and fsspec keeps it: what is new was never seen.
+            arguments["skip_instance_cache"] = True
+        system = kind(use_listings_cache=False, **arguments)
     except ImportError as error:
         extra = _EXTRAS.get(scheme)
         remedy = f"pip install 'pcorr_assets[{extra}]'" if extra else str(error)
@@ -41,6 +45,23 @@ def filesystem_of(url: str, options: Storage) -> tuple[Any, str]:
         # Tried again by `faults.retried` alone; both would multiply.
         system.retries = 1
     return system, url if scheme in ("https", "http") else url.partition("://")[2]
+
+
+def gives_parts(system: Any, url: str) -> bool:
+    """Does a web server give a part of a file where one is asked for, and not all of it?
+
+    Raises whatever its library raises; nothing of the file is read.
+    """
+    from fsspec.asyn import sync
+
+    async def ask() -> bool:
+        session = await system.set_session()
+        answer = session.get(system.encode_url(url), headers={"Range": "bytes=0-0"})
+        async with answer as response:
+            response.raise_for_status()
+            return response.status == 206
+
+    return bool(sync(system.loop, ask))
 
 
 def options_of(url: str, options: Storage) -> dict[str, Any]:

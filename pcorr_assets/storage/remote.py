@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 from pcorr_assets.config.storage import Storage
-from pcorr_assets.config.urls import path_of
+from pcorr_assets.config.urls import path_of, scheme_of
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.storage.faults import ChangedError, retried
-from pcorr_assets.storage.filesystems import filesystem_of
+from pcorr_assets.storage.filesystems import filesystem_of, gives_parts
 
 BLOCK_BYTES = 8 << 20
 BUFFER_BYTES = 1 << 16
 _VERSIONS = (
-    "ETag", "etag", "generation", "blob_id", "content_md5", "LastModified", "last_modified"
+    "ETag", "etag", "generation", "blob_id", "content_md5", "Content-MD5", "LastModified",
+    "last_modified", "Last-Modified",
 )  # fmt: skip
 
 
@@ -67,7 +68,9 @@ class RemoteFile:
         Raises PcorrError if the object cannot be asked for, or is a folder.
         """
         system, path = filesystem_of(self.url, self.options)
-        info = retried(self.url, lambda: system.info(path))
+        # Without it the hub does not say which version it is.
+        asked = {"expand_info": True} if scheme_of(self.url) == "hf" else {}
+        info = retried(self.url, lambda: system.info(path, **asked))
         if info.get("type") == "directory":
             raise PcorrError(f"{self.url}: it is a folder: add a pattern for the files in it")
         return stamp_of_info(info, self.url)
@@ -134,6 +137,9 @@ class _Blocks(io.RawIOBase):
         self._position = 0
         self._start = 0
         self._block = b""
+        is_small = self._stamp.size <= block_bytes
+        is_web = scheme_of(file.url) in ("https", "http")
+        self._is_known_to_give_parts = is_small or not is_web
 
     def readable(self) -> bool:
         return True
@@ -153,6 +159,8 @@ class _Blocks(io.RawIOBase):
         if self._position >= self._stamp.size:
             self._file.refuse_if_changed(self._stamp)
             return 0
+        if not self._is_known_to_give_parts:
+            self._refuse_without_parts()
         inside = self._position - self._start
         if not 0 <= inside < len(self._block):
             self._start, inside = self._position, 0
@@ -161,6 +169,16 @@ class _Blocks(io.RawIOBase):
         buffer[:count] = self._block[inside : inside + count]
         self._position += count
         return count
+
+    def _refuse_without_parts(self) -> None:
+        url = self._file.url
+        if not retried(url, lambda: gives_parts(self._system, url)):
+            raise PcorrError(
+                f"{url}: the server gives no parts of files (HTTP ranges), so a file of "
+                f"{self._stamp.size:,} bytes cannot be read in bounded memory: download it and "
+                "name its path"
+            )
+        self._is_known_to_give_parts = True
 
     def _fetch(self) -> bytes:
         end = min(self._start + self._block_bytes, self._stamp.size)
