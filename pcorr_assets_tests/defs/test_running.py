@@ -337,7 +337,8 @@ def test_processes_follow_the_configuration(world: World) -> None:
 def stages() -> list[Stage]:
     now = time.monotonic()
     over = Stage("chunk_bpb", total=4, done=3, failed=1, since=now - 8, until=now)
-    on = Stage("bpb_matrix", total=4, done=1, since=now - 60, running=1, doing="web")
+    on = Stage("bpb_matrix", total=4, done=1, since=now - 90, running=1, doing="web")
+    on.latest = now - 30
     return [over, on, Stage("estimate", total=2)]
 
 
@@ -347,10 +348,11 @@ def test_lines_are_few_and_say_the_rate(monkeypatch: pytest.MonkeyPatch) -> None
     for _ in range(50):
         view.draw(stages())
     assert said == ["  chunk_bpb                 3 made      8.0 s, 1 failed"]
-    later = time.monotonic() + 40
+    later, fixed = time.monotonic() + 40, stages()
+    fixed[1].latest, fixed[1].since = later - 30, later - 90
     monkeypatch.setattr(time, "monotonic", lambda: later)
-    view.draw(stages())
-    assert said[1:] == ["  bpb_matrix: 1 of 4 (25%), 1 running, 1/min, 3 min 0 s left, web"]
+    view.draw(fixed)
+    assert said[1:] == ["  bpb_matrix: 1 of 4 (25%), 1 running, 1/min, 2 min 30 s left, web"]
 
 
 def test_a_terminal_has_a_live_line_for_each_stage() -> None:

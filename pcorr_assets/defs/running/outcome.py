@@ -21,7 +21,8 @@ class Stage:
     """One asset: how many of its parts are to be made, and how far they are.
 
     `unchanged` were planned because something they are made from was, and turned out to be up
-    to date. `not_made` cannot be made, or are made by somebody else.
+    to date. `not_made` cannot be made, or are made by somebody else. `since` is when the first
+    was begun, `latest` when one was made or failed last.
     """
 
     asset: str
@@ -32,6 +33,7 @@ class Stage:
     unchanged: int = 0
     running: int = 0
     since: float | None = None
+    latest: float | None = None
     until: float | None = None
     doing: str = ""
 
@@ -54,14 +56,18 @@ class Stage:
 
     @property
     def per_second(self) -> float:
-        """Parts that were made or failed in a second, on average."""
-        tried = self.done + self.failed
-        return tried / self.seconds if tried and self.seconds > 0 else 0.0
+        """Parts that were made or failed in a second, on average until the latest of them."""
+        if self.since is None or self.latest is None or self.latest <= self.since:
+            return 0.0
+        return (self.done + self.failed) / (self.latest - self.since)
 
     @property
     def seconds_left(self) -> float | None:
-        """By the rate so far; None before the first part is over."""
-        return (self.total - self.settled) / self.per_second if self.per_second else None
+        """By the rate so far; None before the first part is over, and where it takes longer."""
+        if not self.per_second or self.latest is None:
+            return None
+        left = (self.total - self.settled) / self.per_second - (time.monotonic() - self.latest)
+        return left if left >= 0 else None
 
     def line(self) -> str:
         """The stage when it is over, in one line."""

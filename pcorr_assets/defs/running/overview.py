@@ -110,6 +110,7 @@ class LiveOverview(Overview):
         row = self._rows.pop(stage.asset, None)
         if row is not None:
             self._progress.remove_task(row)
+            self._progress.refresh()
         self._say(stage.line())
 
     def draw_active(self, stages: list[Stage]) -> None:

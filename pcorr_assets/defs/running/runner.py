@@ -252,6 +252,7 @@ class Runner:
             return
         stage = self._stage(task.asset)
         stage.running -= len(task.partitions)
+        stage.latest = time.monotonic()
         succeeded = answer.status == dg.DagsterRunStatus.SUCCESS.value
         reasons = {} if succeeded else self._why_not(task, answer)
         for part in task.parts:
