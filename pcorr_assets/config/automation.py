@@ -1,8 +1,8 @@
 """Section `automation`: when Dagster refreshes what follows from the LLMs, and who is told.
 
-Belongs here: the two times, as cron expressions, and where failures are reported. Does not
-belong here: switching automation on (that is done in the Dagster UI) and what it launches
-(`defs`).
+Belongs here: the two times, as cron expressions, what automation covers, and where failures
+are reported. Does not belong here: switching automation on (that is done in the Dagster UI) and
+what it launches (`defs`).
 """
 
 from __future__ import annotations
@@ -71,11 +71,16 @@ class Automation(Section):
 
     `refresh` is how often matrices and error vectors may be made again while automation
     is on; what follows from them follows at once. `nightly` is the time of the schedule
-    `nightly_refresh`. `failure_webhook_env` is the environment variable that holds the address
-    of the webhook for failed runs, `ui_url` what their links begin with.
+    `nightly_refresh`, and of automation's exports. `pools`: files that come while automation
+    is on are scored, all files again where a filter changed, and selections follow.
+    `exports`: what is shared is written again where anything in it changed.
+    `failure_webhook_env` is the environment variable that holds the address of the webhook for
+    failed runs, `ui_url` what their links begin with.
     """
 
     refresh: Cron = "*/10 * * * *"
     nightly: Cron = "0 3 * * *"
+    pools: bool = False
+    exports: bool = False
     failure_webhook_env: Annotated[str, BeforeValidator(_variable)] | None = None
     ui_url: Annotated[str, BeforeValidator(_address)] | None = None

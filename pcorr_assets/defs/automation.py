@@ -34,9 +34,9 @@ RUN_TAGS = {"pcorr/launched_by": SENSOR}
 def conditions(settings: Settings) -> dict[str, Condition]:
     """Condition of each automated asset; assets that are not in it are never launched.
 
-    `pool_scores` and `selected_data` are left to the job `refresh_filters`, for a pool
-    costs as much as many LLMs; `exported_database` to the job `export` and the schedule.
-    Without benchmarks nothing can be evaluated.
+    Unless the configuration says otherwise, `pool_scores` and `selected_data` are left to the job
+    `refresh_filters`, for a pool costs as much as many LLMs, and exports to the job `export` and
+    the schedule. Without benchmarks nothing can be evaluated.
     """
     refresh = settings.automation.refresh
     found = {
@@ -58,6 +58,12 @@ def conditions(settings: Settings) -> dict[str, Condition]:
     }
     if settings.benchmarks:
         found["benchmark_errors"] = evaluated_once()
+    if settings.automation.pools:
+        found["pool_scores"] = pool_scored()
+        found["selected_data"] = follows_at_last("pool_scores")
+    if settings.automation.exports:
+        found["exported_database"] = exported(settings.automation.nightly)
+        found["published_export"] = exported(settings.automation.nightly, "bpb_matrix")
     return found
 
 
@@ -220,7 +226,7 @@ def follows(*upstream: str, together: bool = False) -> Condition:
     ).with_label(f"follows {', '.join(upstream)}")
 
 
-def follows_at_last(*upstream: str, waits_for: tuple[str, ...]) -> Condition:
+def follows_at_last(*upstream: str, waits_for: tuple[str, ...] = ()) -> Condition:
     """As `follows`, but only when a tick has passed on which nothing upstream moved.
 
     A report depends on every step of a chain. The moment between two of them, when the one
@@ -235,6 +241,29 @@ def follows_at_last(*upstream: str, waits_for: tuple[str, ...]) -> Condition:
     return ((wanted | failed_once()) & ~moving & _ready(upstream) & ~When.in_progress()).with_label(
         f"follows {', '.join(upstream)} at last"
     )
+
+
+# pools and exports, if the configuration says so
+
+
+def pool_scored() -> Condition:
+    """A group is scored when it is new or its files changed, and when a filter changed.
+
+    It waits until no filter moves any more, so that one pass over the text scores for all
+    targets; a filter that failed is done without, as long as there is one.
+    """
+    chain = ("pool_files", "fasttext_filter")
+    any_filter = _any_of(("fasttext_filter",), ~When.missing()).with_label("there is a filter")
+    return (follows_at_last("pool_files", waits_for=chain[1:]) & any_filter).with_label(
+        f"follows {', '.join(chain)} at last"
+    )
+
+
+def exported(nightly: str, *needed: str) -> Condition:
+    """Once a night, if anything that goes into it changed and nothing of it is in progress."""
+    busy = When.any_deps_match(When.in_progress())
+    due = _refreshed(nightly, When.any_deps_match(_changed()), busy)
+    return (due & _ready(needed) if needed else due).with_label("exported in the night")
 
 
 def _any_of(upstream: tuple[str, ...], condition: Condition) -> Condition:

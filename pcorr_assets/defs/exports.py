@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 from pydantic import Field
 
+from pcorr_assets.defs.automation import conditions
 from pcorr_assets.defs.metadata import rows_table, sentences
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.table_asset import OWNER
@@ -78,6 +79,7 @@ def _exported_database(platform: Platform) -> dg.AssetsDefinition:
             platform.settings,
             (*STATED, "exports"),
         ),
+        automation_condition=conditions(platform.settings).get("exported_database"),
         owners=[OWNER],
         kinds={"duckdb"},
     )
@@ -146,6 +148,7 @@ def _published_export(platform: Platform) -> dg.AssetsDefinition:
             platform.settings,
             ("targets", "benchmarks", "selection.level", "exports"),
         ),
+        automation_condition=conditions(platform.settings).get("published_export"),
         owners=[OWNER],
         kinds={"csv"},
     )

@@ -319,7 +319,7 @@ def nightly_schedule(
     def nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         if not automation_is_on(context.instance):
             return dg.RunRequest()
-        if EXPORT not in names:
+        if EXPORT not in names or platform.settings.automation.exports:
             return dg.SkipReason("Automation is on and refreshes all that this would.")
         context.log.info("Automation is on and does the rest; only the export is left to do.")
         config = RefreshEverything(leave_to_automation=True)

@@ -45,12 +45,15 @@ class AutomationWorld:
     def add_llms(self, *llms: str) -> None:
         self.instance.add_dynamic_partitions("llm", list(llms))
 
-    def materialise(self, asset: str, *partitions: str, version: str | None = None) -> None:
-        """As a run that no tick saw; with content that was never there, unless told."""
+    def materialise(self, asset: str, *partitions: str | None, version: str | None = None) -> None:
+        """As a run that no tick saw; with content that was never there, unless told.
+
+        None is the partition of an asset that has none.
+        """
         for partition in partitions:
             self.finish(self.begin(asset, partition), asset, partition, version)
 
-    def begin(self, asset: str, partition: str) -> dg.DagsterRun:
+    def begin(self, asset: str, partition: str | None) -> dg.DagsterRun:
         """A run that is to materialise a partition, and goes on."""
         run = create_run_for_test(self.instance, status=dg.DagsterRunStatus.STARTED)
         planned = AssetMaterializationPlannedData(dg.AssetKey(asset), partition=partition)
@@ -58,7 +61,7 @@ class AutomationWorld:
         return run
 
     def finish(
-        self, run: dg.DagsterRun, asset: str, partition: str, version: str | None = None
+        self, run: dg.DagsterRun, asset: str, partition: str | None, version: str | None = None
     ) -> None:
         """The run materialises the partition and succeeds."""
         event = AssetMaterialization(
@@ -99,9 +102,9 @@ class AutomationWorld:
         minutes = 10 - self.now.minute % 10
         return self.tick(60 * minutes - self.now.second + 1)
 
-    def _dimensions(self, asset: str, partition: str) -> dict[str, str]:
+    def _dimensions(self, asset: str, partition: str | None) -> dict[str, str]:
         definition = self.definitions.resolve_asset_graph().get(dg.AssetKey(asset)).partitions_def
-        if not isinstance(definition, dg.MultiPartitionsDefinition):
+        if partition is None or not isinstance(definition, dg.MultiPartitionsDefinition):
             return {}
         keys = zip(definition.partition_dimension_names, partition.split("|"), strict=True)
         return {f"dagster/partition/{name}": key for name, key in keys}

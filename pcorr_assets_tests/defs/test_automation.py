@@ -367,6 +367,64 @@ def test_nothing_follows_from_what_is_not_there(
     assert [world.tick(), world.cron_tick()] == [set()] * 2
 
 
+# pools and exports
+
+
+POOL_GROUPS = {("pool_scores", "crawl/0000"), ("pool_scores", "crawl/0001")}
+SELECTIONS = {("selected_data", "crawl|arc"), ("selected_data", "crawl|piqa")}
+
+
+@pytest.fixture
+def with_pool(world: AutomationWorld, tmp_path: Path) -> AutomationWorld:
+    """The same, of a project that has a pool of two groups and automation of everything."""
+    pools = {"crawl": {"sample": "web", "files": ["*.jsonl"], "keep_ratio": 0.1}}
+    world.change(settings(tmp_path, pools=pools, automation={"pools": True, "exports": True}))
+    add_groups(world, "crawl/0000", "crawl/0001")
+    carry_out(world, POOL_GROUPS | SELECTIONS)
+    assert [world.tick(), world.tick()] == [set()] * 2
+    return world
+
+
+def add_groups(world: AutomationWorld, *groups: str) -> None:
+    world.instance.add_dynamic_partitions("pool_group", list(groups))
+    world.materialise("pool_files", *groups)
+
+
+def test_files_that_come_are_scored_and_selected_from(with_pool: AutomationWorld) -> None:
+    add_groups(with_pool, "crawl/0002")
+    new = {("pool_scores", "crawl/0002")}
+    assert [with_pool.tick(), with_pool.tick()] == [set(), new]
+    carry_out(with_pool, new)
+    assert [with_pool.tick(), with_pool.tick()] == [set(), SELECTIONS]
+    carry_out(with_pool, SELECTIONS)
+    assert [with_pool.tick(), with_pool.tick()] == [set()] * 2
+
+
+def test_one_pass_for_all_filters_that_changed(with_pool: AutomationWorld) -> None:
+    with_pool.materialise("fasttext_filter", "web|arc")
+    other = with_pool.begin("fasttext_filter", "web|piqa")
+    quiet = [with_pool.tick() & POOL_GROUPS for _ in range(3)]
+    assert quiet == [set()] * 3
+    with_pool.finish(other, "fasttext_filter", "web|piqa")
+    asked = [with_pool.tick() & POOL_GROUPS for _ in range(3)]
+    assert sorted(map(len, asked)) == [0, 0, 2]
+
+
+def test_an_export_is_made_in_the_night_if_something_changed(with_pool: AutomationWorld) -> None:
+    exports = {("exported_database", "None"), ("published_export", "web")}
+
+    def night() -> set[tuple[str, str]]:
+        return with_pool.tick(86_400) & exports
+
+    assert night() == set()
+    with_pool.materialise("bpb_matrix", "web")
+    assert with_pool.tick() & exports == set()
+    assert night() == exports
+    with_pool.materialise("published_export", "web")
+    with_pool.materialise("exported_database", None)
+    assert night() == set()
+
+
 # imported matrices
 
 
