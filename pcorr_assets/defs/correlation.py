@@ -38,8 +38,9 @@ from pcorr_assets.defs.versions import selection_sections
 from pcorr_assets.matrix.layout import read_matrix
 from pcorr_assets.plausibility.matrices import deviations
 from pcorr_assets.report.overviews import matrix_overview
-from pcorr_assets.report.plots import estimate_histogram, histogram, rank_plot
+from pcorr_assets.report.plots import estimate_histogram, gain_plot, histogram, rank_plot
 from pcorr_assets.stats.low_cells import find_low_cells
+from pcorr_assets.stats.verdict import Verdict
 from pcorr_assets.steps.error_vectors import target_error_vector
 from pcorr_assets.steps.estimates import TargetEstimates, estimate_targets
 from pcorr_assets.steps.inputs import level_of
@@ -325,6 +326,7 @@ def _validation_metadata(found: TargetValidation) -> dict[str, Any]:
         {
             "verdict": values.pop("verdict"),
             "in words": dg.MetadataValue.md(values.pop("reason")),
+            "what the selection gains": _gain_picture(found.verdict),
             **values,
             **plots,
             "schemes not computed": sentences(list(found.predictions.impossible.values()))
@@ -332,3 +334,18 @@ def _validation_metadata(found: TargetValidation) -> dict[str, Any]:
             else None,
         }
     )
+
+
+def _gain_picture(verdict: Verdict) -> dg.MetadataValue | None:
+    """The gain beside its alternatives; None where nothing could be validated."""
+    others = (
+        ("lowest mean BPB", verdict.gain_mean_bpb),
+        ("easiest for the best LLM", verdict.gain_strongest_llm),
+    )
+    gain, low, high = verdict.gain, verdict.gain_low, verdict.gain_high
+    needed = verdict.gain_needed
+    if gain is None or low is None or high is None or needed is None:
+        return None
+    shown = [(name, value) for name, value in others if value is not None]
+    title = "Gain of the selection with its interval, beside simpler selections"
+    return picture(gain_plot(gain, low, high, needed, shown), title)

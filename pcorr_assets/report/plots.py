@@ -63,6 +63,31 @@ def rank_plot(
     return figure
 
 
+def gain_plot(
+    gain: float, low: float, high: float, needed: float, others: Sequence[tuple[str, float]]
+) -> Figure:
+    """The gain of a selection with its interval, the least worth having, and other selections.
+
+    Args:
+        gain: over random texts, in rank correlation; `low` to `high` is its 90 % interval.
+        needed: the least gain worth having.
+        others: names and gains of what would be simpler, random texts (0) beside them.
+    """
+    figure = _figure()
+    figure.set_figheight(0.4 * (2 + len(others)) + 1)
+    axes = figure.subplots()
+    names = ["this selection", *(name for name, _ in others), "random texts"]
+    axes.hlines(0, low, high, color=BLUE, linewidth=5, alpha=0.4)
+    axes.scatter([gain], [0], s=50, color=BLUE, zorder=3)
+    axes.scatter([value for _, value in others] + [0.0], range(1, len(names)), s=40, color=GREY)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.axvline(needed, color=ORANGE, linestyle="--", linewidth=1)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set(xlabel="gain over random texts, in rank correlation (dashed: the least worth having)")
+    return figure
+
+
 def histogram(
     values: np.ndarray, title: str, xlabel: str, ylabel: str, *, counts: np.ndarray | None = None
 ) -> Figure:

@@ -66,7 +66,9 @@ def test_a_published_matrix_goes_all_the_way(matrix_settings: Settings, material
     assert shown["units selected"] == 10
     assert [r.data["unit"] for r in shown["top ten units"].records] == [unit for (unit,) in best]
     assert "data:image/png;base64," in shown["estimates"]
-    assert metadata(result, "rank_prediction")["verdict"] == "go"
+    shown = metadata(result, "rank_prediction")
+    assert shown["verdict"] == "go"
+    assert "data:image/png" in shown["what the selection gains"]
 
 
 def test_a_verdict_that_is_no_go_is_a_warning_with_advice(

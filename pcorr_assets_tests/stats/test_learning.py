@@ -12,7 +12,6 @@ import scipy.stats
 
 from pcorr_assets.stats import learning
 from pcorr_assets.stats.candidates import Candidate, Spread, advise, spread_of, variances
-from pcorr_assets.stats.gain import selection_gain
 from pcorr_assets.stats.learning import (
     WANTED_STRENGTH,
     CurvePoint,
@@ -23,9 +22,9 @@ from pcorr_assets.stats.learning import (
 )
 from pcorr_assets.stats.learning_words import next_step
 from pcorr_assets.stats.panel import Panel, make_panel
-from pcorr_assets.stats.sensitivity import Analysis, part_of
-from pcorr_assets.stats.stability import Stability
+from pcorr_assets.stats.sensitivity import Analysis
 from pcorr_assets.stats.verdict import ValidationSettings, judge
+from scripts.studies.advice import interval_width
 from scripts.studies.worlds import Cell, draw
 
 QUICK = ValidationSettings(bootstrap=20, halvings=6, permutations=60)
@@ -147,7 +146,7 @@ def test_variances_of_a_balanced_design_are_those_of_textbooks() -> None:
 def test_the_width_now_is_the_interval_s(make_world: Callable) -> None:
     panel = panel_of(make_world(6))
     spread = spread_of(panel)
-    assert spread.width([2] * 8) == pytest.approx(_width(panel))
+    assert spread.width([2] * 8) == pytest.approx(interval_width(panel))
 
 
 def test_the_order_is_greedy_and_new_families_of_few_parameters_come_first(
@@ -177,46 +176,3 @@ def test_a_new_family_helps_more_the_more_families_differ() -> None:
     sibling, new = [3, *sizes[1:]], [*sizes, 1]
     assert apart.width(new) < apart.width(sizes) < apart.width(sibling)
     assert alike.width(new) < alike.width(sibling) < alike.width(sizes)
-
-
-FAMILIES, PER_FAMILY, THERE = 24, 8, 8
-
-
-def test_the_advised_llm_narrows_more_for_its_cost_than_a_random_one() -> None:
-    """Worlds of many families, of which two LLMs of eight are there; each candidate is drawn
-    several times, since what one LLM does to an interval is mostly chance."""
-    assert sum(_advised_is_better(seed) for seed in range(24)) > 12
-
-
-def _advised_is_better(seed: int) -> bool:
-    rng = np.random.default_rng(seed)
-    cell = Cell(FAMILIES * PER_FAMILY, FAMILIES, 0.75, False)
-    panel = draw(cell, [12, seed])
-    there = np.array([f * PER_FAMILY + k for f in range(THERE) for k in range(2)])
-    base = part_of(panel, there)
-    known = [int(number) for number in rng.permutation([0, 1, 2, 3, 8, 9, 10, 11])]
-    sizes = rng.choice([410, 1000, 1400, 2800], size=len(known))
-    candidates = [
-        Candidate(f"c{place}", panel.families[family * PER_FAMILY], int(size) * 1_000_000)
-        for place, (family, size) in enumerate(zip(known, sizes, strict=True))
-    ]
-    best = int(advise(base, candidates)[0].candidate.name[1:])
-    other = int(rng.choice([place for place in range(len(known)) if place != best]))
-
-    def narrowed(place: int) -> float:
-        draws = np.random.default_rng([seed, 1])
-        widths = []
-        for _ in range(8):
-            family = known[place] if known[place] < THERE else draws.integers(THERE, FAMILIES)
-            row = family * PER_FAMILY + draws.integers(2, PER_FAMILY)
-            widths.append(_width(part_of(panel, np.append(there, row))))
-        return (_width(base) - float(np.mean(widths))) / candidates[place].parameter_count
-
-    return narrowed(best) > narrowed(other)
-
-
-def _width(panel: Panel) -> float:
-    """Of the interval of the gain, but for what is uncertain about how far to shrink."""
-    certain = Stability(1.0, 0, None, gain_held_out=1.0, gain_own=1.0)
-    found = selection_gain(panel, certain)
-    return found.high - found.low

@@ -13,6 +13,7 @@ import argparse
 import json
 from pathlib import Path
 
+from scripts.studies import advice
 from scripts.studies.cells import CELLS, QUICK
 from scripts.studies.page import PAGE, page
 from scripts.studies.verdicts import outcome
@@ -35,6 +36,15 @@ def run(folder: Path, name: str, worlds: int, former: int) -> list[dict]:
             outcomes.append(found)
             print(json.dumps(found, default=float), file=file, flush=True)
     return outcomes
+
+
+def run_advice(folder: Path, sigma: float, worlds: int) -> None:
+    """Outcomes of the advice in worlds of a noise, from the file and from now on."""
+    path = folder / f"advice_{sigma}.jsonl"
+    done = len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
+    with path.open("a", encoding="utf-8") as file:
+        for seed in range(done, worlds):
+            print(json.dumps(advice.outcome(sigma, seed)), file=file, flush=True)
 
 
 def quick(folder: Path) -> None:
@@ -63,6 +73,8 @@ def main() -> None:
         for name in arguments.cells:
             outcomes = run(arguments.folder, name, arguments.worlds, arguments.former)
             print(name, sum(found["go"] for found in outcomes), "of", len(outcomes), flush=True)
+        for sigma in advice.SIGMAS:
+            run_advice(arguments.folder, sigma, arguments.worlds)
     PAGE.write_text(page(arguments.folder), encoding="utf-8")
 
 

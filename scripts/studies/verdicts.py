@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from pcorr_assets.stats.ability import residuals
-from pcorr_assets.stats.dependence import randomised, residual_p, selected_means
+from pcorr_assets.stats.dependence import claims_by_chance, randomised, selected_means
 from pcorr_assets.stats.gain import selection_gain
 from pcorr_assets.stats.inclusion import inclusion_probability
+from pcorr_assets.stats.ordered import order_texts
 from pcorr_assets.stats.panel import Panel
 from pcorr_assets.stats.rank_prediction import predict_ranks
 from pcorr_assets.stats.stability import stability
@@ -24,7 +25,7 @@ from pcorr_assets.stats.verdict import (
 )
 from scripts.studies.worlds import Cell, draw
 
-HALVINGS = 10
+HALVINGS = 50
 RANDOMISATIONS = 200
 RIVALS = ("largest", "quadratic", "halves", "topics known", "topic known")
 
@@ -40,10 +41,14 @@ def outcome(cell: Cell, seed: int, rho: np.ndarray, *, rivals: bool, former: boo
         former: whether to try the former rule, which takes longest.
     """
     panel = draw(cell, [seed, cell.llms, int(100 * cell.sigma), cell.null])
-    steadiness = stability(panel, halvings=HALVINGS)
-    gain = selection_gain(panel, steadiness)
+    ordered = order_texts(panel.X)
+    steadiness = stability(panel, halvings=HALVINGS, ordered=ordered)
+    gain = selection_gain(panel, steadiness, ordered)
     rest = residuals(panel.X, panel.errors)
-    p = residual_p(rest, panel.tau, panel.groups, randomisations=RANDOMISATIONS)
+    claims = claims_by_chance(rest, panel.tau, panel.groups, randomisations=RANDOMISATIONS, seed=0)
+    if claims is None:
+        raise RuntimeError("a world whose errors are ability alone")
+    p = claims.p_value
     best = max(gain.mean_bpb, gain.strongest_llm)
     verdict = decide(p, gain.value, gain.high, gain_needed(gain), best, cell.families)
     weights = panel.weights(panel.all_rows)
@@ -51,6 +56,9 @@ def outcome(cell: Cell, seed: int, rho: np.ndarray, *, rivals: bool, former: boo
     found = {
         "go": verdict == "go",
         "p": p,
+        "strength": claims.strength,
+        "headroom": 1 - gain.random_texts,
+        "simpler is better": best > gain.high,
         "covered": gain.low <= truth <= gain.high,
         "bias": gain.value - truth,
         "truth": truth,

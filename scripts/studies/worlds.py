@@ -11,7 +11,7 @@ formulas in docs/studies.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -90,8 +90,10 @@ def true_correlations(cell: Cell) -> np.ndarray:
     """(D,) the rank correlation of each domain in the population of LLMs.
 
     Of very many LLMs of very many families, and the same for all domains of topic 0 and
-    for all others, which differ by chance alone.
+    for all others, which differ by chance alone. Families are of equal size: one LLM is like
+    any other whatever their sizes, and a few large families would leave much to chance.
     """
+    cell = replace(cell, unequal=False)
     panel = draw(cell, [1, 2, 3], llms=LLMS_OF_TRUTH, families=LLMS_OF_TRUTH // 2)
     rho = spearmanr(panel.X, panel.errors)
     on_topic = (cell.topic == 0) & (not cell.null)
