@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 from dagster._core.test_utils import create_run_for_test
 
@@ -30,9 +31,10 @@ from pcorr_assets.defs.running.schedule import in_one_run
 from pcorr_assets.defs.running.stopping import Stopping
 from pcorr_assets.defs.running.workers import Answer, Task
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.warehouse import TABLES, Warehouse
 from pcorr_assets_tests.defs import automation_world
 from pcorr_assets_tests.defs.automation_world import AutomationWorld
-from pcorr_assets_tests.defs.test_jobs import CONFIG, ONE, TWO
+from pcorr_assets_tests.defs.test_jobs import CONFIG, ONE, TEXTS, TWO
 
 PAIRS = [f"{sample}|{target}" for sample in ("web", "books") for target in ("arc", "piqa")]
 GROUP = "crawl/0000"
@@ -84,8 +86,8 @@ class InstantWorkers:
 class World:
     """A fresh configuration of two samples, targets and LLMs, and a pool of one group."""
 
-    def __init__(self, tmp_path: Path, instance: dg.DagsterInstance) -> None:
-        self.settings = settings_from(CONFIG, folder=tmp_path)
+    def __init__(self, tmp_path: Path, instance: dg.DagsterInstance, **changes: Any) -> None:
+        self.settings = settings_from({**CONFIG, **changes}, folder=tmp_path)
         self.events = AutomationWorld(self.settings, instance)
         self.events.add_llms(ONE, TWO)
         instance.add_dynamic_partitions("pool_group", [GROUP])
@@ -232,6 +234,26 @@ def test_runs_that_wait_for_a_daemon_are_not_waited_for(
     assert not outcome.all_well
     assert ("chunked_dataset", "books") in outcome.elsewhere
     assert world.made("chunked_dataset") == []
+
+
+def test_what_cannot_be_is_left_out_and_no_failure(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    published = {"matrix_csv": {"bpb": "bpb.csv", "errors": "errors.csv"}}
+    world = World(tmp_path, instance, samples={"web": TEXTS, "published": published})
+    for target in ("arc", "piqa"):
+        rows = [{"target": target, "source": "lm_eval", "llm": ONE, "family": "a", "error": 0.5}]
+        table = pa.Table.from_pylist(rows, schema=TABLES["error_vectors"].schema)
+        Warehouse(world.settings.home).write("error_vectors", (target,), table)
+    outcome = world.run()
+    assert outcome.all_well
+    assert set(world.made("report")) == {"web|arc", "web|piqa"}
+    assert ("estimate", "published|arc") in outcome.not_applicable
+    assert ("report", "published|arc") in outcome.not_applicable
+    assert "  estimate published|arc" in "\n".join(outcome.notes())
+    again = world.run()
+    assert world.workers.begun == []
+    assert again.all_well
 
 
 def test_a_signal_ends_it_between_two_runs(world: World) -> None:

@@ -56,7 +56,7 @@ def prepare(settings: Settings, instance: dg.DagsterInstance, request: Request) 
         PcorrError: an asset or a key of the request that there is not.
     """
     graph = build_definitions(settings).resolve_asset_graph()
-    assets = request.assets(graph)
+    assets = request.assets(graph, settings)
     end_dead_runs(instance)
     registered = register_all(instance, settings, assets)
     request.keep(settings, instance)
@@ -123,7 +123,9 @@ def plan_now(prepared: Prepared, request: Request) -> Plan:
     busy = parts_in_progress(instance, graph) if daemon_is_on(instance) else set()
     keep = request.keep(platform.settings, instance)
     planner = Planner(platform, instance, graph, busy)
-    return planner.plan(request.assets(graph), OUT_OF_DATE, keep, kept=request.kept)
+    return planner.plan(
+        request.assets(graph, platform.settings), OUT_OF_DATE, keep, kept=request.kept
+    )
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:

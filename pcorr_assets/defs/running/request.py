@@ -39,8 +39,10 @@ class Request:
     pools: Sequence[str] = ()
     rescore_stale: bool = True
 
-    def assets(self, graph: Any) -> list[str]:
+    def assets(self, graph: Any, settings: Settings) -> list[str]:
         """Names of all assets to look at: those asked for, and what they are made from.
+
+        Without benchmarks no LLM can be evaluated.
 
         Raises:
             PcorrError: an asset that there is not, with the one that was probably meant.
@@ -53,7 +55,8 @@ class Request:
                     f"{name!r} is not one of the assets; {did_you_mean(name, names, 'assets')}"
                 )
         if not self.to:
-            return [name for name in names if name not in ONLY_BY_NAME]
+            left_out = {*ONLY_BY_NAME, *(() if settings.benchmarks else SCORES[1:])}
+            return [name for name in names if name not in left_out]
         wanted = {dg.AssetKey(name) for name in self.to}
         for key in reversed(keys):
             if key in wanted:

@@ -64,7 +64,7 @@ class Runner:
         self._workers = workers
         self._overview = overview
         self._stopping = stopping
-        self._assets = request.assets(graph)
+        self._assets = request.assets(graph, platform.settings)
         self._keep: Keep = request.keep(platform.settings, instance)
         self._given_up: dict[Part, str] = {}
         self._not_applicable: set[Part] = set()
