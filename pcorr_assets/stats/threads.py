@@ -7,7 +7,7 @@ is analysed. Threads do, because NumPy lets go of the interpreter while it compu
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 def in_threads(
     call: Callable[[Item], Result], items: Iterable[Item], *, entries: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """`call` of each item, in their order; an exception is raised in its item's turn.
 
     Items are taken as threads become free, so that few of them exist at a time.

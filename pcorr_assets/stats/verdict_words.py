@@ -68,10 +68,11 @@ def _dependence(p: float, largest_p: float) -> str:
 
 def _gain(gain: Gain, needed: float) -> str:
     worth = "worth having" if gain.value >= needed else "too little to be worth having"
+    doubt = ", though it may be less" if gain.value >= needed > gain.low else ""
     return (
         f"What is selected is expected to have a rank correlation {gain.value:+.3f} above that "
         f"of random texts, which have {gain.random_texts:.3f} (90 % interval {gain.low:+.3f} to "
-        f"{gain.high:+.3f}): {worth} (at least {needed:+.3f})."
+        f"{gain.high:+.3f}): {worth}{doubt} (at least {needed:+.3f})."
     )
 
 

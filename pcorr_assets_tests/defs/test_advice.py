@@ -86,6 +86,22 @@ def test_each_family_benchmark_llm_and_setting_is_a_row(
     assert "Without benchmark signal" in shown["what it hangs on"]
 
 
+def test_an_llm_alone_in_its_family_is_the_family(
+    two_benchmarks: Settings, materialise: Any
+) -> None:
+    errors = two_benchmarks.home.parent / "errors.csv"
+    with errors.open(newline="") as file:
+        lines = list(csv.reader(file))
+    (gone,) = (place for place, name in enumerate(lines[0]) if "fam3/llm-1" in name)
+    with errors.open("w", newline="") as file:
+        csv.writer(file).writerows(line[:gone] + line[gone + 1 :] for line in lines)
+    made(two_benchmarks, materialise, "sensitivity")
+    rows = Warehouse(two_benchmarks.home).read("sensitivity", "published", "both").to_pylist()
+    family, llm = ({**row, "kind": "", "changed": ""} for row in rows if "fam3" in row["changed"])
+    assert family == llm
+    assert family["llm_count"] == 14
+
+
 def test_the_row_without_a_benchmark_is_the_target_without_it(
     two_benchmarks: Settings, materialise: Any
 ) -> None:
