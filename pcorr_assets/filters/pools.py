@@ -113,13 +113,16 @@ def list_shards(name: str, pool: Pool) -> list[Shard]:
         return _dataset_shards(name, open_dataset(pool))
     shards: dict[str, Shard] = {}
     for pattern in pool.files:
+        fixed = _fixed_parts(pattern)
         for path in expand_globs([pattern], pool.storage):
             file_format(path, pool.file_format)
-            key = f"{name}/{to_slug(_below_fixed_part(path, pattern))}"
+            key = f"{name}/{to_slug('/'.join(str(path).split('/')[fixed:]))}"
             size, version = _listed_version(path)
             shard = Shard(key, name, path, byte_count=size, version=version)
             other = shards.setdefault(shard.key, shard)
-            if other.path is not None and other.path.resolve() != path.resolve():
+            if other is shard or other.path is None:
+                continue  # links are looked up only where there is a doubt
+            if other.path.resolve() != path.resolve():
                 raise PcorrError(
                     f"pool {name}: the files {other.path} and {path} would both be shard "
                     f"{shard.key!r}: rename one, or write one glob for both (.../**/*.parquet)"
@@ -165,13 +168,14 @@ def budget_tokens(pool: Pool, pool_token_count: int) -> int:
     return math.ceil(Fraction(str(pool.keep_ratio)) * pool_token_count)
 
 
-def _below_fixed_part(path: AnyFile, pattern: str) -> str:
+def _fixed_parts(pattern: str) -> int:
+    """How many parts of the path stand before the first that is a pattern."""
     fixed = 0
     for part in pattern.split("/")[:-1]:
         if glob.escape(_ESCAPED.sub(r"\1", part)) != part:
             break
         fixed += 1
-    return "/".join(str(path).split("/")[fixed:])
+    return fixed
 
 
 def iter_documents(

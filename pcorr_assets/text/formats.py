@@ -40,8 +40,9 @@ def file_format(path: AnyFile, named: str | None = None) -> tuple[str, str | Non
     """
     if named is not None:
         return _FORMATS[named]
+    ending = path.name.lower()
     for name, found in _FORMATS.items():
-        if path.name.lower().endswith(f".{name}"):
+        if ending.endswith(f".{name}"):
             return found
     raise PcorrError(
         f"{path}: cannot tell the format from the ending; name it (file_format: jsonl.gz), or "

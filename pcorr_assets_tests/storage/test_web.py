@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import tracemalloc
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,34 @@ def test_a_server_without_parts_or_lengths_is_refused(web: Web) -> None:
     web.lengths = False
     with pytest.raises(PcorrError, match="does not say how long it is"):
         rows_of(f"{web.url}/small.jsonl")
+
+
+def test_a_file_of_50_gb_is_read_in_the_memory_of_some_blocks(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = b'{"id": "p", "text": "' + b"x" * 1000 + b'"}\n'
+    size = (50 << 30) // len(line) * len(line)
+
+    def make(start: int, end: int) -> bytes:
+        first = start % len(line)
+        return (line * ((end - start) // len(line) + 2))[first : first + end - start]
+
+    web.made["huge.jsonl"] = (size, make)
+    monkeypatch.setattr(remote.RemoteFile.open, "__defaults__", ("rb", 1 << 20))
+    (path,) = expand_globs([f"{web.url}/huge.jsonl"], Storage())
+    assert isinstance(path, remote.RemoteFile)
+    batches = iter_file(path)
+    next(batches)
+    tracemalloc.start()
+    read = sum(len(rows) for rows in islice(batches, 30)) * len(line)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # Blocks and rows of a batch; those of the server, which runs in this process, among them.
+    assert read > 25 << 20
+    assert peak < 16 << 20
+    with path.open() as file:
+        file.seek(size - 3 * len(line))
+        assert file.read() == 3 * line
 
 
 def test_files_of_the_hub_are_listed_and_read(web: Web) -> None:

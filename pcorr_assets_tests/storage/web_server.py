@@ -26,7 +26,8 @@ class Web:
 
     `versions`: `ETag`, `Last-Modified`, or nothing. `ranges`: whether parts are given. `lengths`:
     whether it says how long a file is. `faults`: for each request to come its status, 0 for a
-    connection that ends in the middle of the answer, or None for none.
+    connection that ends in the middle of the answer, or None for none. `made`: files that lie
+    nowhere, with their size and what makes the bytes from one place to another.
     """
 
     url: str
@@ -36,6 +37,7 @@ class Web:
     lengths: bool = True
     token: str = ""
     faults: list[int | None] = field(default_factory=list)
+    made: dict[str, tuple[int, Callable[[int, int], bytes]]] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
 
 
@@ -118,6 +120,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, name: str, fault: int | None) -> None:
         path = self.web.folder / name
+        if name in self.web.made:
+            self._made(*self.web.made[name])
+            return
         if not path.is_file():
             self._send(b"", 404, {"X-Error-Code": "EntryNotFound"})
             return
@@ -134,6 +139,17 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Content-Range"] = f"bytes {first}-{last or size - 1}/{size}"
             content = content[int(first) : int(last or size - 1) + 1]
         self._send(content, status, headers, is_cut=fault == 0)
+
+    def _made(self, size: int, make: Callable[[int, int], bytes]) -> None:
+        asked = self.headers.get("Range")
+        first, _, last = (asked or "bytes=0-").removeprefix("bytes=").partition("-")
+        start, end = int(first), int(last or size - 1) + 1
+        self.send_response(206 if asked else 200)
+        self.send_header("ETag", '"made"')
+        self.send_header("Content-Length", str(end - start))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(make(start, end))
 
     def _send_json(self, value: object) -> None:
         self._send(json.dumps(value).encode(), 200, {"Content-Type": "application/json"})
