@@ -14,7 +14,7 @@ by Spearman and Brown's formula from that of the halves, `held_out / own of the 
 The interval rests on a jackknife over the groups of LLMs: the gain of the same selection
 without each of them. Ranks of what is left are made anew, so that it knows that a
 correlation near 1, as where model size dominates, varies far less than one near 0. How far
-to shrink is uncertain, too: the ends are shrunk by the square of r and by its root, the
+to shrink is uncertain, too: the ends are shrunk by r to the power of 1.5 and by its root, the
 root being the correlation with the truth.
 """
 
@@ -89,7 +89,7 @@ def selection_gain(
     least, most = 0.0, own
     if held_out is not None:
         r = reliability(steadiness)
-        least, most = (held_out + part * (own - held_out) for part in (r**2, r**0.5))
+        least, most = (held_out + part * (own - held_out) for part in (r**1.5, r**0.5))
     return Gain(
         value=whole,
         low=least - spread,

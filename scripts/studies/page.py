@@ -57,9 +57,9 @@ sigma .75: t with 3 degrees of freedom, the link from logit to error (sigmoid, 1
 families of one to many LLMs, domains with shares of 1 to 20. N16 has 8 families, N30 12, size
 20, N90 40.
 
-Each world's verdict rests on {halvings} halvings and {randomisations} draws of signs in each of
-the two ways; the platform takes 50 and 1000. LLMs, texts and errors are drawn anew for every
-world.
+Each world's verdict rests on {halvings} halvings, as on the platform, and {randomisations} draws of
+signs in each of the two ways; the platform takes 1000. LLMs, texts and errors are drawn anew for
+every world. Of null worlds there are more, since a share of 5 % takes many to tell.
 """
 
 
@@ -168,7 +168,9 @@ def _gain_part(cells: dict[str, list[dict]]) -> Iterator[str]:
     yield "## The gain and its interval\n"
     yield (
         "The true gain of what was selected, how far the stated gain is off on average, and\n"
-        "how often the 90 % interval holds the truth.\n"
+        "how often the 90 % interval holds the truth. In null worlds the truth is 0, whatever\n"
+        "is selected: there the interval is wider than it need be where LLMs are few or model\n"
+        "size dominates, for the lower end must not promise a gain where there is none.\n"
     )
     yield (
         "![Share of intervals that hold the true gain, by kind of worlds; and, of domains with a\n"
