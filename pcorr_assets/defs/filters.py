@@ -16,6 +16,7 @@ from pcorr_assets.defs.compute import run_job
 from pcorr_assets.defs.metadata import numbers, overview, rows_table, sentences
 from pcorr_assets.defs.partitions import POOL, SAMPLE, TARGET, keys_of
 from pcorr_assets.defs.platform import Platform
+from pcorr_assets.defs.registration import listed
 from pcorr_assets.defs.table_asset import ALWAYS, materialised, table_asset
 from pcorr_assets.defs.versions import code_version, selection_sections
 from pcorr_assets.errors import PcorrError
@@ -155,7 +156,7 @@ def _pool_files(platform: Platform) -> dg.AssetsDefinition:
         if pool is None:
             raise PcorrError(f"{group} is of no pool of the configuration: `pcorr clean`")
         refresh_groups(wh, name, pool)
-        written, files = wh.written("pool_files", group), wh.read("pool_files", group)
+        written, files = listed(wh, group), wh.read("pool_files", group)
         there = files.filter(files["present"])
         metadata = {
             "files": there.num_rows,

@@ -114,7 +114,7 @@ def _states(platform: Platform, instance: dg.DagsterInstance) -> list[PartitionS
 
     graph = build_definitions(platform.settings).resolve_asset_graph()
     names = {key.to_user_string() for key in graph.materializable_asset_keys} - {NAME}
-    return partition_states(instance, graph, names)
+    return partition_states(instance, graph, names, platform.settings)
 
 
 def failed_check_result(states: Sequence[PartitionState]) -> dg.AssetCheckResult:

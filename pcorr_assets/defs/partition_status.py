@@ -6,7 +6,9 @@ means for others.
 
 A partition is stale by Dagster's own rule: the code version of its asset, or the data
 version of an upstream partition, is another than when it was materialised. Dagster's UI
-leaves out dependencies on 100 partitions or more; here they count like all others.
+leaves out dependencies on 100 partitions or more; here they count like all others. Beside
+that rule a partition is stale if something that the configuration names is not what it was
+made from (`made_from`).
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ from typing import Any, Literal
 import dagster as dg
 from dagster import DagsterEventType
 
+from pcorr_assets.config import Settings
+from pcorr_assets.defs.made_from import MadeFrom, changes, noted_in
+from pcorr_assets.defs.partitions import dimensions_of
 from pcorr_assets.defs.versions import CODE_VERSION_TAG
 from pcorr_assets.matrix.wording import count, name_some
 
@@ -61,12 +66,14 @@ def partition_states(
     instance: dg.DagsterInstance,
     definitions: dg.Definitions | Any,
     assets: Iterable[str] | None = None,
+    settings: Settings | None = None,
 ) -> list[PartitionState]:
     """The state of every partition, by asset in the order of the graph.
 
     Args:
         definitions: the definitions, or their asset graph.
         assets: names of the assets to look at; None: all that can be materialised.
+        settings: the configuration, to look at what it names; None: that is not looked at.
 
     Partitions are those that the definitions and the instance have now. A run that was
     cancelled leaves what was there before: the partition is `missing` or `materialised`,
@@ -85,17 +92,22 @@ def partition_states(
             raise KeyError(f"there is no asset {name_some(unknown)}")
         names = [key for key in names if key in wanted]
     with dg.partition_loading_context(dynamic_partitions_store=instance):
+        made = None if settings is None else MadeFrom(settings)
         history = _History(instance, graph)
-        return [state for key in names for state in _AssetStates(history, key).states()]
+        found = [state for key in names for state in _AssetStates(history, key, made).states()]
+    if made is not None:
+        made.save()
+    return found
 
 
 @dataclass(frozen=True)
 class _Materialisation:
-    """The latest one of a partition: its place in the event log, its run and its tags."""
+    """The latest one of a partition: its place in the event log, its run, and what it noted."""
 
     storage_id: int
     run_id: str
     tags: Mapping[str, str]
+    made_from: Mapping[str, str] | None
 
     def input_pointer(self, upstream: dg.AssetKey) -> int | None:
         """The last event of an upstream asset that the run knew of; None if it notes none."""
@@ -159,7 +171,7 @@ class _History:
             wanted = dg.AssetRecordsFilter(asset_key=key, storage_ids=some)
             for record in self.instance.fetch_materializations(wanted, limit=len(some)).records:
                 found[places[record.storage_id]] = _Materialisation(
-                    record.storage_id, record.run_id, _tags(record)
+                    record.storage_id, record.run_id, _tags(record), _made_from(record)
                 )
         return found
 
@@ -228,9 +240,10 @@ class _Failure:
 class _AssetStates:
     """The states of one asset's partitions."""
 
-    def __init__(self, history: _History, key: dg.AssetKey) -> None:
+    def __init__(self, history: _History, key: dg.AssetKey, made: MadeFrom | None) -> None:
         self._history = history
         self._key = key
+        self._made = made
         self._node = history.graph.get(key)
         self._name = key.to_user_string()
         self._done = history.materialisations(key)
@@ -287,17 +300,21 @@ class _AssetStates:
         noted = done.tags.get(_CODE_VERSION, done.tags.get(CODE_VERSION_TAG))
         if noted is not None and self._node.code_version not in (None, noted):
             yield "the code or the settings it depends on changed"
+        if self._made is not None and done.made_from is not None:
+            keys = dimensions_of(self._node.partitions_def, partition)
+            if changed := changes(done.made_from, self._made.of(self._name, keys)):
+                yield changed
         for upstream in sorted(self._upstream):
             pointer = done.input_pointer(upstream)
             name = upstream.to_user_string()
             if pointer is None:
                 yield f"it was materialised before it depended on {name}"
                 continue
-            changed = self._changed(partition, upstream, pointer)
-            named = [found for found in changed if found is not None]
+            others = self._changed(partition, upstream, pointer)
+            named = [found for found in others if found is not None]
             if named:
                 yield f"{count(len(named), 'partition')} of {name} changed: {name_some(named, 3)}"
-            elif changed:
+            elif others:
                 yield f"{name} changed"
 
     @cached_property
@@ -324,6 +341,11 @@ class _AssetStates:
 def _tags(record: dg.EventLogRecord) -> Mapping[str, str]:
     found = record.asset_materialization
     return (found.tags if found is not None else None) or {}
+
+
+def _made_from(record: dg.EventLogRecord) -> Mapping[str, str] | None:
+    found = record.asset_materialization
+    return None if found is None else noted_in(found.metadata)
 
 
 def _raised(error: Any) -> str | None:

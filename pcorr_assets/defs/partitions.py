@@ -138,3 +138,17 @@ def keys_of(partition_key: str) -> dict[str, str]:
     if not isinstance(partition_key, dg.MultiPartitionKey):
         raise TypeError(f"{partition_key!r} is not a multi-dimensional partition key")
     return dict(partition_key.keys_by_dimension)
+
+
+def dimensions_of(
+    definition: dg.PartitionsDefinition | None, partition: str | None, single: str = SAMPLE
+) -> dict[str, str]:
+    """`{dimension: key}` of any partition; `single` is what static keys of one dimension are."""
+    if definition is None or partition is None:
+        return {}
+    if isinstance(definition, dg.MultiPartitionsDefinition):
+        keys = definition.get_partition_key_from_str(partition).keys_by_dimension
+        return dict(keys)
+    if isinstance(definition, dg.DynamicPartitionsDefinition) and definition.name:
+        return {definition.name: partition}
+    return {single: partition}

@@ -17,7 +17,7 @@ import dagster as dg
 from pcorr_assets.config import Settings
 from pcorr_assets.config.section import did_you_mean
 from pcorr_assets.defs.partition_status import PartitionState, State, partition_states
-from pcorr_assets.defs.partitions import LLM, POOL, POOL_GROUP, SAMPLE, TARGET
+from pcorr_assets.defs.partitions import LLM, POOL, POOL_GROUP, SAMPLE, TARGET, dimensions_of
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters.groups import pool_of
@@ -183,7 +183,8 @@ class Planner:
         not_applicable: dict[Part, str] = {}
         known = {key.to_user_string() for key in self.graph.get_all_asset_keys()}
         wanted = set(assets) & known
-        for found in partition_states(self.instance, self.graph, wanted | self._above(wanted)):
+        looked_at, settings = wanted | self._above(wanted), self.platform.settings
+        for found in partition_states(self.instance, self.graph, looked_at, settings):
             part, keys = (found.asset, found.partition), self.dimensions(part_of(found))
             if found.state == "in progress":
                 making.add(part)
@@ -219,13 +220,7 @@ class Planner:
         """`{dimension: key}` of a part; empty for an asset without partitions."""
         asset, partition = part
         definition = self.graph.get(dg.AssetKey(asset)).partitions_def
-        if partition is None:
-            return {}
-        if isinstance(definition, dg.MultiPartitionsDefinition):
-            return dict(definition.get_partition_key_from_str(partition).keys_by_dimension)
-        if isinstance(definition, dg.DynamicPartitionsDefinition) and definition.name:
-            return {definition.name: partition}
-        return {TARGET if asset == "error_vector" else SAMPLE: partition}
+        return dimensions_of(definition, partition, TARGET if asset == "error_vector" else SAMPLE)
 
     def needs(self, part: Part, chosen: Collection[Part] = ()) -> Needs:
         """What a part is made from; of the parts `chosen`, an export needs all."""

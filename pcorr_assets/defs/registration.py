@@ -6,6 +6,8 @@ belong here: launching runs; whoever adds a partition does not run it.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import dagster as dg
 
 from pcorr_assets.config import Settings
@@ -14,7 +16,7 @@ from pcorr_assets.defs.automation import forget_while_off
 from pcorr_assets.defs.partitions import LLM, POOL_GROUP
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.table_asset import data_version
-from pcorr_assets.filters.groups import refresh_groups
+from pcorr_assets.filters.groups import files_version, refresh_groups
 from pcorr_assets.warehouse import Warehouse, WrittenPartition
 
 POOL_FILES = "pool_files"
@@ -85,10 +87,15 @@ def register_pool_groups(
         recorded = instance.get_materialized_partitions(dg.AssetKey(POOL_FILES))
         for key in found.keys:
             if key in found.changed or key not in recorded:
-                written = found.changed.get(key) or warehouse.written(POOL_FILES, key)
-                instance.report_runless_asset_event(_listed(key, written))
+                instance.report_runless_asset_event(_listed(key, listed(warehouse, key)))
         new += added
     return new
+
+
+def listed(warehouse: Warehouse, group: str) -> WrittenPartition:
+    """What `pool_files` has of a group; as its hash, the version of the files themselves."""
+    written = warehouse.written(POOL_FILES, group)
+    return replace(written, sha256=files_version(warehouse, group))
 
 
 def _listed(group: str, written: WrittenPartition) -> dg.AssetMaterialization:

@@ -15,6 +15,7 @@ import dagster as dg
 from pcorr_assets.defs.automation import conditions
 from pcorr_assets.defs.check_events import with_check_events
 from pcorr_assets.defs.checks import table_check_results, table_check_specs
+from pcorr_assets.defs.made_from import noting
 from pcorr_assets.defs.metadata import definition_metadata, written_metadata
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.versions import code_version
@@ -63,7 +64,7 @@ def table_asset(
             owners=[OWNER],
             automation_condition=conditions(platform.settings).get(name),
             **options,
-        )(with_check_events(function))
+        )(with_check_events(noting(platform, function)))
 
     return decorate
 

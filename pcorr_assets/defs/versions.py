@@ -9,7 +9,8 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from pcorr_assets.warehouse.registry import TABLES
 PACKAGE = Path(__file__).parent.parent
 # Tag of materialisations that are recorded by hand, on which Dagster notes no code version.
 CODE_VERSION_TAG = "pcorr/code_version"
+_A_PATH = "a path"
 
 
 def code_version(
@@ -35,13 +37,14 @@ def code_version(
     `targets.*.level` the star stands for every key, and keys without a value do not count,
     so that a target more is no change for the others. Below a star only what was written
     counts: an override that is written is another setting than one that is not, even where
-    its value is the default. Of `tables`, names and types of columns count, not their words.
+    its value is the default. Of a path it counts that there is one: what lies there is noted by
+    runs (`made_from`). Of `tables`, names and types of columns count, not their words.
     """
     digest = hashlib.sha256()
     for room in sorted(rooms):
         digest.update(_room_hash(room).encode())
-    stated = settings.model_dump(mode="json")
-    written = settings.model_dump(mode="json", exclude_unset=True)
+    stated = _movable(settings.model_dump(mode="json"))
+    written = _movable(settings.model_dump(mode="json", exclude_unset=True))
     for section in sorted(sections):
         value = _at(written if "*" in section else stated, section.split("."))
         digest.update(json.dumps([section, value], sort_keys=True).encode())
@@ -53,6 +56,15 @@ def code_version(
 def selection_sections(*fields: str) -> tuple[str, ...]:
     """Sections for fields of `selection`, with the targets' overrides of them."""
     return tuple(f"{where}.{name}" for name in fields for where in ("selection", "targets.*"))
+
+
+def _movable(value: Any) -> Any:
+    """The same, in which every path is as good as any other: what lies there is what counts."""
+    if isinstance(value, Mapping):
+        return {key: _movable(inside) for key, inside in value.items()}
+    if isinstance(value, list):
+        return [_movable(inside) for inside in value]
+    return _A_PATH if isinstance(value, str) and os.path.isabs(value) else value
 
 
 def _at(stated: Any, path: Sequence[str]) -> Any:

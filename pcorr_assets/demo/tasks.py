@@ -130,6 +130,6 @@ def _write_task(folder: Path, task: str, template: str, rows: list[dict[str, obj
     data = folder / f"{task}.jsonl"
     with atomic_path(data) as temporary:
         temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    # lm-eval resolves data files against the working directory: the path is absolute.
+    # Relative to the folder, so that the world can be moved.
     with atomic_path(folder / f"{task}.yaml") as temporary:
-        temporary.write_text(template.format(task=task, data=json.dumps(str(data.resolve()))))
+        temporary.write_text(template.format(task=task, data=json.dumps(data.name)))

@@ -13,6 +13,7 @@ finished; a file that vanished or changed shows in its group's rows, and there o
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,9 +27,11 @@ from pcorr_assets.config.storage import Storage
 from pcorr_assets.config.urls import is_url
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters.pools import Shard, file_version, list_shards
+from pcorr_assets.filters.same_files import SameFiles
 from pcorr_assets.storage.remote import RemoteFile
 from pcorr_assets.warehouse import TABLES, Warehouse, WrittenPartition
 from pcorr_assets.warehouse.locks import waiting_lock
+from pcorr_assets.warehouse.store import content_hash
 
 if TYPE_CHECKING:
     from pcorr_assets.config import Pool
@@ -42,11 +45,21 @@ FILE_COST_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class PoolGroup:
-    """Files of a pool that are read together. `key` is `pool/0007`."""
+    """Files of a pool that are read together. `key` is `pool/0007`.
+
+    `versions` are those that the shards were listed with, if they hold what they held then.
+    """
 
     key: str
     pool: str
     shards: tuple[Shard, ...]
+    versions: tuple[str, ...] = ()
+
+    @property
+    def identities(self) -> list[str]:
+        """Of each shard its key, and what is another when its content may be."""
+        versions = self.versions or tuple(shard.version for shard in self.shards)
+        return [f"{one.key} {version}" for one, version in zip(self.shards, versions, strict=True)]
 
     @property
     def byte_count(self) -> int:
@@ -75,8 +88,9 @@ def pool_of(group: str) -> str:
 def refresh_groups(warehouse: Warehouse, name: str, pool: Pool) -> Grouped:
     """List a pool, and put files that are new into groups; `pool_files` follows.
 
-    Only rows of groups that changed are written: by files that came, vanished or are others
-    (size or time of the change) than when the pool was listed last.
+    Only rows of groups that changed are written: by files that came, vanished, lie elsewhere or
+    are others than when the pool was listed last: of another size, or changed at another time
+    and with other content (`same_files`).
 
     Raises:
         PcorrError: as `list_shards`; or somebody else lists the pool and does not end.
@@ -89,8 +103,12 @@ def refresh_groups(warehouse: Warehouse, name: str, pool: Pool) -> Grouped:
 def _refresh(
     warehouse: Warehouse, name: str, shards: Sequence[Shard], group_bytes: int | None
 ) -> Grouped:
-    there = {shard.key: shard for shard in shards}
     before = {key: _rows(warehouse, key) for key in _known_groups(warehouse, name)}
+    listed = {row["shard"]: row["version"] for rows in before.values() for row in rows}
+    files = SameFiles(warehouse.home, name)
+    shards = files.recognise(shards, listed)
+    files.note(shards)
+    there = {shard.key: shard for shard in shards}
     after = {key: [_row_now(row, there, warehouse.home) for row in before[key]] for key in before}
     placed = {row["shard"] for rows in before.values() for row in rows}
     new = [shard for shard in shards if shard.key not in placed]
@@ -177,12 +195,27 @@ def read_group(warehouse: Warehouse, key: str, storage: Storage | None = None) -
             "or `pcorr register`, makes them."
         )
     storage = storage or Storage()
-    shards = [
-        _shard(row, warehouse.home, storage) for row in _rows(warehouse, key) if row["present"]
-    ]
+    rows = [row for row in _rows(warehouse, key) if row["present"]]
+    shards = tuple(_shard(row, warehouse.home, storage) for row in rows)
     if not shards:
         raise PcorrError(f"group {key} has no file any more: `pcorr clean` takes it away")
-    return PoolGroup(key, pool, tuple(shards))
+    files = SameFiles(warehouse.home, pool)
+    versions = [
+        files.version_of(shard.path, shard.key, row["version"])
+        if isinstance(shard.path, Path) and shard.version != row["version"]
+        else shard.version
+        for shard, row in zip(shards, rows, strict=True)
+    ]
+    return PoolGroup(key, pool, shards, tuple(versions))
+
+
+def files_version(warehouse: Warehouse, key: str) -> str:
+    """Of the files of a group: what is another when one came, vanished or changed.
+
+    Where they lie does not count, so that a pool that was moved is not scored anew.
+    """
+    rows = [{**row, "path": None} for row in _rows(warehouse, key)]
+    return content_hash(json.dumps(rows, sort_keys=True))
 
 
 def _rows(warehouse: Warehouse, key: str) -> list[dict[str, Any]]:

@@ -316,5 +316,5 @@ def _documents_key(group: PoolGroup, pool: Pool, code: Code) -> str:
         json.dumps(stated, sort_keys=True),
         # With an id column that is named, documents without one are refused.
         str("id_column" in pool.model_fields_set),
-        *(f"{shard.key} {shard.version}" for shard in group.shards),
+        *group.identities,
     )

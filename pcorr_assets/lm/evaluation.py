@@ -30,7 +30,7 @@ from pcorr_assets.lm.identity import ResolvedLLM
 from pcorr_assets.lm.item_scores import SOFT_METRICS, ItemScores, ItemWatch, items_sha256
 from pcorr_assets.lm.results import KeptResults, Result, Row, judge_leaks, make_row
 from pcorr_assets.lm.task_failures import describe
-from pcorr_assets.lm.task_files import refuse_unusable, unreadable_files
+from pcorr_assets.lm.task_files import data_folder, refuse_unusable, unreadable_files
 from pcorr_assets.lm.task_folders import reading_data
 from pcorr_assets.lm.task_items import watch
 from pcorr_assets.progress import Progress
@@ -246,9 +246,13 @@ class Evaluator:
     def _load(self, name: str, benchmark: Benchmark) -> Any:
         manager = self._manager(name, benchmark.task_folder)
         check_task(manager, name, benchmark)
-        if benchmark.task_folder is not None:
-            refuse_unusable(name, benchmark.task_folder)
-        loaded = manager.load([name])
+        if (folder := benchmark.task_folder) is not None:
+            refuse_unusable(name, folder)
+            # Data beside the task is found there, wherever its folder lies.
+            with contextlib.chdir(data_folder(name, folder)):
+                loaded = manager.load([name])
+        else:
+            loaded = manager.load([name])
         for task in loaded["tasks"].values():
             _set_fewshot(task, benchmark.num_fewshot, benchmark.seed)
         return loaded

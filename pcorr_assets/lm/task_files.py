@@ -15,6 +15,7 @@ import ast
 import glob
 import hashlib
 import math
+import os
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -65,7 +66,7 @@ def task_files_sha256(name: str, folder: Path) -> str:
     index = _index(folder)
     digest = hashlib.sha256()
     try:
-        found = list(_entries(name, index, set()))
+        found = list(_entries(name, index, set(), data_folder(name, folder)))
     except _UnreadableError:
         found = []
     if not found:
@@ -145,7 +146,9 @@ def _parse(folder: Path, text: bytes) -> Any:
     return yaml.load(text, Loader=Loader)
 
 
-def _entries(name: str, index: Mapping[str, list[_Config]], seen: set[str]) -> Iterator[str]:
+def _entries(
+    name: str, index: Mapping[str, list[_Config]], seen: set[str], base: Path
+) -> Iterator[str]:
     """What the hash is made of, one line each; a member of two groups counts once."""
     if name in seen:
         return
@@ -159,10 +162,10 @@ def _entries(name: str, index: Mapping[str, list[_Config]], seen: set[str]) -> I
         for mapping in _mappings(config.values):
             if _is_opaque(mapping):
                 raise _UnreadableError(f"{name} reads its data by code of its own")
-            yield from _data(mapping)
+            yield from _data(mapping, base)
         for member in _members(config.values):
             yield f"member {member}"
-            yield from _entries(member, index, seen)
+            yield from _entries(member, index, seen, base)
 
 
 def _members(values: Mapping[str, Any]) -> Iterator[str]:
@@ -307,16 +310,39 @@ def _modules(function: _Function) -> list[Path]:
     return list(found)
 
 
-def _data(mapping: Mapping[str, Any]) -> Iterator[str]:
+def data_folder(name: str, folder: Path) -> Path:
+    """Where relative paths of a task's data start: in its folder if they lead to something there.
+
+    Else they start where the process is, as everywhere in lm-eval.
+    """
+    for config in _reachable(name, _index(folder), set()):
+        for mapping in _mappings(config.values):
+            for text in _data_paths(mapping):
+                is_relative = not os.path.isabs(text) and "://" not in text
+                if is_relative and glob.glob(text, root_dir=folder, recursive=True):
+                    return folder
+    return Path.cwd()
+
+
+def _data_paths(mapping: Mapping[str, Any]) -> Iterator[str]:
+    options = mapping.get("dataset_kwargs")
+    options = options if isinstance(options, Mapping) else {}
+    data_dir, path = options.get("data_dir"), mapping.get("dataset_path")
+    yield from (text for text in (path, data_dir) if isinstance(text, str))
+    for pattern in _strings(options.get("data_files")):
+        yield os.path.join(data_dir, pattern) if isinstance(data_dir, str) else pattern
+
+
+def _data(mapping: Mapping[str, Any], start: Path) -> Iterator[str]:
     """Local data of one mapping of a configuration; hub names and addresses are in the YAML."""
     path = mapping.get("dataset_path")
-    if isinstance(path, str) and Path(path).is_dir():
-        yield f"folder {folder_sha256(Path(path))}"
+    if isinstance(path, str) and (start / path).is_dir():
+        yield f"folder {folder_sha256(start / path)}"
     options = mapping.get("dataset_kwargs")
     if not isinstance(options, Mapping):
         return
     data_dir = options.get("data_dir")
-    base = Path(data_dir) if isinstance(data_dir, str) else Path()
+    base = start / data_dir if isinstance(data_dir, str) else start
     files = options.get("data_files")
     if files is not None:
         for pattern in _strings(files):

@@ -36,6 +36,9 @@ STORAGE_VERSION = "v1.2.0"
 
 SCRATCH = ".views-"
 
+# Columns with paths below the home, and what those paths are within it.
+_BELOW_HOME = {"model_path": "filters/[^/]+/[^/]+/[^/]+"}
+
 # What is asked about the file is asked by a process of its own: closing a file lets go of
 # every lock that the closing process has on it, DuckDB's included.
 _IS_FREE = (
@@ -84,7 +87,7 @@ def view_statements(home: Path) -> list[str]:
 
 
 def _view(root: Path, table: Table) -> str:
-    columns = ", ".join(f'"{name}"' for name in table.schema.names)
+    columns = ", ".join(_shown(name, root.parent) for name in table.schema.names)
     if (root / table.name / SCHEMA_FILE).is_file():
         pattern = glob_literal(root / table.name) + "/**/*.parquet"
         # Hive partitioning off: a home like `run=3/data` must not add a column `run`.
@@ -95,6 +98,15 @@ def _view(root: Path, table: Table) -> str:
         typed = ", ".join(f'NULL::{sql_type(c.type)} AS "{c.name}"' for c in table.columns)
         source = f"(SELECT {typed} WHERE false)"
     return f'CREATE OR REPLACE VIEW "{table.name}" AS SELECT {columns} FROM {source};'
+
+
+def _shown(column: str, home: Path) -> str:
+    """A column as the view has it; what lies below the home is found where the home is now."""
+    inside = _BELOW_HOME.get(column)
+    if inside is None:
+        return f'"{column}"'
+    here = sql_literal(str(home).replace("\\", "\\\\") + "/\\1")
+    return f'''regexp_replace("{column}", '^.*/({inside})$', {here}) AS "{column}"'''
 
 
 def sql_literal(text: str) -> str:
@@ -128,6 +140,17 @@ def ensure_layout(home: Path, *, with_database: bool = True) -> None:
         _refresh_database(home)
 
 
+def follow_home(home: Path) -> None:
+    """Renew `pcorr.duckdb` if it was made where the home lay before, or by another version."""
+    note = home / "warehouse" / "views.sql"
+    if (home / DATABASE).is_file() and _text(note) != _statements(home):
+        _refresh_database(home)
+
+
+def _statements(home: Path) -> str:
+    return "\n".join([f"-- storage {STORAGE_VERSION}", *view_statements(home)])
+
+
 def _has_schema(path: Path, schema: pa.Schema) -> bool:
     try:
         with open_parquet(path) as file:
@@ -145,7 +168,7 @@ def _refresh_database(home: Path) -> None:
 
     database = home / DATABASE
     note = home / "warehouse" / "views.sql"
-    statements = "\n".join([f"-- storage {STORAGE_VERSION}", *view_statements(home)])
+    statements = _statements(home)
     if database.is_file() and note.is_file() and _text(note) == statements:
         if _is_whole(database):
             return
@@ -191,7 +214,7 @@ def _make_database(path: Path, statements: list[str]) -> None:
 
 
 def _text(note: Path) -> str:
-    return note.read_text(encoding="utf-8", errors="replace")
+    return note.read_text(encoding="utf-8", errors="replace") if note.is_file() else ""
 
 
 def _is_whole(database: Path) -> bool:

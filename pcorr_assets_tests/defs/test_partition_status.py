@@ -257,7 +257,9 @@ SHARING = {"report", "exported_database", "published_export"}
             {"chunked_dataset", "bpb_matrix", *SELECTION},
         ),
         ("pools", {"crawl": {**CRAWL, "keep_ratio": 0.4}}, {"selected_data"}),
-        ("pools", {"crawl": {**CRAWL, "files": ["x.jsonl"]}}, {"pool_scores", "selected_data"}),
+        # Paths are no settings: what lies there counts, which runs note.
+        ("pools", {"crawl": {**CRAWL, "files": ["x.jsonl"]}}, set()),
+        ("samples", {"web": {**WORLD["samples"]["web"], "files": ["x.jsonl"]}}, set()),
         ("targets", {**WORLD["targets"], "more": {"benchmarks": ["arc_easy"]}}, {"error_vector"}),
         (
             "targets",

@@ -103,7 +103,11 @@ def test_a_file_that_changed_or_vanished_shows_in_its_group_only(
     write_files(tmp_path / "pool", a=COST, b=COST, c=COST, d=COST)
     refresh_groups(wh, "crawl", pool)
     before = read_group(wh, "crawl/0001")
+    os.utime(tmp_path / "pool/a.jsonl", ns=(1, 1))
     os.utime(tmp_path / "pool/c.jsonl", ns=(1, 1))
+    assert refresh_groups(wh, "crawl", pool).changed == {}, "the same content is no change"
+    assert read_group(wh, "crawl/0001").identities == before.identities
+    (tmp_path / "pool/c.jsonl").write_bytes(b"x" * COST)
     assert list(refresh_groups(wh, "crawl", pool).changed) == ["crawl/0001"]
     after = read_group(wh, "crawl/0001")
     assert [a.version != b.version for a, b in zip(after.shards, before.shards, strict=True)] == [

@@ -110,11 +110,13 @@ def status(
     from pcorr_assets.defs.build import build_definitions
     from pcorr_assets.defs.instance import open_instance
     from pcorr_assets.defs.partition_status import partition_states
+    from pcorr_assets.warehouse.views import follow_home
 
+    follow_home(settings.home)
     with open_instance(settings) as instance:
         _warn_of_dead_runs(instance)
         try:
-            found = partition_states(instance, build_definitions(settings), asset)
+            found = partition_states(instance, build_definitions(settings), asset, settings)
         except KeyError as error:
             raise PcorrError(f"{error.args[0]}; `pcorr status` lists all of them") from None
     wanted = {str(one) for one in state or ()}
