@@ -25,8 +25,7 @@ setup: .venv/installed  ## install everything into .venv
 	touch $@
 
 demo: setup  ## the whole pipeline on the embedded demo world, with a summary
-	@# tqdm reads this when it is imported: the bars of libraries stay away, the demo's own do not.
-	TQDM_DISABLE=1 $(BIN)/python -m pcorr_assets.demo --folder $(DEMO)
+	@$(BIN)/python -m pcorr_assets.demo --folder $(DEMO)
 
 ui: setup  ## the Dagster UI on what the demo materialised (http://127.0.0.1:3000)
 	$(BIN)/python -m pcorr_assets.demo --folder $(DEMO) --ui

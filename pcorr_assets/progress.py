@@ -9,20 +9,36 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
+from typing import TextIO
 
 from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 10.0
+# Where bars are drawn; None: on standard error, whatever that is then.
+_stream: TextIO | None = None
+
+
+@contextmanager
+def shown_on(stream: TextIO) -> Iterator[None]:
+    """Within the block bars are drawn on `stream`, while standard error is somewhere else."""
+    global _stream
+    before, _stream = _stream, stream
+    try:
+        yield
+    finally:
+        _stream = before
 
 
 class Progress:
     """Show how far a loop is, with its rate and the time left.
 
     In a terminal it is a tqdm bar; elsewhere (a Dagster run, a cluster job) one
-    INFO line every ten seconds, and a last one if there was any before it.
+    INFO line every ten seconds (`every`), and a last one if there was any before it.
 
     Example:
         with Progress("score pythia-160m", total=token_count, unit="tokens") as progress:
@@ -31,17 +47,26 @@ class Progress:
                 progress.update(batch.token_count)
     """
 
-    def __init__(self, label: str, *, total: int | None = None, unit: str = "items") -> None:
+    def __init__(
+        self,
+        label: str,
+        *,
+        total: int | None = None,
+        unit: str = "items",
+        every: float | None = None,
+    ) -> None:
         self.label = label
         self.total = total
         self.unit = unit
         self.done = 0
+        self._every = every
         self._start = self._last_line = time.monotonic()
         self._said_something = False
+        out = _stream or sys.stderr
         self._bar = (
             # Said outright: TQDM_DISABLE silences the bars of libraries, not these.
-            tqdm(total=total, desc=label, unit=f" {unit}", unit_scale=True, disable=False)
-            if sys.stderr.isatty()
+            tqdm(total=total, desc=label, unit=f" {unit}", unit_scale=True, disable=False, file=out)
+            if out.isatty()
             else None
         )
 
@@ -50,7 +75,7 @@ class Progress:
         self.done += count
         if self._bar is not None:
             self._bar.update(count)
-        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+        elif time.monotonic() - self._last_line >= (self._every or SECONDS_BETWEEN_LINES):
             self._log()
 
     @property

@@ -209,7 +209,7 @@ def compare(
     """
     errors: dict[str, list[float]] = {}
     count = sum(len(arms) for arms in arms_by_seed.values())
-    with Progress("compare selections", total=count, unit="LLMs") as progress:
+    with Progress("compare selections", total=count, unit="LLMs", every=30) as progress:
         for seed, arms in arms_by_seed.items():
             for name, document_ids in arms.items():
                 error = train_and_evaluate([texts[key] for key in document_ids], seed, trial)

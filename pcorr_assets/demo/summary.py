@@ -16,7 +16,7 @@ from pcorr_assets.warehouse import connect
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-TOP_DOMAINS = 10
+TOP_DOMAINS = 5
 
 TOP = """
 SELECT e.unit, e.estimate, e.selection_frequency, d.weight
@@ -48,18 +48,16 @@ def summarise(
             yield from _target(world, settings, connection, target)
             yield from _filter(connection, target)
             yield from _pool(world, connection, target)
+    of_each = ", ".join(f"{error:.3f} on {documents} ones" for documents, error in errors.items())
     yield ""
-    yield f"Does it help? Error on the held-out benchmarks of {compared}, of one small LLM each,"
-    yield "trained from scratch on equal tokens of the pool:"
-    for documents, error in errors.items():
-        yield f"  {documents + ' documents':20} {error:.3f}"
-    yield "  (one seed; scripts/does_it_help.py compares five, with controls)"
+    yield f"Does it help? Error on held-out benchmarks of {compared} of one small LLM each, trained"
+    yield f"from scratch on equal tokens of the pool's documents: {of_each}."
+    yield "(One seed; scripts/does_it_help.py compares five, with controls.)"
     yield ""
     yield "What next?"
-    yield "  make ui                               the assets in the Dagster UI"
-    yield f"  {world.config_path} is the file to edit"
+    yield "  make ui                      the assets in the Dagster UI"
     yield f"  {settings.home}/reports/index.html has the reports, to open in a browser"
-    yield f"  cd {world.folder} && pcorr sql 'SELECT * FROM verdicts'   (.venv/bin on the PATH)"
+    yield f"  {world.config_path} is the file to edit; `pcorr run` in its folder makes what changed"
 
 
 def _target(
@@ -79,7 +77,8 @@ def _target(
     even = topic_weight(world, target, dict.fromkeys(weights, 1.0))
     yield ""
     yield f"Target {target}: {verdict}"
-    yield f"  {reason}"
+    # The first sentence decides; the report has all of them.
+    yield f"  {reason.partition('. ')[0].removesuffix('.')}."
     found = topic_weight(world, target, weights)
     yield f"  weight on the topic {world.targets[target]}: {found:.2f} (of all domains: {even:.2f})"
     yield f"  {'domain':32} {'estimate':>8} {'selected':>9} {'weight':>7}  truth"
@@ -95,10 +94,9 @@ def _filter(connection: DuckDBPyConnection, target: str) -> Iterator[str]:
     if row is None:
         return
     pages, roc_auc, precision, recall, at_random, shuffled = row
-    yield f"  filter on {pages} pages of domains it has never seen: ROC AUC {roc_auc:.2f}; at the"
     yield (
-        f"  budget precision {precision:.2f}, recall {recall:.2f} (precision of a random filter "
-        f"{at_random:.2f}, of shuffled labels {shuffled:.2f})"
+        f"  filter on {pages} pages of unseen domains: precision {precision:.2f} at the budget "
+        f"(random {at_random:.2f}, shuffled {shuffled:.2f}), recall {recall:.2f}, AUC {roc_auc:.2f}"
     )
 
 
@@ -110,10 +108,7 @@ def _pool(world: World, connection: DuckDBPyConnection, target: str) -> Iterator
     at_random = pool_topic_weight(world, target, scored)
     found = pool_topic_weight(world, target, selected)
     yield (
-        f"  selected from the pool, all of unseen domains: {len(selected)} of {len(scored)} "
-        f"documents, {sum(selected.values()):,} of {sum(scored.values()):,} tokens;"
-    )
-    yield (
-        f"  {found:.0%} of these tokens are of the topic, of random documents' {at_random:.0%} "
-        f"(lift {found / at_random:.1f})"
+        f"  selected {len(selected):,} of {len(scored):,} documents of a pool of unseen domains: "
+        f"{found:.0%} of their {sum(selected.values()):,} tokens are of the topic (random "
+        f"{at_random:.0%})"
     )

@@ -11,8 +11,9 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from pcorr_assets.config import load_settings
-from pcorr_assets.defs.registration import register_llms, register_pool_groups
-from pcorr_assets.demo.runs import materialise_all
+from pcorr_assets.defs.running import launch
+from pcorr_assets.defs.running.overview import overview
+from pcorr_assets.defs.running.request import Request
 from pcorr_assets_tests.conftest import Require
 from pcorr_assets_tests.dagster_ui import PROJECT, DagsterUI
 from pcorr_assets_tests.lm.hub_server import Hub, Repository, serve
@@ -73,10 +74,7 @@ def ui(
     monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
     settings = load_settings(config)
     with dg.DagsterInstance.get() as instance:
-        register_llms(instance, settings)
-        register_pool_groups(instance, settings)
-        for _ in materialise_all(settings, instance):
-            pass
+        assert launch.run(settings, instance, Request(), overview()).all_well
     ui = DagsterUI(home, config)
     ui.start()
     yield ui

@@ -6,7 +6,6 @@ instance (`defs.instance`).
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -30,11 +29,9 @@ def demo(
 
         cd demo_world && pcorr ui
     """
-    # tqdm reads it when it is imported: the bars of libraries stay away, our own do not.
-    os.environ["TQDM_DISABLE"] = "1"
     from pcorr_assets.demo.__main__ import run_demo
 
-    run_demo(folder, seed)
+    raise typer.Exit(run_demo(folder, seed))
 
 
 def ui(

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 SECONDS_BETWEEN_LINES = 30.0
+# A stage that has just begun has nothing to say.
+SECONDS_TO_SPEAK = 10.0
 # Of what takes days, a line each ten minutes is enough.
 MAX_SECONDS_BETWEEN_LINES = 600.0
 REDRAWN_PER_SECOND = 4
@@ -74,6 +76,8 @@ class Overview:
             return
         self._last = now
         for stage in stages:
+            if stage.seconds < SECONDS_TO_SPEAK:
+                continue
             parts = [
                 f"{stage.asset}: {stage.settled:,} of {stage.total:,} "
                 f"({stage.settled / stage.total:.0%})",
