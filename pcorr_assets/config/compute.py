@@ -189,7 +189,8 @@ class Compute(Section):
     """`local` runs the work in the run's own process, `slurm` on a cluster.
 
     `workers` are the processes that read a group of a pool (unset: one a core, as far as the
-    memory reaches).
+    memory reaches). `scoring_workers` are the processes that score one LLM together (unset: one
+    a GPU; one without GPUs), each with `threads` threads and the whole LLM.
     """
 
     mode: Annotated[Literal["local", "slurm"], one_of("local", "slurm")] = "local"
@@ -197,6 +198,7 @@ class Compute(Section):
     batch_tokens: Positive = 8192
     threads: Positive | None = None
     workers: Positive | None = None
+    scoring_workers: Positive | None = None
     overlong: OverlongField = "error"
     selection: SelectionCompute = SelectionCompute()
     slurm: Slurm = Slurm()

@@ -64,7 +64,9 @@ def run_job(
     resources = compute.slurm.resources_for(asset, llm.slurm if llm is not None else None)
     request = on_cluster(job, platform.settings)
     if "threads" in request:  # not every job has threads of its own
-        request["threads"] = request["threads"] or resources.cpus or 1
+        processes = request.get("scoring_workers") or max(1, resources.gpus or 1)
+        shared = processes if "scoring_workers" in request else 1
+        request["threads"] = request["threads"] or max(1, (resources.cpus or 1) // shared)
     if "workers" in request:
         request["workers"] = request["workers"] or resources.cpus or 1
     expected = list(partitions) or [(asset, keys)]

@@ -37,6 +37,7 @@ def _chunk_bpb(platform: Platform) -> dg.AssetsDefinition:
         rooms=(
             "lm/forward.py",
             "lm/scoring.py",
+            "lm/work.py",
             "lm/batching.py",
             "lm/tokens.py",
             "lm/loading.py",

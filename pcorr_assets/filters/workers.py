@@ -10,8 +10,6 @@ however that ends.
 from __future__ import annotations
 
 import os
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -24,6 +22,7 @@ from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters.groups import FILE_COST_BYTES, PoolGroup
 from pcorr_assets.filters.parts import Part, PartFolder, reached_by
 from pcorr_assets.filters.passes import Done, Pass, PassPlan, Work
+from pcorr_assets.processes import end_with
 from pcorr_assets.progress import Progress
 
 if TYPE_CHECKING:
@@ -195,14 +194,7 @@ def _begin(reader: _Reader, done: Any, stop: Any, parent: int) -> None:
     # Each process has a core; the tokenizers' own threads would want all of them.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     _process.update(reader=reader, done=done, stop=stop)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    """End this process when the one that started it is gone: nobody waits for its parts."""
-    while os.getppid() == parent:
-        time.sleep(SECONDS_BETWEEN_LOOKS)
-    os._exit(1)
+    end_with(parent)  # nobody waits for its parts then
 
 
 def _read(piece: list[Work], parts: list[Part]) -> str | None:

@@ -65,12 +65,14 @@ class ScoreJob(LLMJob):
 
     `force` scores again although the partition is complete and up to date;
     `seconds_per_shard` is how much work a kill may cost at most, beside one batch.
+    `scoring_workers` are processes (None: one a GPU, one without GPUs).
     """
 
     job: Literal["score_llm"] = SCORE_LLM
     sample: str
     batch_tokens: int = 8192
     force: bool = False
+    scoring_workers: int | None = None
     seconds_per_shard: float = 30.0
 
 
@@ -106,6 +108,7 @@ def score_job(settings: Settings, sample: str, llm: str, **changes: Any) -> dict
         "llm": _llm_fields(settings, llm),
         "threads": settings.compute.threads,
         "batch_tokens": settings.compute.batch_tokens,
+        "scoring_workers": settings.compute.scoring_workers,
     }
     return read_job({**fields, **changes}, ScoreJob).model_dump(mode="json")
 

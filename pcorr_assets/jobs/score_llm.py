@@ -15,6 +15,7 @@ import numpy as np
 from pcorr_assets.config.keys import to_slug
 from pcorr_assets.errors import DamagedFileError, PcorrError
 from pcorr_assets.jobs.description import ScoreJob, read_job
+from pcorr_assets.machine import cpu_count
 from pcorr_assets.text.chunked_dataset import check_chunk_ids
 from pcorr_assets.warehouse import TABLES, Warehouse, WrittenPartition
 from pcorr_assets.warehouse.files import sha256_file
@@ -46,7 +47,10 @@ def run(job: dict[str, Any], stop: Callable[[], bool] = lambda: False) -> dict[s
     llm = JobLLM(description, wh)
     model, tokenizer = llm.load()
     settings = ScoringSettings(
-        description.batch_tokens, description.llm.overlong, description.seconds_per_shard
+        description.batch_tokens,
+        description.llm.overlong,
+        description.seconds_per_shard,
+        _helpers(description, llm.device),
     )
     folder = description.home / "shards" / to_slug(description.llm.key) / to_slug(chunks.sample)
     scoring = Scoring(llm.resolved, model, tokenizer, chunks, settings, folder)
@@ -58,6 +62,7 @@ def run(job: dict[str, Any], stop: Callable[[], bool] = lambda: False) -> dict[s
     metadata = dict(scoring.identity)
     if scores.report["out_of_memory"]:
         metadata["effective_batch_tokens"] = str(scores.report["effective_batch_tokens"])
+    metadata["attention_mask"] = scores.report["attention_mask"]
     table = scores.to_table(chunks, description.llm.key)
     written = wh.write("chunk_bpb", keys, table, metadata)
     scoring.finish()
@@ -69,6 +74,18 @@ def run(job: dict[str, Any], stop: Callable[[], bool] = lambda: False) -> dict[s
         "peak_memory_bytes": peak_memory_bytes(llm.device),
     }
     return _result(keys, written, report)
+
+
+def _helpers(description: ScoreJob, device: str) -> tuple[str, ...]:
+    """Devices of the processes beside this one, which share the CPUs unless told otherwise."""
+    import torch
+
+    from pcorr_assets.lm.loading import devices_of_workers
+
+    devices = devices_of_workers(device, description.scoring_workers)
+    if description.threads is None and len(devices) > 1 and device == "cpu":
+        torch.set_num_threads(max(1, cpu_count() // len(devices)))
+    return tuple(devices[1:])
 
 
 def _read_chunks(wh: Warehouse, sample: str) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +26,18 @@ logger = logging.getLogger(__name__)
 
 SLICE_POSITIONS = 512
 PROBE_TOKENS = 16
+# Without a mask losses may differ by so much from those of texts alone, in nats, root mean square
+# over tokens, in float32. In half precision roundings are larger: there they may differ by twice
+# as much as they do with the mask.
+FLOAT32_TOLERANCE = 1e-5
+HALF_PRECISION_RATIO = 2.0
 # Factors and caps between the output layer and the logits; see `_head_is_all`.
-SCALING_ATTRIBUTES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+SCALING_ATTRIBUTES = (
+    "final_logit_softcapping",
+    "logits_soft_cap",
+    "logit_scale",
+    "logits_scaling",
+)
 
 
 @dataclass(frozen=True)
@@ -37,10 +47,17 @@ class LossModel:
     `sliced`: the output layer is applied to slices of positions, so that the logits of a
     batch (positions x vocabulary) never exist at once. Otherwise the model makes its own
     logits, in its own dtype, and only slices of them become float32.
+
+    `masked`: the model is told which tokens are padding. Texts are padded on the right and a
+    causal model does not look there, so most need no mask; without one, attention has faster
+    kernels. `difference` is by how much losses without it differed from those of texts alone
+    on the trial, in nats, root mean square over tokens (None: not tried).
     """
 
     model: PreTrainedModel
     sliced: bool
+    masked: bool = True
+    difference: float | None = None
 
     def nll(self, units: Sequence[np.ndarray]) -> np.ndarray:
         """Sum of the negative log-likelihood of each unit's tokens but its first.
@@ -50,27 +67,36 @@ class LossModel:
         """
         import torch
 
+        losses, rows = self.losses(units)
+        sums = torch.zeros(len(units), dtype=torch.float64)
+        return sums.index_add_(0, rows, losses).numpy()
+
+    def losses(self, units: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss of each predicted token (float64, nats) and the place of its unit (int64)."""
+        import torch
+
         device = self.model.device
         lengths = torch.tensor([len(unit) for unit in units])
         ids = torch.zeros(len(units), int(lengths.max()), dtype=torch.long)
         for row, unit in enumerate(units):
             ids[row, : len(unit)] = torch.from_numpy(unit.astype(np.int64))
-        mask = torch.arange(ids.shape[1])[None, :] < lengths[:, None]
-        predicted = mask[:, 1:].reshape(-1).nonzero()[:, 0]
+        real = torch.arange(ids.shape[1])[None, :] < lengths[:, None]
+        predicted = real[:, 1:].reshape(-1).nonzero()[:, 0]
         rows = predicted // (ids.shape[1] - 1)
-        targets = ids[:, 1:].reshape(-1)[predicted].to(device)
+        targets = ids[:, 1:].reshape(-1)[predicted]
         # Position t predicts token t + 1: the last column of the states predicts nothing.
-        positions = (rows * ids.shape[1] + predicted % (ids.shape[1] - 1)).to(device)
+        positions = rows * ids.shape[1] + predicted % (ids.shape[1] - 1)
+        mask = real.long().to(device) if self.masked else None
         with torch.inference_mode():
-            states = _states(self.model, ids.to(device), mask.long().to(device), self.sliced)
+            states = _states(self.model, ids.to(device), mask, self.sliced)
             states = states.reshape(-1, states.shape[-1])
+            # A model that is spread over devices ends on another one than it begins on.
+            positions, targets = positions.to(states.device), targets.to(states.device)
             losses = [
                 self._token_losses(states[positions[piece]], targets[piece])
                 for piece in _slices(len(targets))
             ]
-            token_losses = torch.cat(losses).double().cpu()
-        sums = torch.zeros(len(units), dtype=torch.float64)
-        return sums.index_add_(0, rows, token_losses).numpy()
+            return torch.cat(losses).double().cpu(), rows
 
     def _token_losses(self, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         import torch
@@ -81,10 +107,12 @@ class LossModel:
 
 
 def prepare(model: PreTrainedModel, sample_ids: np.ndarray, label: str) -> LossModel:
-    """Try a few tokens to find out how the model may be driven.
+    """Try a text to find out how the model may be driven.
 
     The output layer may be applied by slices only if that gives, bit for bit, the
-    model's own logits: some models scale or cap them.
+    model's own logits (tried on the first tokens): some models scale or cap them. The
+    mask may be left out only if padded texts have the losses that they have alone (tried
+    on all of `sample_ids` and on beginnings of it).
 
     Raises:
         PcorrError: earlier tokens depend on later ones, so this is no causal model; or
@@ -92,18 +120,18 @@ def prepare(model: PreTrainedModel, sample_ids: np.ndarray, label: str) -> LossM
     """
     import torch
 
-    sample_ids = sample_ids[:PROBE_TOKENS]
     largest = int(sample_ids.max()) if len(sample_ids) else 0
     if problem := vocabulary_problem(largest, embedding_count(model), label):
         raise PcorrError(problem)
-    ids = torch.from_numpy(sample_ids.astype(np.int64))[None].to(model.device)
+    ids = torch.from_numpy(sample_ids[:PROBE_TOKENS].astype(np.int64))[None]
+    ids = ids.to(model.device)
     with torch.inference_mode(), errors_belong_to_llm(label, "first forward pass"):
         logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
         _refuse_if_not_causal(model, ids, logits, label)
         sliced = _head_is_all(model, ids, logits)
     if not sliced:
         logger.info("%s makes its logits in its own way; scoring keeps them whole", label)
-    return LossModel(model, sliced)
+    return _without_mask(LossModel(model, sliced), sample_ids, label)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
@@ -134,11 +162,42 @@ def _slices(count: int) -> list[slice]:
 
 
 def _states(
-    model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, sliced: bool
+    model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor | None, sliced: bool
 ) -> torch.Tensor:
     if sliced:
         return model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state
     return model(input_ids=ids, attention_mask=mask).logits
+
+
+def _without_mask(masked: LossModel, sample_ids: np.ndarray, label: str) -> LossModel:
+    """The same without a mask if that is proved to change no loss, else as it was."""
+    length = len(sample_ids)
+    units = [sample_ids[:count] for count in (length, length * 2 // 3, length // 3) if count > 1]
+    if len({len(unit) for unit in units}) < 2:
+        return masked
+    bare = replace(masked, masked=False)
+    try:
+        alone = np.concatenate([masked.losses([unit])[0].numpy() for unit in units])
+        without = bare.losses(units)[0].numpy() - alone
+        beside = masked.losses(units)[0].numpy() - alone
+    except Exception as error:  # noqa: BLE001  (an LLM's own code may raise anything)
+        logger.info("%s keeps its attention mask; trying without it failed: %s", label, error)
+        free_memory(str(masked.model.device))
+        return masked
+    difference, of_masked = _root_mean_square(without), _root_mean_square(beside)
+    half_precision = masked.model.dtype.itemsize < 4
+    proved = difference <= (
+        HALF_PRECISION_RATIO * of_masked if half_precision else FLOAT32_TOLERANCE
+    )
+    if not proved:
+        logger.info(
+            "%s keeps its attention mask: without it losses differ by %.1e nats", label, difference
+        )
+    return replace(masked, masked=not proved, difference=difference)
+
+
+def _root_mean_square(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(values**2)))
 
 
 def _head_is_all(model: PreTrainedModel, ids: torch.Tensor, logits: torch.Tensor) -> bool:

@@ -29,6 +29,7 @@ __all__ = [
     "choose_dtype",
     "context_length",
     "describe",
+    "devices_of_workers",
     "load_model",
     "load_skeleton",
     "load_tokenizer",
@@ -70,6 +71,19 @@ def choose_device(device: str = "auto") -> str:
     if (kind == "cuda" and not cuda) or (kind == "mps" and not mps):
         raise PcorrError(f"The device {device} is not available here; use auto or cpu.")
     return device
+
+
+def devices_of_workers(device: str, workers: int | None) -> list[str]:
+    """Devices of the processes that score together, the first of them `device`.
+
+    `workers` None: one process a GPU, one without GPUs. More processes than GPUs share them.
+    """
+    import torch
+
+    if device != "cuda":
+        return [device] * (workers or 1)
+    count = torch.cuda.device_count()
+    return [f"cuda:{place % count}" for place in range(workers or count)]
 
 
 def choose_dtype(dtype: str, device: str) -> str:

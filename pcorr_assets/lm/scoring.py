@@ -1,14 +1,12 @@
 """BPB of an LLM on the chunks of a sample.
 
-Belongs here: the loop over batches, resuming, running out of memory, and from sums of
-token losses to the rows of `chunk_bpb`. Does not belong here: one forward pass
-(`forward`), the order of the work (`batching`), reading and writing tables (`jobs`).
+Belongs here: from chunks to a plan, and from sums of token losses to the rows of `chunk_bpb`.
+Does not belong here: doing the plan (`session`), the order of the work (`batching`), reading
+and writing tables (`jobs`).
 """
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.batching import BatchPlan, plan_batches
-from pcorr_assets.lm.forward import LossModel, free_memory, is_out_of_memory, prepare
 from pcorr_assets.lm.identity import ResolvedLLM
 from pcorr_assets.lm.loading import context_length, special_tokens, tokenizer_sha256
+from pcorr_assets.lm.session import ScoringSettings, Session, StoppedError, Work
 from pcorr_assets.lm.shards import ShardFolder
 from pcorr_assets.lm.tokens import (
     TokenisedChunks,
@@ -31,16 +28,15 @@ from pcorr_assets.lm.tokens import (
     tokenise,
     tokenizer_warnings,
 )
-from pcorr_assets.progress import Progress
+from pcorr_assets.lm.work import PlannedTexts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-logger = logging.getLogger(__name__)
+__all__ = ["ChunkScores", "ChunkTexts", "Scoring", "ScoringSettings", "StoppedError", "combine"]
 
 # Raise it when a change of the code changes numbers: shards of another version are refused.
 SCORING_VERSION = "1"
-SECONDS_PER_SHARD = 30.0
 
 
 @dataclass(frozen=True)
@@ -52,15 +48,6 @@ class ChunkTexts:
     texts: Sequence[str]
     byte_count: np.ndarray
     sha256: str
-
-
-@dataclass(frozen=True)
-class ScoringSettings:
-    """How to score: `batch_tokens` (padded tokens a batch), `overlong` (error, nan, window)."""
-
-    batch_tokens: int = 8192
-    overlong: str = "error"
-    seconds_per_shard: float = SECONDS_PER_SHARD
 
 
 @dataclass
@@ -92,10 +79,6 @@ class ChunkScores:
                 "unk_count": pa.array(self.unk_count),
             }
         )
-
-
-class StoppedError(PcorrError):
-    """The run was asked to stop; what it finished is kept in shards."""
 
 
 class Scoring:
@@ -135,7 +118,7 @@ class Scoring:
         window = context if settings.overlong == "window" else None
         self.plan = plan_batches(self.tokens.token_count, scored, settings.batch_tokens, window)
         self.identity = self._identity()
-        self.shards = ShardFolder(shard_folder, self.identity, self.plan)
+        self.shard_folder = shard_folder
 
     def _identity(self) -> dict[str, str]:
         return {
@@ -161,24 +144,21 @@ class Scoring:
         Raises:
             PcorrError: not even one chunk fits into memory; or see `forward.prepare`.
         """
-        finished = self.shards.read()
-        budget = finished.effective_batch_tokens or self.settings.batch_tokens
-        work = _Work(self, finished.nll, finished.done, min(budget, self.settings.batch_tokens))
-        resumed = int(finished.done.sum())
-        if resumed < self.plan.batch_count:
-            work.run(stop)
-        scores = combine(self.chunks, self.tokens, self.plan, work.nll, self.identity)
-        scores.report = {
-            **work.report(),
-            **self._report(scores),
-            "resumed_batches": resumed,
-            "refused_shards": finished.refused,
-        }
+        work = self.work(stop)
+        scores = combine(self.chunks, self.tokens, self.plan, work.finished.nll, self.identity)
+        scores.report = {**work.report, **self._report(scores)}
         return scores
+
+    def work(self, stop: Callable[[], bool] = lambda: False) -> Work:
+        """Score what no shard holds yet; see `run`."""
+        texts = PlannedTexts(self.plan, self.tokens.ids, self.tokens.offsets)
+        return Session(self.resolved, self.model, texts, self.identity, self.settings).run(
+            self.shard_folder, stop
+        )
 
     def finish(self) -> None:
         """Remove the shards, once the scores are safe elsewhere."""
-        self.shards.clear()
+        ShardFolder(self.shard_folder, self.identity, self.plan).clear()
 
     def _report(self, scores: ChunkScores) -> dict[str, Any]:
         label = self.resolved.label
@@ -209,107 +189,6 @@ class Scoring:
             "device": self.identity["device"],
             "warnings": warnings,
         }
-
-
-class _Work:
-    """The loop over the batches that are not done, with its shards and its memory."""
-
-    def __init__(
-        self, scoring: Scoring, nll: np.ndarray, done: np.ndarray, batch_tokens: int
-    ) -> None:
-        self.scoring = scoring
-        self.nll = nll
-        self.todo = [int(batch) for batch in np.flatnonzero(~done)]
-        self.batch_tokens = batch_tokens
-        self.token_count = 0
-        self.seconds = 0.0
-        self._pending: list[int] = []
-        self._last_shard = time.monotonic()
-
-    def run(self, stop: Callable[[], bool]) -> None:
-        plan, label = self.scoring.plan, self.scoring.resolved.label
-        loss_model = prepare(self.scoring.model, self._ids(0), label)
-        total = sum(int(plan.length[plan.units(batch)].sum()) for batch in self.todo)
-        started = time.monotonic()
-        try:
-            with Progress(f"score {label}", total=total, unit="tokens") as progress:
-                for batch in self.todo:
-                    if stop():
-                        raise StoppedError(
-                            f"Scoring {label} was asked to stop after {self.token_count:,} of "
-                            f"{total:,} tokens. Launch it again: it resumes from its shards."
-                        )
-                    units = plan.units(batch)
-                    self._score(loss_model, units)
-                    self._pending.append(batch)
-                    self._flush(after=self.scoring.settings.seconds_per_shard)
-                    count = int(plan.length[units].sum())
-                    self.token_count += count
-                    progress.update(count)
-        finally:
-            self._flush(after=0.0)
-            self.seconds = time.monotonic() - started
-
-    def report(self) -> dict[str, Any]:
-        effective = self.batch_tokens
-        return {
-            "scored_token_count": self.token_count,
-            "seconds": self.seconds,
-            "tokens_per_second": self.token_count / self.seconds if self.seconds else 0.0,
-            "effective_batch_tokens": effective,
-            "out_of_memory": effective < self.scoring.settings.batch_tokens,
-        }
-
-    def _score(self, loss_model: LossModel, units: slice) -> None:
-        """Score a batch in pieces that fit the present budget, halving it when it does not."""
-        longest = int(self.scoring.plan.length[units.start])
-        position = units.start
-        while position < units.stop:
-            rows = max(1, self.batch_tokens // longest)
-            end = min(position + rows, units.stop)
-            failure = self._attempt(loss_model, position, end)
-            if failure is None:
-                position = end
-            else:
-                self._halve(end - position, longest, failure)
-
-    def _attempt(self, loss_model: LossModel, start: int, end: int) -> str | None:
-        """Score units; the message of the failed allocation if they do not fit.
-
-        Only the text of the error leaves this function: the error itself would keep the
-        tensors of the failed pass in memory.
-        """
-        try:
-            self.nll[start:end] = loss_model.nll([self._ids(unit) for unit in range(start, end)])
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            return str(error)
-        return None
-
-    def _halve(self, rows: int, longest: int, failure: str) -> None:
-        label = self.scoring.resolved.label
-        if rows == 1:
-            raise PcorrError(
-                f"Not even one text of {longest} tokens fits into memory beside {label} "
-                f"({failure}). Use a device with more memory, a smaller `dtype`, or shorter "
-                "chunks (`chunk_tokens`)."
-            )
-        self.batch_tokens = max(longest, rows * longest // 2)
-        logger.warning("%s: out of memory; batches of %d tokens now", label, self.batch_tokens)
-        free_memory(str(self.scoring.model.device))
-
-    def _ids(self, unit: int) -> np.ndarray:
-        plan, tokens = self.scoring.plan, self.scoring.tokens
-        start = int(tokens.offsets[plan.chunk[unit]] + plan.start[unit])
-        return tokens.ids[start : start + int(plan.length[unit])]
-
-    def _flush(self, after: float) -> None:
-        if not self._pending or time.monotonic() - self._last_shard < after:
-            return
-        self.scoring.shards.write(self._pending, self.nll, self.batch_tokens)
-        self._pending = []
-        self._last_shard = time.monotonic()
 
 
 def combine(

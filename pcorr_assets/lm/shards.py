@@ -20,11 +20,18 @@ import pyarrow as pa
 
 from pcorr_assets.errors import DamagedFileError
 from pcorr_assets.lm.batching import BatchPlan
-from pcorr_assets.warehouse.files import atomic_path, clear_folder, remove_stale
+from pcorr_assets.warehouse.files import (
+    atomic_path,
+    clear_folder,
+    remove_dead_scratch,
+    remove_stale,
+)
 from pcorr_assets.warehouse.parquet_files import read_parquet, write_parquet
 
 logger = logging.getLogger(__name__)
 
+# Folders beside the shards, by which processes that score together share a plan.
+SCRATCH_PREFIX = ".crew."
 ROWS_HASH = "rows_sha256"
 EFFECTIVE_BUDGET = "effective_batch_tokens"
 
@@ -63,6 +70,7 @@ class ShardFolder:
         self.folder = folder
         self.identity = identity
         self.plan = plan
+        self._known: set[str] = set()
 
     def read(self) -> Finished:
         """Take over what is finished, refusing shards of anything else by name."""
@@ -70,12 +78,20 @@ class ShardFolder:
             np.full(len(self.plan.length), np.nan), np.zeros(self.plan.batch_count, dtype=bool)
         )
         remove_stale(self.folder)
+        self._known = set()
+        self.take_new(finished)
+        return finished
+
+    def take_new(self, finished: Finished) -> None:
+        """Take over what others have finished since the last look, as `read` does."""
         for path in sorted(self.folder.glob("*.parquet")):
+            if path.name in self._known:
+                continue
+            self._known.add(path.name)
             reason = self._take(path, finished)
             if reason:
                 finished.refused.append(f"{path.name} ({reason})")
                 logger.warning("shard %s is not used: %s", path, reason)
-        return finished
 
     def write(self, batches: list[int], nll: np.ndarray, effective_batch_tokens: int) -> Path:
         """Store the losses of whole batches; `nll` has one entry for each unit of the plan."""
@@ -88,13 +104,17 @@ class ShardFolder:
             EFFECTIVE_BUDGET: str(effective_batch_tokens),
             ROWS_HASH: _rows_sha256(table),
         }
-        path = self.folder / f"batches-{batches[0]:08d}-{batches[-1]:08d}.parquet"
+        # Two jobs may both have scored some: neither may write over what else the other has.
+        ours = hashlib.sha256(numbers.tobytes()).hexdigest()[:8]
+        path = self.folder / f"batches-{batches[0]:08d}-{batches[-1]:08d}-{ours}.parquet"
+        self._known.add(path.name)
         with atomic_path(path) as temporary:
             write_parquet(temporary, table, metadata)
         return path
 
     def clear(self) -> None:
         """Remove all shards: their numbers are in the table now, or belong to nothing."""
+        remove_dead_scratch(self.folder, SCRATCH_PREFIX)
         clear_folder(self.folder, "*.parquet")
 
     def _take(self, path: Path, finished: Finished) -> str | None:

@@ -157,14 +157,19 @@ def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
     """
     with writing(parent):
         parent.mkdir(parents=True, exist_ok=True)
-        for leftover in parent.glob(f"{prefix}{_any_token()}"):
-            _remove_if_dead(leftover)
+        remove_dead_scratch(parent, prefix)
         folder, lock = _make_locked(parent, prefix)
         try:
             yield folder
         finally:
             shutil.rmtree(folder)
             os.close(lock)
+
+
+def remove_dead_scratch(parent: Path, prefix: str) -> None:
+    """Remove scratch folders of `parent` that killed processes left."""
+    for leftover in parent.glob(f"{prefix}{_any_token()}"):
+        _remove_if_dead(leftover)
 
 
 def remove_stale(folder: Path) -> None:

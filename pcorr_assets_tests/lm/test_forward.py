@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertLMHeadModel
+from transformers import BertConfig, BertLMHeadModel, GPT2LMHeadModel
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.forward import SLICE_POSITIONS, is_out_of_memory, prepare
@@ -13,7 +17,7 @@ from pcorr_assets.lm.tokens import tokenise
 from pcorr_assets_tests.lm import tiny
 
 # Models whose logits are not the bare output layer, so that slicing it would be wrong.
-OWN_LOGITS = {"gemma2_softcap", "cohere_scale", "granite_scale"}
+OWN_LOGITS = {"gemma2_softcap", "cohere_scale", "granite_scale", "recurrent_gemma_hybrid"}
 
 
 @pytest.mark.parametrize("architecture", tiny.CONFIGS)
@@ -29,6 +33,54 @@ def test_losses_equal_the_plain_formula(architecture: str) -> None:
 
     assert loss_model.sliced is (architecture not in OWN_LOGITS)
     np.testing.assert_allclose(losses, plain[scored], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", tiny.CONFIGS)
+def test_texts_padded_without_a_mask_have_the_losses_they_have_alone(architecture: str) -> None:
+    model = tiny.tiny_model(architecture)
+    unit = np.random.default_rng(0).integers(5, tiny.VOCABULARY, 40).astype(np.int32)
+    units = [unit[-count:] for count in range(2, 41)]  # every number of pad tokens
+
+    bare = prepare(model, unit, architecture)
+    masked = dataclasses.replace(bare, masked=True)
+    alone = np.concatenate([masked.losses([unit])[0].numpy() for unit in units])
+    without = np.abs(bare.losses(units)[0].numpy() - alone).max()
+    beside = np.abs(masked.losses(units)[0].numpy() - alone).max()
+
+    sys.stdout.write(f"{architecture}: without a mask {without:.1e} nats, with it {beside:.1e}\n")
+    assert not bare.masked
+    assert without < 1e-5
+    half = prepare(tiny.tiny_model(architecture).bfloat16(), unit, architecture)
+    assert not half.masked
+
+
+class CountsFromTheEnd(GPT2LMHeadModel):
+    """Positions are those of the mask, counted from the last token of a text."""
+
+    def forward(self, input_ids: Any = None, attention_mask: Any = None, **kwargs: Any) -> Any:  # pyright: ignore
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        positions = (mask.sum(-1, keepdim=True) - mask.cumsum(-1)).clamp(min=0)
+        options = {**kwargs, "position_ids": positions, "attention_mask": attention_mask}
+        return super().forward(input_ids, **options)
+
+
+class NeedsAMask(GPT2LMHeadModel):
+    """Somebody's own code, which knows no call without a mask."""
+
+    def forward(self, input_ids: Any = None, attention_mask: Any = None, **kwargs: Any) -> Any:  # pyright: ignore
+        if attention_mask is None:
+            raise KeyError("attention_mask")
+        return super().forward(input_ids, attention_mask=attention_mask, **kwargs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", [CountsFromTheEnd, NeedsAMask])
+def test_the_mask_is_kept_where_losses_depend_on_it(kind: Any, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    model = kind(tiny.CONFIGS["gpt2"]()).eval().to(dtype)
+    model.config.logit_scale = 2.0  # a name for which the class's own logits are asked
+    unit = np.random.default_rng(0).integers(5, tiny.VOCABULARY, 40).astype(np.int32)
+    assert prepare(model, unit, "odd").masked
 
 
 def test_more_positions_than_a_slice() -> None:

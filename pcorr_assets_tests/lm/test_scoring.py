@@ -206,7 +206,7 @@ def test_a_failed_forward_pass_keeps_what_was_finished(scoring: Make) -> None:
 
     def fail_late(*_: Any) -> None:
         calls.append(1)
-        if len(calls) > 6:
+        if len(calls) > 11:  # finding out how the model may be driven takes eight
             raise RuntimeError("device lost (made up for a test)")
 
     handle = model.base_model.register_forward_pre_hook(fail_late)

@@ -15,20 +15,32 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModelForCausalLM,
+    BambaConfig,
     BloomConfig,
     CohereConfig,
+    FalconConfig,
+    FalconH1Config,
     Gemma2Config,
+    Gemma3TextConfig,
     GPT2Config,
+    GPTNeoConfig,
     GPTNeoXConfig,
+    GptOssConfig,
     GraniteConfig,
+    JambaConfig,
     LlamaConfig,
     Mamba2Config,
     MambaConfig,
     MistralConfig,
+    MixtralConfig,
+    OlmoeConfig,
     OPTConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
+    Qwen3NextConfig,
+    RecurrentGemmaConfig,
+    RwkvConfig,
     XGLMConfig,
 )
 
@@ -101,6 +113,53 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "mamba2": lambda: Mamba2Config(
         vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, state_size=8, num_heads=4,
         head_dim=16, n_groups=1, chunk_size=16, initializer_range=0.2,
+    ),
+    "gpt_neo_window": lambda: GPTNeoConfig(
+        vocab_size=VOCABULARY, hidden_size=32, num_layers=2, num_heads=2, window_size=8,
+        attention_types=[[["global", "local"], 1]], max_position_embeddings=256,
+        initializer_range=0.2,
+    ),
+    "falcon_alibi": lambda: FalconConfig(
+        vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        alibi=True, initializer_range=0.2,
+    ),
+    "gemma3_window": lambda: Gemma3TextConfig(
+        **GROUPED, head_dim=16, sliding_window=8,
+        layer_types=["sliding_attention", "full_attention"],
+    ),
+    "mixtral_moe": lambda: MixtralConfig(**GROUPED, num_local_experts=4, num_experts_per_tok=2),
+    "olmoe_moe": lambda: OlmoeConfig(**GROUPED, num_experts=4, num_experts_per_tok=2),
+    "gpt_oss_moe_window": lambda: GptOssConfig(
+        **GROUPED, head_dim=16, num_local_experts=4, num_experts_per_tok=2, sliding_window=8,
+        layer_types=["sliding_attention", "full_attention"],
+    ),
+    "rwkv": lambda: RwkvConfig(
+        vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, attention_hidden_size=32,
+        context_length=256,
+    ),
+    "recurrent_gemma_hybrid": lambda: RecurrentGemmaConfig(
+        **{name: value for name, value in SHAPE.items() if name != "num_hidden_layers"},
+        num_hidden_layers=3, num_key_value_heads=1, lru_width=32, attention_window_size=8,
+        head_dim=16,
+    ),
+    "jamba_hybrid": lambda: JambaConfig(
+        **GROUPED, num_experts=2, num_experts_per_tok=1, attn_layer_period=2, attn_layer_offset=1,
+        expert_layer_period=2, expert_layer_offset=1, mamba_d_state=4, mamba_d_conv=4,
+        mamba_expand=2, mamba_dt_rank=4, use_mamba_kernels=False,
+    ),
+    "bamba_hybrid": lambda: BambaConfig(
+        **GROUPED, attn_layer_indices=[1], mamba_n_heads=4, mamba_d_head=16, mamba_d_state=8,
+        mamba_n_groups=1, mamba_chunk_size=16,
+    ),
+    "falcon_h1_hybrid": lambda: FalconH1Config(
+        **GROUPED, mamba_d_ssm=64, mamba_n_heads=4, mamba_d_head=16, mamba_d_state=8,
+        mamba_n_groups=1, mamba_chunk_size=16,
+    ),
+    "qwen3_next_hybrid_moe": lambda: Qwen3NextConfig(
+        **GROUPED, head_dim=16, linear_num_value_heads=2, linear_num_key_heads=2,
+        linear_key_head_dim=16, linear_value_head_dim=16, num_experts=2, num_experts_per_tok=1,
+        moe_intermediate_size=32, shared_expert_intermediate_size=32,
+        layer_types=["linear_attention", "full_attention"],
     ),
 }  # fmt: skip
 

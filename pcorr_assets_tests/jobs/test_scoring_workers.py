@@ -1,0 +1,176 @@
+"""Several processes that score one LLM: the same bytes as from one, whoever is killed when."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from pcorr_assets.errors import PcorrError
+from pcorr_assets.jobs import score_llm
+from pcorr_assets.lm.shards import ShardFolder
+from pcorr_assets.warehouse.files import write_text
+from pcorr_assets_tests.jobs.test_score_llm import LLM, describe
+from pcorr_assets_tests.lm import tiny
+from pcorr_assets_tests.waiting import wait_for
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A home with one sample and one LLM, and the hash that scoring it gives undisturbed."""
+    folder = tmp_path_factory.mktemp("workers")
+    tiny.save_llm(folder / "zoo" / LLM, "llama", tokenizer=tiny.byte_tokenizer("<s> $A"))
+    tiny.write_chunks(folder / "home", "web", tiny.words(300, 12))
+    job = job_of(folder / "home", 1, seconds_per_shard=30.0)
+    return folder / "home", score_llm.run(job)["sha256"]
+
+
+def job_of(home: Path, workers: int, **changes: Any) -> dict[str, Any]:
+    options = {"batch_tokens": 32, "threads": 1, "force": True, "seconds_per_shard": 0.0}
+    return describe(home, **{**options, "scoring_workers": workers, **changes})
+
+
+def start(home: Path, job: dict[str, Any]) -> subprocess.Popen[str]:
+    """The job as a cluster node runs it."""
+    path = home / "job.json"
+    write_text(path, json.dumps(job))
+    return subprocess.Popen(
+        [sys.executable, "-m", "pcorr_assets.jobs", "score_llm", str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=Path(score_llm.__file__).parents[2],
+    )
+
+
+def shards(home: Path) -> list[Path]:
+    return list((home / "shards").rglob("*.parquet"))
+
+
+def helpers_of(process: int) -> list[int]:
+    """Processes that it started."""
+    return [int(n) for n in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+@pytest.mark.parametrize("workers", [2, 3])  # one: test_score_llm.py
+def test_killed_at_a_seeded_moment_and_launched_again(
+    world: tuple[Path, str], workers: int
+) -> None:
+    home, undisturbed = world
+    enough = random.Random(workers).randint(2, 30)
+    process = start(home, job_of(home, workers))
+
+    def at_work() -> bool:
+        assert process.poll() is None, process.communicate()
+        return len(shards(home)) >= enough
+
+    wait_for("enough shards", at_work, every=0.002)
+    helpers = helpers_of(process.pid)
+    process.kill()
+    process.communicate(timeout=60)
+    wait_for("its helpers to end", lambda: not any(map(_lives, helpers)))
+
+    resumed = score_llm.run(job_of(home, workers, seconds_per_shard=30.0))
+    assert resumed["sha256"] == undisturbed
+    report = resumed["metadata"]
+    assert report["resumed_batches"] >= enough
+    assert report["scoring_workers"] == workers
+    assert report["scored_token_count"] < report["token_count"]
+    assert not (home / "shards" / LLM / "web").exists()
+
+
+def test_a_helper_that_is_killed_leaves_its_work_to_the_others(
+    world: tuple[Path, str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, undisturbed = world
+    _after_each_shard(monkeypatch, home, _kill_helpers(signal.SIGKILL))
+    result = score_llm.run(job_of(home, 2))
+    assert result["sha256"] == undisturbed
+    assert "1 processes that scored tiny-a were ended from outside" in caplog.text
+
+
+def test_no_batch_is_scored_twice(world: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    home, undisturbed = world
+    counted: Counter[int] = Counter()
+    clear = ShardFolder.clear
+
+    def count_first(folder: ShardFolder) -> None:
+        for path in folder.folder.glob("*.parquet"):
+            counted.update(set(pq.read_table(path)["batch"].to_pylist()))
+        clear(folder)
+
+    monkeypatch.setattr(ShardFolder, "clear", count_first)
+    _after_each_shard(monkeypatch, home, _wait_for_helpers())
+    result = score_llm.run(job_of(home, 2))
+    assert result["sha256"] == undisturbed
+    assert set(counted) == set(range(result["metadata"]["batch_count"]))
+    assert set(counted.values()) == {1}
+
+
+def test_a_helper_that_fails_says_why(
+    world: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, _ = world
+    helpers = ("cuda:1",)
+    monkeypatch.setattr(score_llm, "_helpers", lambda *_: helpers)
+    with pytest.raises(PcorrError, match="cuda:1 is not available here"):
+        score_llm.run(job_of(home, 2))
+
+
+def _after_each_shard(
+    monkeypatch: pytest.MonkeyPatch, home: Path, act: Callable[[Path], None]
+) -> None:
+    """This process does something once the helpers are at work too."""
+    write = ShardFolder.write
+
+    def and_act(self: ShardFolder, *args: Any) -> Path:
+        path = write(self, *args)
+        act(home)
+        return path
+
+    monkeypatch.setattr(ShardFolder, "write", and_act)
+
+
+def _wait_for_helpers() -> Callable[[Path], None]:
+    waited: list[bool] = []
+
+    def act(home: Path) -> None:
+        if not waited:
+            waited.append(True)
+            wait_for("shards of a helper", lambda: len(shards(home)) > 5, every=0.002)
+
+    return act
+
+
+def _kill_helpers(number: signal.Signals) -> Callable[[Path], None]:
+    wait = _wait_for_helpers()
+    killed: list[int] = []
+
+    def act(home: Path) -> None:
+        wait(home)
+        if not killed:
+            killed.extend(child.pid or 0 for child in multiprocessing.active_children())
+            for helper in killed:
+                os.kill(helper, number)
+
+    return act
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
