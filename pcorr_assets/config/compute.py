@@ -190,7 +190,8 @@ class Compute(Section):
 
     `workers` are the processes that read a group of a pool (unset: one a core, as far as the
     memory reaches). `scoring_workers` are the processes that score one LLM together (unset: one
-    a GPU; one without GPUs), each with `threads` threads and the whole LLM.
+    a GPU; one without GPUs), each with `threads` threads and the whole LLM. `scoring_jobs` are
+    the Slurm jobs that score one LLM on one sample together, each with `scoring_workers`.
     """
 
     mode: Annotated[Literal["local", "slurm"], one_of("local", "slurm")] = "local"
@@ -199,6 +200,7 @@ class Compute(Section):
     threads: Positive | None = None
     workers: Positive | None = None
     scoring_workers: Positive | None = None
+    scoring_jobs: Positive = 1
     overlong: OverlongField = "error"
     selection: SelectionCompute = SelectionCompute()
     slurm: Slurm = Slurm()

@@ -12,6 +12,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -99,6 +100,7 @@ def _run_on_slurm(
 
     from pcorr_assets.defs.slurm import SlurmClient, SlurmRequest, job_options, slurm_resource
     from pcorr_assets.defs.slurm_failures import explain
+    from pcorr_assets.defs.slurm_parts import PartJobs
 
     source = node.source_sha256(job)
     described = json.dumps([job, source], sort_keys=True).encode()
@@ -106,15 +108,18 @@ def _run_on_slurm(
     client = SlurmClient(slurm_resource(slurm, resources), str(slurm.environment), request)
     signal = (slurm.signal_before_timeout or "").partition("@")[0]
     threads = str(resources.cpus or 1)
+    environment = {"OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads}
+    together = PartJobs(client, resources, job, environment).running()
     try:
-        client.run(
-            context=context,
-            payload_path=node.__file__,
-            extras={"job": job, "source_sha256": source, "signal": signal},
-            extra_env={"OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads},
-            extra_slurm_opts=job_options(resources),
-            poll_timeout=slurm.poll_timeout,
-        )
+        with together if job.get("parts", 1) > 1 else nullcontext():
+            client.run(
+                context=context,
+                payload_path=node.__file__,
+                extras={"job": job, "source_sha256": source, "signal": signal},
+                extra_env=environment,
+                extra_slurm_opts=job_options(resources),
+                poll_timeout=slurm.poll_timeout,
+            )
     except (RuntimeError, DagsterPipesError, DagsterPipesExecutionError) as error:
         raise PcorrError(explain(request, resources, client.report, error)) from error
     result = client.report.last("result")

@@ -18,8 +18,10 @@ from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.plausibility_checks import evaluated_llm, scored_llm, specs
 from pcorr_assets.defs.table_asset import materialised, table_asset
 from pcorr_assets.jobs.description import evaluate_job, score_job
+from pcorr_assets.jobs.score_llm import shard_folder
 from pcorr_assets.report.overviews import bpb_overview
 from pcorr_assets.warehouse import WrittenPartition
+from pcorr_assets.warehouse.files import clear_folder
 
 POOL_OF_LLMS = LLM
 SHOWN_OF_RESULTS = ("benchmark", "metric", "score", "stderr", "error", "sample_count")
@@ -59,6 +61,8 @@ def _chunk_bpb(platform: Platform) -> dg.AssetsDefinition:
             job = score_job(platform.settings, sample, llm)
             spec = platform.settings.llm_spec(llm)
             result = run_job(context, platform, "chunk_bpb", (llm, sample), job, spec)
+            # What other jobs of the partition wrote after the one that made the table.
+            clear_folder(shard_folder(platform.warehouse.home, llm, sample), "*.parquet")
         checks = scored_llm(platform.warehouse, platform.settings, llm, sample)
         shown = overview(bpb_overview(platform.warehouse, (llm, sample)))
         return _materialised(platform, result, shown, checks)

@@ -65,7 +65,8 @@ class ScoreJob(LLMJob):
 
     `force` scores again although the partition is complete and up to date;
     `seconds_per_shard` is how much work a kill may cost at most, beside one batch.
-    `scoring_workers` are processes (None: one a GPU, one without GPUs).
+    `scoring_workers` are processes (None: one a GPU, one without GPUs). `part` of `parts` is
+    what this job does first of the work that several jobs share; only part 0 writes the table.
     """
 
     job: Literal["score_llm"] = SCORE_LLM
@@ -73,6 +74,8 @@ class ScoreJob(LLMJob):
     batch_tokens: int = 8192
     force: bool = False
     scoring_workers: int | None = None
+    part: int = 0
+    parts: int = 1
     seconds_per_shard: float = 30.0
 
 
@@ -109,6 +112,7 @@ def score_job(settings: Settings, sample: str, llm: str, **changes: Any) -> dict
         "threads": settings.compute.threads,
         "batch_tokens": settings.compute.batch_tokens,
         "scoring_workers": settings.compute.scoring_workers,
+        "parts": settings.compute.scoring_jobs if settings.compute.mode == "slurm" else 1,
     }
     return read_job({**fields, **changes}, ScoreJob).model_dump(mode="json")
 

@@ -7,7 +7,9 @@ belong here: the scoring (`lm.scoring`).
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,13 +25,17 @@ from pcorr_assets.warehouse.parquet_files import stored_metadata
 
 logger = logging.getLogger(__name__)
 
+# How often a job looks whether another has finished the table.
+SECONDS_BETWEEN_LOOKS = 10.0
+
 
 def run(job: dict[str, Any], stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
     """Score the LLM of the description and write its partition of `chunk_bpb`.
 
     A partition that is complete and made of the same things is left as it is, unless
     `force` is set. What a job that died had finished is taken over from its shards.
-    `stop` is asked between batches: a yes ends the job, keeping what is finished.
+    `stop` is asked between batches: a yes ends the job, keeping what is finished. A job for
+    another part than 0 leaves its share in shards and returns no more than `part` and `metadata`.
 
     Returns `table`, `partition` (its keys), `path`, `row_count`, `byte_count`, `sha256`
     (of the file) and `metadata` (rates, counts, device, warnings), all fit for JSON.
@@ -50,14 +56,19 @@ def run(job: dict[str, Any], stop: Callable[[], bool] = lambda: False) -> dict[s
         description.batch_tokens,
         description.llm.overlong,
         description.seconds_per_shard,
-        _helpers(description, llm.device),
+        _helpers(description, llm.device, model),
+        description.part,
+        description.parts,
     )
-    folder = description.home / "shards" / to_slug(description.llm.key) / to_slug(chunks.sample)
+    folder = shard_folder(description.home, description.llm.key, chunks.sample)
     scoring = Scoring(llm.resolved, model, tokenizer, chunks, settings, folder)
     keys = _partition(description)
     if not description.force and _is_up_to_date(wh, keys, scoring.identity):
         logger.info("chunk_bpb of %s is complete and up to date", "|".join(keys))
         return _result(keys, _present(wh, keys), {"reused": True, **scoring.identity})
+    if description.part:
+        work = scoring.work(_stop_once_written(wh, keys, scoring.identity, stop))
+        return {"part": description.part, "metadata": work.report}
     scores = scoring.run(stop)
     metadata = dict(scoring.identity)
     if scores.report["out_of_memory"]:
@@ -76,12 +87,37 @@ def run(job: dict[str, Any], stop: Callable[[], bool] = lambda: False) -> dict[s
     return _result(keys, written, report)
 
 
-def _helpers(description: ScoreJob, device: str) -> tuple[str, ...]:
+def shard_folder(home: Path, llm: str, sample: str) -> Path:
+    """Where finished batches of an LLM on a sample are kept until the table is written."""
+    return home / "shards" / to_slug(llm) / to_slug(sample)
+
+
+def _stop_once_written(
+    wh: Warehouse, keys: tuple[str, ...], identity: dict[str, str], stop: Callable[[], bool]
+) -> Callable[[], bool]:
+    """`stop`, or the job for part 0 has written the table: nothing is left to do then."""
+    looked = time.monotonic()
+
+    def asked() -> bool:
+        nonlocal looked
+        if stop():
+            return True
+        if time.monotonic() - looked < SECONDS_BETWEEN_LOOKS:
+            return False
+        looked = time.monotonic()
+        return _is_up_to_date(wh, keys, identity)
+
+    return asked
+
+
+def _helpers(description: ScoreJob, device: str, model: Any) -> tuple[str, ...]:
     """Devices of the processes beside this one, which share the CPUs unless told otherwise."""
     import torch
 
-    from pcorr_assets.lm.loading import devices_of_workers
+    from pcorr_assets.lm.loading import devices_of_workers, is_spread
 
+    if is_spread(model):
+        return ()  # it has all devices already
     devices = devices_of_workers(device, description.scoring_workers)
     if description.threads is None and len(devices) > 1 and device == "cpu":
         torch.set_num_threads(max(1, cpu_count() // len(devices)))

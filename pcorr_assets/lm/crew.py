@@ -217,7 +217,8 @@ def _main(task: Task, folder: Path, place: int, device: str, parent: int) -> Non
         asked.append(number)
 
     # A signal to the whole group: this process finishes its batch, the first one decides the rest.
-    signal.signal(signal.SIGTERM, note)
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, note)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         _work(task, folder, place, device, lambda: bool(asked))

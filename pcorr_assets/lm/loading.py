@@ -18,6 +18,7 @@ from pcorr_assets.lm.causes import errors_belong_to_llm
 from pcorr_assets.lm.hub import download
 from pcorr_assets.lm.identity import ResolvedLLM, resolve
 from pcorr_assets.lm.json_files import check_json_files
+from pcorr_assets.lm.placement import budgets, free_bytes, refuse_offloaded, weight_bytes
 from pcorr_assets.lm.weights import SAFE_WEIGHTS, own_memory, refuse_wrong_weights, weight_files
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = [
     "context_length",
     "describe",
     "devices_of_workers",
+    "is_spread",
     "load_model",
     "load_skeleton",
     "load_tokenizer",
@@ -132,24 +134,31 @@ def load_tokenizer(resolved: ResolvedLLM) -> PreTrainedTokenizerBase:
 def load_model(resolved: ResolvedLLM, device: str, dtype: str) -> PreTrainedModel:
     """The model in evaluation mode on `device`, in `dtype` (both may be `auto`).
 
-    Weights come from safetensors of the LLM's own folder; pickled ones are refused unless
-    the LLM's `allow_pickle` says otherwise, remote code unless its `trust_remote_code` does.
+    `cuda` means all GPUs of the process: an LLM that fits the first lies there, a larger
+    one is spread over them. Weights come from safetensors of the LLM's own folder; pickled
+    ones are refused unless the LLM's `allow_pickle` says otherwise, remote code unless its
+    `trust_remote_code` does.
 
     Raises:
-        PcorrError: it cannot be had, is not a causal language model, its weights are not
-            those that its configuration describes, or they changed while they were loaded.
+        PcorrError: it cannot be had, does not fit into memory, is not a causal language
+            model, its weights are not those that its configuration describes, or they
+            changed while they were loaded.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
     folder = _folder(resolved)
     device = choose_device(device)
-    _load_config(resolved, folder)
-    head, *_ = weight_files(folder, resolved.label, allow_pickle=resolved.spec.allow_pickle)
+    dtype = choose_dtype(dtype, device)
+    config = _load_config(resolved, folder)
+    files = weight_files(folder, resolved.label, allow_pickle=resolved.spec.allow_pickle)
+    head, *_ = files
+    shares = _budgets(resolved, config, device, dtype, [folder / name for name in files])
     with errors_belong_to_llm(resolved.label, "weights", folder):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=getattr(torch, choose_dtype(dtype, device)),
+            dtype=getattr(torch, dtype),
+            **_spread(shares),
             use_safetensors=head in SAFE_WEIGHTS,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are refused by name below
@@ -162,7 +171,8 @@ def load_model(resolved: ResolvedLLM, device: str, dtype: str) -> PreTrainedMode
             part.use_cache = False  # scoring reads each text once; a cache would only cost memory
         if resolved.spec.path is not None:
             own_memory(model)
-        model = model.to(device).eval()
+        model = (model if shares else model.to(device)).eval()
+        refuse_offloaded(model, resolved.label)
     resolved.refuse_changes()
     return model
 
@@ -173,15 +183,44 @@ def load_skeleton(resolved: ResolvedLLM) -> PreTrainedModel:
     Raises:
         PcorrError: as `load_model`, but for the weights.
     """
+    folder = _folder(resolved)
+    return _skeleton(resolved, _load_config(resolved, folder), folder)
+
+
+def _skeleton(resolved: ResolvedLLM, config: Any, folder: Path) -> PreTrainedModel:
     import torch
     from transformers import AutoModelForCausalLM
 
-    folder = _folder(resolved)
-    config = _load_config(resolved, folder)
     with errors_belong_to_llm(resolved.label, "configuration", folder), torch.device("meta"):
         return AutoModelForCausalLM.from_config(
             config, trust_remote_code=resolved.spec.trust_remote_code
         )
+
+
+def _budgets(
+    resolved: ResolvedLLM, config: Any, device: str, dtype: str, files: list[Path]
+) -> list[int]:
+    """Bytes for each GPU if the LLM has to be spread, else none; PcorrError if it does not fit."""
+    try:
+        skeleton = _skeleton(resolved, config, files[0].parent)
+    except PcorrError as error:
+        # Some code of others needs real memory to say its shape: loading will tell.
+        logger.info("what %s needs is not known before it is loaded: %s", resolved.label, error)
+        return []
+    needed = weight_bytes(skeleton, dtype, files)
+    shares = budgets(needed, device, free_bytes(device), resolved.label, dtype)
+    if shares:
+        logger.info("%s is spread over %d GPUs", resolved.label, len(shares))
+    return shares
+
+
+def _spread(shares: list[int]) -> dict[str, Any]:
+    return {"device_map": "auto", "max_memory": dict(enumerate(shares))} if shares else {}
+
+
+def is_spread(model: PreTrainedModel) -> bool:
+    """Does the model lie on several devices?"""
+    return len(set((getattr(model, "hf_device_map", None) or {}).values())) > 1
 
 
 def _load_config(resolved: ResolvedLLM, folder: Path) -> Any:

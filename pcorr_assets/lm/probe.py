@@ -21,6 +21,7 @@ from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.hub import describe_repository
 from pcorr_assets.lm.identity import ResolvedLLM, resolve
 from pcorr_assets.lm.loading import ANY_TEXT
+from pcorr_assets.lm.placement import BYTES_OF_DTYPE
 from pcorr_assets.lm.tokens import check_context, check_vocabulary, embedding_count, tokenise
 from pcorr_assets.lm.weights import weight_files
 from pcorr_assets.warehouse import Warehouse
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 LONGEST_CHUNKS = 500
 EVEN_CHUNKS = 1500
 FORWARD_TOKENS = 64
-BYTES_OF_DTYPE = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,10 @@ class ShardFolder:
             if path.name in self._known:
                 continue
             self._known.add(path.name)
-            reason = self._take(path, finished)
+            try:
+                reason = self._take(path, finished)
+            except FileNotFoundError:
+                continue  # another job has written the table, and removes them
             if reason:
                 finished.refused.append(f"{path.name} ({reason})")
                 logger.warning("shard %s is not used: %s", path, reason)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +21,9 @@ import pytest
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.jobs import score_llm
+from pcorr_assets.lm.session import StoppedError
 from pcorr_assets.lm.shards import ShardFolder
+from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import write_text
 from pcorr_assets_tests.jobs.test_score_llm import LLM, describe
 from pcorr_assets_tests.lm import tiny
@@ -127,6 +131,39 @@ def test_a_helper_that_fails_says_why(
     monkeypatch.setattr(score_llm, "_helpers", lambda *_: helpers)
     with pytest.raises(PcorrError, match="cuda:1 is not available here"):
         score_llm.run(job_of(home, 2))
+
+
+def test_jobs_for_parts_of_one_plan(world: tuple[Path, str]) -> None:
+    home, undisturbed = world
+    for part, batches in ((2, 9), (1, 5)):
+        answers = iter([False] * batches)
+        job = job_of(home, 1, part=part, parts=3)
+        with pytest.raises(StoppedError):
+            score_llm.run(job, functools.partial(next, answers, True))
+    scored = [pq.read_table(path)["batch"].unique().to_pylist() for path in shards(home)]
+    assert sorted({batch % 3 for (batch,) in scored}) == [1, 2]
+
+    first = score_llm.run(job_of(home, 1, parts=3, seconds_per_shard=30.0))
+    assert first["metadata"]["resumed_batches"] == 9 + 5
+    assert first["sha256"] == undisturbed
+    late = score_llm.run(job_of(home, 1, part=1, parts=3, force=False))
+    assert late["metadata"]["reused"]
+
+
+def test_two_jobs_at_once(world: tuple[Path, str]) -> None:
+    home, undisturbed = world
+    Warehouse(home).path("chunk_bpb", LLM, "web").unlink()
+    other = start(home, job_of(home, 1, part=1, parts=2, force=False))
+    wait_for("shards of the other job", lambda: len(shards(home)) > 3, every=0.002)
+    first = score_llm.run(job_of(home, 1, parts=2))
+    report = first["metadata"]
+    said, error = other.communicate(timeout=100)
+    assert first["sha256"] == undisturbed
+    assert report["resumed_batches"] > 3
+    assert report["scored_token_count"] < report["token_count"]
+    # It came to an end of its own, or found that there is nothing left to do.
+    assert other.returncode == 0 or "was asked to stop" in error, (said, error)
+    shutil.rmtree(home / "shards")
 
 
 def _after_each_shard(
