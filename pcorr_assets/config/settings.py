@@ -18,6 +18,7 @@ from pcorr_assets.config.compute import Compute
 from pcorr_assets.config.correlation import Benchmark, Selection, Target, Validation
 from pcorr_assets.config.fields import AbsolutePath, NameKey, absolute, by_key
 from pcorr_assets.config.llms import Candidate, Family, LLMSpec, unlisted_spec, written_keys
+from pcorr_assets.config.planning import Plan
 from pcorr_assets.config.section import (
     Location,
     Mistake,
@@ -68,6 +69,7 @@ class Settings(Section):
     exports: Exports = Exports()
     compute: Compute = Compute()
     automation: Automation = Automation()
+    plan: Plan = Plan()
 
     _path: Path | None = PrivateAttr(default=None)
 

@@ -12,6 +12,8 @@ import dagster as dg
 
 from pcorr_assets.config.keys import check_llm_key
 from pcorr_assets.defs.compute import run_job
+from pcorr_assets.defs.costs import predicted_seconds
+from pcorr_assets.defs.membership import measured_llms
 from pcorr_assets.defs.metadata import numbers, overview, rows_table, sentences
 from pcorr_assets.defs.partitions import LLM, SAMPLE, keys_of
 from pcorr_assets.defs.platform import Platform
@@ -65,9 +67,21 @@ def _chunk_bpb(platform: Platform) -> dg.AssetsDefinition:
             clear_folder(shard_folder(platform.warehouse.home, llm, sample), "*.parquet")
         checks = scored_llm(platform.warehouse, platform.settings, llm, sample)
         shown = overview(bpb_overview(platform.warehouse, (llm, sample)))
+        result["metadata"]["predicted_seconds"] = _predicted(context, platform, llm, result)
         return _materialised(platform, result, shown, checks)
 
     return chunk_bpb
+
+
+def _predicted(
+    context: dg.AssetExecutionContext, platform: Platform, llm: str, result: Mapping[str, Any]
+) -> float | None:
+    """What `pcorr plan` would have said of the seconds that this took."""
+    rows = platform.warehouse.read("llms", llm, columns=["parameter_count"]).to_pylist()
+    if not rows or not rows[0]["parameter_count"]:
+        return None
+    measured = measured_llms(context.instance, platform.warehouse)
+    return predicted_seconds(measured, llm, rows[0]["parameter_count"], result["metadata"])
 
 
 def _benchmark_errors(platform: Platform) -> dg.AssetsDefinition:

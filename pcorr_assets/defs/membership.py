@@ -6,6 +6,7 @@ here: adding partitions (`registration`), and files (`warehouse.cleaning`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -14,7 +15,7 @@ from dagster._core.execution.backfill import BulkActionsFilter
 
 from pcorr_assets.defs.backfills import ACTIVE
 from pcorr_assets.defs.partitions import LLM
-from pcorr_assets.lm.probe import MeasuredLLM
+from pcorr_assets.lm.cost import Measured
 from pcorr_assets.warehouse import Warehouse
 
 IN_FLIGHT = [
@@ -76,21 +77,35 @@ def unregister_llm(instance: dg.DagsterInstance, llm: str) -> bool:
     return True
 
 
-def measured_llms(instance: dg.DagsterInstance, wh: Warehouse) -> list[MeasuredLLM]:
+def measured_llms(instance: dg.DagsterInstance, wh: Warehouse) -> list[Measured]:
     """The LLMs that were scored lately, with the rate that their runs noted."""
     records = instance.fetch_materializations(
         dg.AssetKey("chunk_bpb"), limit=MATERIALISATIONS_TO_LOOK_AT
     ).records
-    measured: dict[str, MeasuredLLM] = {}
+    measured: dict[str, Measured] = {}
     for record in records:
         event = record.asset_materialization
         if event is None or not isinstance(event.partition, dg.MultiPartitionKey):
             continue
         llm = event.partition.keys_by_dimension[LLM]
-        rate = event.metadata.get("tokens_per_second")
-        if llm in measured or rate is None or not wh.exists("llms", llm):
+        if llm in measured or not wh.exists("llms", llm):
             continue
+        noted = {name: value.value for name, value in event.metadata.items()}
         rows = wh.read("llms", llm, columns=["parameter_count"]).to_pylist()
-        if rows and rows[0]["parameter_count"] and isinstance(rate.value, int | float):
-            measured[llm] = MeasuredLLM(rows[0]["parameter_count"], float(rate.value))
+        found = _measured(llm, rows[0]["parameter_count"] if rows else None, noted)
+        if found is not None:
+            measured[llm] = found
     return list(measured.values())
+
+
+def _measured(llm: str, parameters: int | None, noted: Mapping[str, Any]) -> Measured | None:
+    rate = noted.get("tokens_per_second")
+    if not parameters or not isinstance(rate, int | float) or rate <= 0:
+        return None
+    devices = noted.get("scoring_devices") or 1
+    return Measured(llm, parameters, devices / rate, kind_of_device(noted))
+
+
+def kind_of_device(noted: Mapping[str, Any]) -> str:
+    """Device and dtype of a run; runs of earlier versions named no more than cpu or cuda."""
+    return f"{noted.get('device_name', noted.get('device'))}, {noted.get('dtype')}"

@@ -80,6 +80,7 @@ def run(job: dict[str, Any], stop: Callable[[], bool] = lambda: False) -> dict[s
     report = {
         **scoring.identity,
         **scores.report,
+        **_utilisation(llm.device, model, scores.report),
         "reused": False,
         "threads": _threads(),
         "peak_memory_bytes": peak_memory_bytes(llm.device),
@@ -179,6 +180,27 @@ def _result(
         "byte_count": written.byte_count,
         "sha256": written.sha256,
         "metadata": metadata,
+    }
+
+
+def _utilisation(device: str, model: Any, report: dict[str, Any]) -> dict[str, Any]:
+    """Which device it was, and how much of it was used: 2 operations a parameter and token."""
+    import torch
+
+    from pcorr_assets.lm.cost import OPERATIONS, utilisation
+
+    name = f"CPU with {_threads()} thread{'s' if _threads() > 1 else ''}"
+    if device.startswith("cuda"):
+        name = torch.cuda.get_device_name()
+    parameters = sum(weights.numel() for weights in model.parameters())
+    spread = len(set((getattr(model, "hf_device_map", None) or {"": 0}).values()))
+    devices = max(report["scoring_workers"], 1) * spread
+    rate = report["tokens_per_second"] / devices
+    return {
+        "scoring_devices": devices,
+        "device_name": name,
+        "operations_per_second": OPERATIONS * parameters * rate,
+        "model_flops_utilisation": utilisation(name, parameters, rate),
     }
 
 

@@ -36,6 +36,12 @@ class BatchPlan:
         """Tokens that get a loss: all but the first of each unit."""
         return int((self.length - 1).sum())
 
+    @property
+    def padding_share(self) -> float:
+        """The share of all positions of the batches that is padding (0 without batches)."""
+        padded = int((np.diff(self.bounds) * self.length[self.bounds[:-1]]).sum())
+        return 1 - int(self.length.sum()) / padded if padded else 0.0
+
     def units(self, batch: int) -> slice:
         """The units of one batch."""
         return slice(int(self.bounds[batch]), int(self.bounds[batch + 1]))

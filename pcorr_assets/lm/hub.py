@@ -84,6 +84,19 @@ def describe_repository(name: str, commit: str, folder: Path, *, allow_pickle: b
     return Repository(folder, tuple(weights), _total(known), _total(missing))
 
 
+def stated_parameters(name: str) -> int | None:
+    """How many parameters the hub states for a repository of safetensors; None if none.
+
+    Raises:
+        PcorrError: as `download`.
+    """
+    from huggingface_hub import HfApi
+
+    with translated(name, "main"):
+        found = HfApi().model_info(name, expand=["safetensors"]).safetensors
+    return found.total if found is not None else None
+
+
 def download(name: str, commit: str, *, allow_pickle: bool) -> Path:
     """The folder that holds configuration, tokenizer and weights of one commit.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.lm.cost import Measured, fit, usual_kind
 from pcorr_assets.lm.hub import describe_repository
 from pcorr_assets.lm.identity import ResolvedLLM, resolve
 from pcorr_assets.lm.loading import ANY_TEXT
@@ -81,14 +81,6 @@ class Finding:
     def operations(self) -> float:
         """Floating-point operations of scoring them: two for each parameter and token."""
         return 2.0 * self.parameter_count * self.token_count
-
-
-@dataclass(frozen=True)
-class MeasuredLLM:
-    """An LLM that was scored: its parameters, and the rate that was measured."""
-
-    parameter_count: int
-    tokens_per_second: float
 
 
 def look_at(
@@ -172,16 +164,11 @@ def try_out(finding: Finding) -> float:
     return loss
 
 
-def seconds_to_score(finding: Finding, measured: Sequence[MeasuredLLM]) -> float | None:
-    """How long scoring will take, from the median rate of LLMs that were scored.
-
-    Rates are taken to fall with the number of parameters. None if nothing was measured.
-    """
-    rates = [llm.parameter_count * llm.tokens_per_second for llm in measured]
-    rates = [rate for rate in rates if rate > 0]
-    if not rates:
-        return None
-    return finding.token_count * finding.parameter_count / statistics.median(rates)
+def seconds_to_score(finding: Finding, measured: Sequence[Measured]) -> float | None:
+    """Seconds of one device for scoring it, from LLMs that were scored; None if none was."""
+    kind = usual_kind(measured)
+    rate = fit(measured, kind) if kind else None
+    return rate.seconds(finding.parameter_count, finding.token_count) if rate else None
 
 
 def _without_weights(resolved: ResolvedLLM, scratch: Path) -> tuple[ResolvedLLM, int | None]:

@@ -184,6 +184,7 @@ class Scoring:
             "overlong_count": int(self.too_long.sum()),
             "unk_share": int(self.tokens.unk_count.sum()) / total if total else 0.0,
             "batch_count": self.plan.batch_count,
+            "padding_share": self.plan.padding_share,
             "batch_plan_sha256": self.identity["batch_plan_sha256"],
             "dtype": self.identity["dtype"],
             "device": self.identity["device"],

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 
 import pcorr_assets
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.lm.probe import Finding, MeasuredLLM, look_at, seconds_to_score, try_out
+from pcorr_assets.lm.cost import Measured
+from pcorr_assets.lm.probe import Finding, look_at, seconds_to_score, try_out
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets_tests.lm import tiny
 from pcorr_assets_tests.lm.hub_server import Hub, Repository, serve
@@ -146,9 +147,8 @@ def test_what_does_not_fit_into_memory_is_not_loaded(llm: Path, tmp_path: Path) 
 def test_time_is_scaled_from_llms_that_were_measured(llm: Path, tmp_path: Path) -> None:
     found = look(llm, tmp_path, tiny.TEXTS)
     assert seconds_to_score(found, []) is None
-    assert seconds_to_score(found, [MeasuredLLM(1000, 0.0)]) is None
     # Ten times the parameters, a tenth of the rate.
-    measured = [MeasuredLLM(found.parameter_count * 10, 100.0)]
+    measured = [Measured("other", found.parameter_count * 10, 0.01, "CPU")]
     assert seconds_to_score(found, measured) == pytest.approx(found.token_count / 1000)
 
 

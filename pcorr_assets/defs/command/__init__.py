@@ -17,6 +17,7 @@ from pcorr_assets.defs.command.application import app
 from pcorr_assets.defs.command.files import clean, export, verify
 from pcorr_assets.defs.command.llms import add_llm_command, register, remove_llm_command
 from pcorr_assets.defs.command.looking import check_config, sql, status
+from pcorr_assets.defs.command.planning import plan_command
 from pcorr_assets.defs.command.running import run
 from pcorr_assets.defs.command.runs import free_slots
 from pcorr_assets.defs.command.serving import demo, ui
@@ -31,6 +32,7 @@ COMMANDS = (
     ("status", status, "What is materialised, missing, failed, stale."),
     ("free-slots", free_slots, "End runs whose process is gone; free their slots."),
     ("sql", sql, "Ask the warehouse in SQL."),
+    ("plan", plan_command, "What scoring the LLMs that are missing will cost."),
     ("add-llm", add_llm_command, "Check an LLM and put it on the list."),
     ("remove-llm", remove_llm_command, "Take an LLM off the list."),
     ("clean", clean, "List the files of keys that are gone; move them away."),

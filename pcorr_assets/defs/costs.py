@@ -1,0 +1,155 @@
+"""What is missing and what scoring it will cost.
+
+Belongs here: which LLMs have no BPB on which samples, their sizes, and the tokens of samples.
+Does not belong here: the prediction (`lm.cost`) and printing it (`command.planning`).
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.compute as pc
+
+from pcorr_assets.config import LLMSpec, Settings
+from pcorr_assets.defs.membership import kind_of_device
+from pcorr_assets.lm.cost import Cost, Measured, Rate, devices_needed, fit, size_in_name
+from pcorr_assets.lm.placement import BYTES_OF_DTYPE
+from pcorr_assets.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Asked for the number of parameters that a repository states; None if it states none.
+AskHub = Callable[[str], int | None]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What is to be scored: costs by LLM, and what could not be told, in sentences."""
+
+    costs: list[Cost]
+    unknown: list[str]
+
+
+def missing_costs(
+    settings: Settings,
+    wh: Warehouse,
+    rate: Rate,
+    *,
+    samples: Sequence[str],
+    device: str | None,
+    ask_hub: AskHub | None = None,
+) -> Missing:
+    """What scoring all LLMs of the file that are not scored on `samples` takes.
+
+    `rate` and `device` are what is reckoned with. An LLM whose size nothing states is left
+    out and named, and so is a sample whose tokens nothing states.
+    """
+    unknown: list[str] = []
+    tokens = {sample: _tokens(settings, wh, sample, unknown) for sample in samples}
+    costs = []
+    for key, spec in settings.llm_specs.items():
+        missing = [
+            name for name, count in tokens.items()
+            if count is not None and not wh.exists("chunk_bpb", key, name)
+        ]  # fmt: skip
+        if not missing:
+            continue
+        parameters, source = _parameters(settings, wh, spec, ask_hub)
+        if parameters is None:
+            unknown.append(
+                f"how many parameters {key} has: state it under `plan.parameters` in pcorr.yaml"
+                + ("" if ask_hub else ", or ask the hub with --hub")
+            )
+            continue
+        total = sum(tokens[name] or 0 for name in missing)
+        memory = parameters * BYTES_OF_DTYPE[_dtype(spec, wh, device)]
+        devices = devices_needed(memory, device)
+        costs.append(
+            Cost(
+                llm=key,
+                family=spec.family,
+                parameters=parameters,
+                parameters_from=source,
+                samples=tuple(missing),
+                tokens=total,
+                # Spread over devices, one computes while the others hold its layers and wait.
+                hours=rate.seconds(parameters, total) / 3600 * devices,
+                memory=memory,
+                devices=devices,
+                download=0 if spec.path is not None else memory,
+            )
+        )
+    return Missing(costs, unknown)
+
+
+def predicted_seconds(
+    measured: Sequence[Measured], llm: str, parameters: int, noted: Mapping[str, Any]
+) -> float | None:
+    """What LLMs scored before would have said of a run that noted this; None if none was."""
+    tokens, kind = noted.get("scored_token_count"), kind_of_device(noted)
+    rate = fit([one for one in measured if one.llm != llm], kind)
+    if rate is None or not tokens:
+        return None
+    return rate.seconds(parameters, tokens) / (noted.get("scoring_devices") or 1)
+
+
+def _tokens(settings: Settings, wh: Warehouse, sample: str, unknown: list[str]) -> int | None:
+    """Tokens of a sample: of the reference tokenizer, as the LLMs so far had more or fewer."""
+    if not wh.exists("chunks", sample):
+        stated = settings.plan.tokens.get(sample)
+        if stated is None:
+            unknown.append(
+                f"how many tokens sample {sample} has: materialise chunked_dataset, or state a "
+                "guess under `plan.tokens` in pcorr.yaml"
+            )
+        return stated
+    counts = wh.read("chunks", sample, columns=["reference_token_count"])[0]
+    reference = int(pc.call_function("sum", [counts]).as_py() or 0)
+    scored = [
+        int(pc.call_function("sum", [wh.read("chunk_bpb", key, sample, columns=["token_count"])[0]])
+            .as_py() or 0)
+        for key in settings.llm_specs
+        if wh.exists("chunk_bpb", key, sample)
+    ]  # fmt: skip
+    return round(statistics.median(scored)) if scored else reference
+
+
+def _parameters(
+    settings: Settings, wh: Warehouse, spec: LLMSpec, ask_hub: AskHub | None
+) -> tuple[int | None, str]:
+    """The number of parameters, from the best source there is, and which that was."""
+    if wh.exists("llms", spec.key):
+        rows = wh.read("llms", spec.key, columns=["parameter_count"]).to_pylist()
+        if rows and rows[0]["parameter_count"]:
+            return rows[0]["parameter_count"], "record"
+    if spec.key in settings.plan.parameters:
+        return settings.plan.parameters[spec.key], "file"
+    if spec.path is not None:
+        return _of_folder(spec), "folder"
+    assert spec.name is not None
+    if ask_hub is not None and (stated := ask_hub(spec.name)) is not None:
+        return stated, "hub"
+    return size_in_name(spec.name), "name"
+
+
+def _of_folder(spec: LLMSpec) -> int | None:
+    from pcorr_assets.lm.identity import ResolvedLLM
+    from pcorr_assets.lm.loading import load_skeleton
+
+    # The content does not matter: nothing but the configuration is read.
+    skeleton = load_skeleton(ResolvedLLM(spec, ""))
+    return sum(weights.numel() for weights in skeleton.parameters())
+
+
+def _dtype(spec: LLMSpec, wh: Warehouse, device: str | None) -> str:
+    if spec.dtype != "auto":
+        return spec.dtype
+    if wh.exists("llms", spec.key):
+        rows: list[Mapping[str, str]] = wh.read("llms", spec.key, columns=["dtype"]).to_pylist()
+        if rows and rows[0]["dtype"] in BYTES_OF_DTYPE:
+            return rows[0]["dtype"]
+    return "bfloat16" if device else "float32"

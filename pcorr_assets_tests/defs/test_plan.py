@@ -1,0 +1,76 @@
+"""`pcorr plan`: the paper's bill offline, and the prediction beside what runs took."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from pcorr_assets.defs import membership
+from pcorr_assets.lm.cost import Measured
+from pcorr_assets.warehouse import Warehouse
+from pcorr_assets_tests.dagster_ui import PROJECT
+from pcorr_assets_tests.defs.command_world import CommandWorld
+from pcorr_assets_tests.lm import tiny
+
+
+@pytest.fixture
+def paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandWorld:
+    """The configuration of the paper's run, with nothing there yet."""
+    shutil.copy(PROJECT / "configs" / "rpjv2.yaml", tmp_path / "pcorr.yaml")
+    monkeypatch.setenv("PCORR_CONFIG", str(tmp_path / "pcorr.yaml"))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster_home"))
+    return CommandWorld(tmp_path)
+
+
+def test_the_bill_of_the_paper_offline(paper: CommandWorld) -> None:
+    said = paper.run("plan", "--budget-hours", "40")
+    assert "89 LLMs" in said
+    assert "32% of the 312 TFLOP/s of A100 (data sheet)" in said
+    assert "not known" not in said
+    assert "29 of 89 LLMs of 27 families" in said
+
+    bill = json.loads(paper.run("plan", "--json", "--device", "H100"))
+    hours = sum(one["hours"] for one in bill["missing"])
+    parameters = sum(one["parameters"] for one in bill["missing"])
+    # The formula, by hand: 2 operations a parameter and token, at 32 % of the published peak.
+    assert hours == pytest.approx(2 * parameters * 250e6 / (0.32 * 989e12) / 3600)
+    assert parameters == pytest.approx(308e9, rel=0.01)
+
+
+def test_what_is_not_known_is_named(paper: CommandWorld) -> None:
+    text = paper.config.read_text()
+    text = text.replace("    microsoft/phi-1_5: 1400000000\n", "")
+    paper.config.write_text(text)
+    said = paper.run("plan")
+    assert "88 LLMs" in said
+    assert "not known: how many parameters microsoft/phi-1_5 has" in said
+    paper.config.write_text(text.replace("  device: A100\n", ""))
+    assert "Name the device that it will run on" in paper.run("plan", status=1)
+
+
+def test_measurements_count_once_there_are_some(
+    paper: CommandWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(instance: dg.DagsterInstance, wh: Warehouse) -> list[Measured]:
+        del instance, wh
+        return [
+            Measured("one/llm-1b", 10**9, 1e-5, "NVIDIA A100, float16"),
+            Measured("one/llm-2b", 2 * 10**9, 1.9e-5, "NVIDIA A100, float16"),
+        ]
+
+    monkeypatch.setattr(membership, "measured_llms", measured)
+    said = paper.run("plan")
+    assert "2 LLMs scored on NVIDIA A100, float16" in said
+    assert "one/llm-2b (NVIDIA A100, float16)" in said
+    assert "+5%" in said
+
+
+def test_only_what_is_missing_of_a_sample_that_is_chunked(paper: CommandWorld) -> None:
+    tiny.write_chunks(paper.home, "rpjv2", tiny.TEXTS)
+    reference = sum(len(text.split()) for text in tiny.TEXTS)
+    said = json.loads(paper.run("plan", "--json"))
+    assert {one["tokens"] for one in said["missing"]} == {reference}
