@@ -27,6 +27,7 @@ from pcorr_assets.config import (
     FastText,
     MatrixCsv,
     Model,
+    Plan,
     Pool,
     Sample,
     Selection,
@@ -71,6 +72,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "`storage`": Storage,
     "`exports`": Exports,
     "`automation`": Automation,
+    "`plan`": Plan,
 }
 
 

@@ -20,6 +20,7 @@ from pcorr_assets.config.compute import (
 from pcorr_assets.config.correlation import Benchmark, FastText, Selection, Target, Validation
 from pcorr_assets.config.llms import Candidate, Family, LLMSpec, Model
 from pcorr_assets.config.loading import find_config, load_settings, settings_from
+from pcorr_assets.config.planning import Plan
 from pcorr_assets.config.settings import Settings
 from pcorr_assets.config.storage import Exports, Storage
 from pcorr_assets.config.texts import MatrixCsv, Pool, Sample
@@ -35,6 +36,7 @@ __all__ = [
     "LLMSpec",
     "MatrixCsv",
     "Model",
+    "Plan",
     "Pool",
     "Sample",
     "Selection",
