@@ -215,8 +215,8 @@ def test_what_a_run_writes_of_an_llm_that_was_removed_meanwhile_stays_out(
         assert runs_in_flight(instance, "tiny/b") == []
         (measured,) = measured_llms(instance, wh)
     parameter_count = wh.read("llms", "tiny/a", columns=["parameter_count"])[0][0].as_py()
-    assert measured.parameter_count == parameter_count
-    assert measured.tokens_per_second > 0
+    assert measured.parameters == parameter_count
+    assert measured.seconds_per_token > 0
     assert run_job(world, "bpb_matrix", "web")
     coverage = {row["llm"]: row for row in wh.read("matrix_coverage", "web").to_pylist()}
     assert coverage["tiny/b"]["reason"] == "removed"
