@@ -138,7 +138,7 @@ keep_ratio (line 22)
   compute.slurm.ssh.password: secrets never stand in this file; use the ssh agent or a key file \
 (line 24)
   colour: unknown key; allowed keys: home, samples, llms, candidates, benchmarks, targets, \
-selection, validation, pools, exports, compute, automation (line 25)"""
+selection, validation, pools, exports, compute, automation, plan (line 25)"""
 
 
 def write(folder: Path, text: str, name: str = "pcorr.yaml") -> Path:
