@@ -19,6 +19,7 @@ from pcorr_assets.defs.partitions import SAMPLE, TARGET, keys_of
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.table_asset import materialised, table_asset
 from pcorr_assets.defs.versions import selection_sections
+from pcorr_assets.report.changes import TABLE, History
 from pcorr_assets.report.files import WrittenReport, write_report
 from pcorr_assets.warehouse import WrittenPartition
 from pcorr_assets.warehouse.files import atomic_path
@@ -43,7 +44,7 @@ def _report(platform: Platform) -> dg.AssetsDefinition:
 
     @table_asset(
         platform,
-        tables=(),
+        tables=(TABLE,),
         rooms=ROOMS,
         # What else of the file it shows makes the tables that it reads come out differently.
         sections=(*selection_sections(*Selection.model_fields), "validation"),
@@ -67,10 +68,16 @@ def _report(platform: Platform) -> dg.AssetsDefinition:
         sample, target = keys[SAMPLE], keys[TARGET]
         with platform.lock(context, "reports", sample, target):
             written = write_report(platform.warehouse, platform.settings, sample, target)
+            history = written.history
+            if history.is_new:
+                changes = platform.warehouse.write(TABLE, (sample, target), history.table)
+            else:
+                changes = platform.warehouse.written(TABLE, sample, target)
             link = _offer_download(context.instance, written)
         file = WrittenPartition(written.path, 0, written.byte_count, written.sha256)
         metadata = _metadata(written, link)
-        return materialised(platform, [], metadata, also=[file], own_metadata=False)
+        parts = [(TABLE, (sample, target), changes)]
+        return materialised(platform, parts, metadata, also=[file], own_metadata=False)
 
     return report
 
@@ -87,6 +94,7 @@ def _metadata(written: WrittenReport, link: str | None) -> dict[str, Any]:
         {
             "report": dg.MetadataValue.md(f"{opening}\n\n**{summary.title}**: {written.reason}"),
             "verdict": summary.title,
+            **_changed(written.history),
             "path": dg.MetadataValue.path(str(written.path)),
             "index of all reports": dg.MetadataValue.path(str(written.index)),
             "p_value": summary.p_value,
@@ -102,6 +110,16 @@ def _metadata(written: WrittenReport, link: str | None) -> dict[str, Any]:
             "sha256": written.sha256,
         }
     )
+
+
+def _changed(history: History) -> dict[str, Any]:
+    """What this materialisation changed; if nothing, when something last did."""
+    last, *_ = history.changes
+    said = last.sentence if history.is_new else f"Nothing since {last.day}. {last.sentence}"
+    columns = ("number", "tables of", "change")
+    rows = [(change.number, change.day, change.sentence) for change in history.changes]
+    listed = pa.table(dict(zip(columns, zip(*rows, strict=True), strict=True)))
+    return {"what changed": said, "changes": rows_table(listed, columns)}
 
 
 def _offer_download(instance: dg.DagsterInstance, written: WrittenReport) -> str | None:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from pcorr_assets.config import Settings
 from pcorr_assets.config.keys import to_slug
+from pcorr_assets.report.changes import History, history_of
 from pcorr_assets.report.page import VERDICTS, Summary, render_index, render_report, summary_of
 from pcorr_assets.report.reading import read_facts
 from pcorr_assets.warehouse import Warehouse
@@ -33,7 +34,8 @@ _HEAD_BYTES = 1 << 16
 class WrittenReport:
     """A report that was written: `sha256` is the content hash of the file.
 
-    `reason` is the verdict's, `best` are the ten highest units with their estimates.
+    `reason` is the verdict's, `best` are the ten highest units with their estimates, `history`
+    what changed since earlier ones.
     """
 
     path: Path
@@ -43,6 +45,7 @@ class WrittenReport:
     summary: Summary
     reason: str
     best: tuple[tuple[str, float], ...]
+    history: History
 
 
 def report_path(home: Path, sample: str, target: str) -> Path:
@@ -58,7 +61,8 @@ def write_report(wh: Warehouse, settings: Settings, sample: str, target: str) ->
     """
     facts = read_facts(wh, settings, sample, target)
     path = report_path(wh.home, sample, target)
-    page = render_report(facts)
+    history = history_of(wh, facts)
+    page = render_report(facts, history.changes)
     write_text(path, page)
     return WrittenReport(
         path=path,
@@ -68,6 +72,7 @@ def write_report(wh: Warehouse, settings: Settings, sample: str, target: str) ->
         summary=summary_of(facts),
         reason=facts.verdict.reason,
         best=tuple((unit.unit, unit.estimate) for unit in facts.estimates.shown[:BEST]),
+        history=history,
     )
 
 

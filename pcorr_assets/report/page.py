@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pcorr_assets.report import advice_charts, charts, gauges, heat_map
+from pcorr_assets.report.changes import Change
 from pcorr_assets.report.facts import CANNOT_BE_VALIDATED, NOT_VALIDATED, Facts
 from pcorr_assets.report.formats import FILTERS, signed
 from pcorr_assets.report.reading import LOWEST_IN_TABLE
@@ -33,6 +35,7 @@ SECTIONS = (
     ("selection", "What to sample"),
     ("filter", "Filter"),
     ("llms", "LLMs"),
+    ("changes", "Changes"),
     ("origin", "Settings"),
 )
 METRICS = (
@@ -129,8 +132,11 @@ def summary_of(facts: Facts) -> Summary:
     )
 
 
-def render_report(facts: Facts) -> str:
-    """The report as HTML. Equal facts give equal bytes; every string of theirs is escaped."""
+def render_report(facts: Facts, changes: Sequence[Change] = ()) -> str:
+    """The report as HTML. Equal facts give equal bytes; every string of theirs is escaped.
+
+    `changes`: what earlier materialisations changed, the newest first.
+    """
     rank_rows = [(panel, point) for panel in facts.ranks for point in panel.points]
     # A family may have been renamed in the configuration since the ranks were predicted.
     renamed = {point.family for _, point in rank_rows} - set(facts.matrix.families)
@@ -143,6 +149,7 @@ def render_report(facts: Facts) -> str:
         title=f"{facts.target} on {facts.sample}: {state[1]}",
         summary=json.dumps(asdict(summary_of(facts)), sort_keys=True),
         facts=facts,
+        changes=changes,
         sections=SECTIONS,
         verdict_class=state[0],
         verdict_title=state[1],

@@ -57,6 +57,7 @@ LOCK_OF_TABLE = {
     "reliabilities": "error_vectors",
     "verdicts": "rank_predictions",
     "learning_curves": "next_llms",
+    "changes": "reports",
 }
 # Written together by whoever holds the lock of a group.
 OF_A_GROUP = ("pool_documents", "pool_scores")

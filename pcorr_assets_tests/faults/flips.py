@@ -58,6 +58,7 @@ TABLES = (
     Place("rank_predictions", "warehouse/rank_predictions/*/*.parquet", "exported_database"),
     Place("verdicts", f"warehouse/verdicts/{_PAIR}", "report"),
     Place("sampling_distributions", f"warehouse/sampling_distributions/{_PAIR}", "fasttext_filter"),
+    Place("changes", f"warehouse/changes/{_PAIR}", "report", rewritten=True),
     Place("fasttext_filters", f"warehouse/fasttext_filters/{_PAIR}", "pool_scores"),
     Place("pool_files", "warehouse/pool_files/*0000.parquet", "pool_scores"),
     Place(

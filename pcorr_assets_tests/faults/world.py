@@ -80,7 +80,7 @@ def _stages() -> list[Stage]:
         Stage("fasttext_filter", "fasttext_filter", pair, ("fasttext_filters",)),
         *_only_first(groups),
         Stage("selected_data", "selected_data", {"pool": POOL, "target": TARGET}, ("selections",)),
-        Stage("report", "report", pair),
+        Stage("report", "report", pair, ("changes",)),
         Stage("exported_database", "exported_database", None),
         Stage("published_export", "published_export", SAMPLE),
     ]

@@ -44,6 +44,23 @@ SELECTION_TABLES = (
         ),
     ),
     Table(
+        "changes",
+        "What a selection is now, and how it came to be so: run against run, the last ten.",
+        ("sample", "target"),
+        ("sample", "target", "number", "what", "name", "change"),
+        (
+            SAMPLE,
+            TARGET,
+            count("number", "Of the materialisation, from 1; one without a change has none", ""),
+            Column("day", TEXT, "Day (UTC) the newest of the tables was written"),
+            Column("what", TEXT, "unit (selected), llm, verdict or setting"),
+            Column("name", TEXT, "Which unit, LLM, number of the verdict, or key"),
+            Column("change", TEXT, "now (it stands so), in, out, or changed"),
+            Column("before", TEXT, "Value before; NULL where there was none", nullable=True),
+            Column("after", TEXT, "Value after; NULL where there is none", nullable=True),
+        ),
+    ),
+    Table(
         "fasttext_filters",
         "One fastText filter for each target, and how well it does on unseen domains.",
         ("sample", "target"),
