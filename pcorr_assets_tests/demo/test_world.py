@@ -66,7 +66,7 @@ def test_its_settings_load(built: World) -> None:
         assert len(target.benchmarks) == 2
         for name in target.benchmarks:
             folder = settings.benchmarks[name].task_path
-            assert folder is not None
+            assert isinstance(folder, Path)
             assert (folder / f"{name}.yaml").is_file()
 
 
