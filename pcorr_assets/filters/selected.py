@@ -65,7 +65,7 @@ class SelectedRows:
         """Selected rows as dicts with all columns, and their scores."""
         if has_schema(self._shard, self._pool):
             for table, _, scores in self._chosen_tables():
-                yield _to_rows(table, self._shard.where), scores.tolist()
+                yield _to_rows(table), scores.tolist()
             return
         for rows, chosen, scores in self._chosen_rows():
             self._check([row.get(self._pool.text_column) for row in rows], chosen)
@@ -80,7 +80,7 @@ class SelectedRows:
         """
         if has_schema(self._shard, self._pool):
             for table, _, scores in self._chosen_tables():
-                yield _for_parquet(table, self._shard.where).append_column(
+                yield _for_parquet(table).append_column(
                     score_column(table.schema.names), pa.array(scores, pa.float64())
                 )
             return
@@ -93,7 +93,7 @@ class SelectedRows:
     def _chosen_tables(self) -> Iterator[tuple[pa.Table, slice, np.ndarray]]:
         for table, inside, positions in self._select(iter_tables(self._shard, self._pool)):
             chosen = _take(table, positions)
-            texts = column_values(chosen[self._pool.text_column], self._shard.where)
+            texts = column_values(chosen[self._pool.text_column])
             self._check(texts, inside)
             yield chosen, inside, self._scores[inside]
 
@@ -160,10 +160,10 @@ def _take(table: pa.Table, positions: np.ndarray) -> pa.Table:
         return pa.concat_tables([table.slice(int(run[0]), len(run)) for run in runs])
 
 
-def _for_parquet(table: pa.Table, where: str) -> pa.Table:
+def _for_parquet(table: pa.Table) -> pa.Table:
     for index, field in enumerate(table.schema):
         if not fits_parquet(field.type):
-            values = column_values(table.column(index), f"{where}: column {field.name!r}")
+            values = column_values(table.column(index))
             texts = pa.array([json_text(value) for value in values], JSON_TEXT)
             table = table.set_column(index, field.name, texts)
     return table
@@ -179,7 +179,7 @@ def _to_table(rows: list[Row], schema: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def _to_rows(table: pa.Table, where: str) -> list[Row]:
+def _to_rows(table: pa.Table) -> list[Row]:
     names = table.schema.names
-    columns = [column_values(table[name], f"{where}: column {name!r}") for name in names]
+    columns = [column_values(table[name]) for name in names]
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]

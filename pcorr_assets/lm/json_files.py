@@ -11,6 +11,7 @@ for others under any path that they name.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,11 @@ ALTERNATIVES = {
     "tokenizer_config.json": "fast_tokenizer_files",
 }
 EXPLICIT_WEIGHTS = "transformers_weights"
+# A class of code in the folder, as auto_map names it: module.Class.
+OWN_CODE = re.compile(r"[\w-]+(/[\w-]+)*\.\w+")
+# Entries that count layers, which are made one after the other, with weights or without.
+LAYER_COUNT = re.compile(r"(num|n)_(\w+_)?layers?")
+MOST_LAYERS = 2000
 
 
 def check_json_files(folder: Path, label: str, *, runs_code: bool) -> None:
@@ -40,7 +46,8 @@ def check_json_files(folder: Path, label: str, *, runs_code: bool) -> None:
 
     Raises:
         PcorrError: one is not a JSON object, names a path as another file to read, names a
-            weight file of its own, or names code of another repository.
+            weight file of its own, names code that is not in the folder, or counts more layers
+            than any LLM has.
     """
     for file in OBJECT_FILES:
         if not (folder / file).is_file():
@@ -49,7 +56,9 @@ def check_json_files(folder: Path, label: str, *, runs_code: bool) -> None:
         _refuse_paths(content, file, label)
         if runs_code:
             _refuse_foreign_code(content, file, label)
-    weights = read_object(folder / "config.json", label).get(EXPLICIT_WEIGHTS)
+    config = read_object(folder / "config.json", label)
+    _refuse_endless(config, label)
+    weights = config.get(EXPLICIT_WEIGHTS)
     if weights is not None:
         raise PcorrError(
             f"config.json of {label} names {str(weights)!r} as its weights ({EXPLICIT_WEIGHTS}); "
@@ -112,9 +121,29 @@ def _refuse_foreign_code(content: dict[str, Any], file: str, label: str) -> None
     flat = list(named.values()) if isinstance(named, dict) else [named]
     classes = [c for group in flat for c in (group if isinstance(group, list) else [group])]
     for found in classes:
+        if found is None:
+            continue
         if isinstance(found, str) and "--" in found:
             raise PcorrError(
                 f"{file} of {label} takes code from another repository ({found}), which no commit "
                 "pins. Put that code into a local folder with the LLM, and name it in auto_map "
                 "without the repository."
+            )
+        if not isinstance(found, str) or not OWN_CODE.fullmatch(found):
+            raise PcorrError(
+                f"{file} of {label} names {str(found)[:100]!r} as its code (auto_map), which is no "
+                "class of a file in its folder; nothing outside is loaded. Expected module.Class, "
+                "with module.py beside it."
+            )
+
+
+def _refuse_endless(config: dict[str, Any], label: str) -> None:
+    """PcorrError for a count of layers that would keep transformers busy for hours."""
+    parts = [config, *(part for part in config.values() if isinstance(part, dict))]
+    for name, value in (entry for part in parts for entry in part.items()):
+        if LAYER_COUNT.fullmatch(name) and isinstance(value, int | float) and value > MOST_LAYERS:
+            raise PcorrError(
+                f"config.json of {label} counts {str(value)[:20]} layers ({name}), more than "
+                f"{MOST_LAYERS:,}: it is damaged. Restore the config.json that goes with the "
+                "weights."
             )

@@ -156,7 +156,10 @@ def _refuse_uncounted(model: PreTrainedModel, unexpected: list[str], label: str)
     if not unexpected:
         return
     used = {_pattern(name) for name in model.state_dict() if _pattern(name) != name}
-    uncounted = [name for name in unexpected if _pattern(name) in used]
+    # Without any numbered weight it has no layer: then those of the files are all too many.
+    uncounted = [
+        name for name in unexpected if (_pattern(name) in used if used else _pattern(name) != name)
+    ]
     if uncounted:
         raise PcorrError(
             f"The files of {label} hold {len(uncounted)} weights more than its config.json counts "

@@ -27,6 +27,8 @@ from pcorr_assets.text.rows import Rows
 BATCH_ROWS = 1024
 BATCH_BYTES = 8 << 20
 PARQUET_BUFFER_BYTES = 1 << 20
+# What Arrow raises for values that are none of Python's (UnicodeDecodeError is a ValueError).
+_NO_COUNTERPART = (OverflowError, ValueError, KeyError, TypeError)
 
 
 def iter_batches(
@@ -91,41 +93,52 @@ def batch_to_rows(batch: pa.RecordBatch | pa.Table, where: str, first: int = 1) 
     Invalid UTF-8 in strings becomes lone surrogates.
     """
     numbers = range(first, first + batch.num_rows)
-    values = {
-        name: column_values(column, f"{where}: column {name!r}")
-        for name, column in zip(batch.schema.names, batch.columns, strict=True)
-    }
+    columns = zip(batch.schema.names, batch.columns, strict=True)
+    values = {name: column_values(column) for name, column in columns}
     if not values:
         return Rows(({} for _ in numbers), where, numbers)
     rows = (dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True))
     return Rows(rows, where, numbers)
 
 
-def column_values(column: pa.Array | pa.ChunkedArray, where: str) -> list[Any]:
-    """Python values of an Arrow column; invalid UTF-8 becomes lone surrogates.
+def column_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """Python values of an Arrow column.
 
-    A date or time beyond Python's, or of an unknown time zone, becomes its text (`moment`).
-
-    Raises PcorrError if invalid UTF-8 is nested inside a struct or list, or if a value in
-    there cannot be one of Python's.
+    What Python has no counterpart for is given all the same, at any depth: invalid UTF-8 as
+    lone surrogates, a date or time beyond Python's, or of an unknown time zone, as its text
+    (`moment`), and a struct with a field twice as pairs of name and value.
     """
     try:
         return column.to_pylist(maps_as_pydicts="lossy")
-    except UnicodeDecodeError as error:
-        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-            raise PcorrError(
-                f"{where}: a nested string is not UTF-8: write the file again with valid text"
-            ) from error
-    except (OverflowError, ValueError, KeyError, TypeError) as error:
-        if pa.types.is_temporal(column.type):
-            return [_moment(value) for value in column]
-        # A struct with a field twice, an odd date within one.
-        raise PcorrError(
-            f"{where}: a value of type {column.type} has no counterpart outside Arrow ({error}): "
-            "write such columns as numbers or text, or leave them out"
-        ) from error
-    binary = column.cast(pa.large_binary())
-    return [None if value is None else decode_lossless(value) for value in binary.to_pylist()]
+    except _NO_COUNTERPART:
+        return [_python_value(value) for value in column]
+
+
+def _python_value(value: pa.Scalar) -> Any:
+    """A value, part by part where Arrow cannot convert it whole."""
+    try:
+        return value.as_py(maps_as_pydicts="lossy")
+    except _NO_COUNTERPART:
+        kind = value.type
+    if isinstance(value, pa.ExtensionScalar | pa.DictionaryScalar):
+        return _python_value(value.value)
+    if isinstance(value, pa.StructScalar):
+        names = [kind.field(index).name for index in range(kind.num_fields)]
+        pairs = [(name, _python_value(value[index])) for index, name in enumerate(names)]
+        return dict(pairs) if len(set(names)) == len(names) else [list(pair) for pair in pairs]
+    if isinstance(value, pa.MapScalar):
+        entries = [(_python_value(key), _python_value(item)) for key, item in _entries(value)]
+        return dict(entries)
+    if isinstance(value, pa.ListScalar):
+        return [_python_value(item) for item in value.values]
+    if pa.types.is_temporal(kind):
+        return _moment(value)
+    return decode_lossless(value.as_buffer().to_pybytes())
+
+
+def _entries(value: pa.MapScalar) -> Iterator[tuple[pa.Scalar, pa.Scalar]]:
+    for entry in value.values:
+        yield entry[0], entry[1]
 
 
 def _moment(value: pa.Scalar) -> Any:

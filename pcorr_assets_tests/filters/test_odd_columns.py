@@ -52,7 +52,7 @@ def written(path: Path, output: str) -> tuple[list[dict[str, Any]], int]:
 
 
 def _values(table: pa.Table) -> Iterator[tuple[Any, ...]]:
-    columns = [column_values(table[name], name) for name in table.schema.names]
+    columns = [column_values(table[name]) for name in table.schema.names]
     return zip(*columns, strict=True)
 
 
@@ -142,6 +142,68 @@ def test_times_that_python_has_no_value_for(tmp_path: Path) -> None:
     assert [second[name] for name in columns] == [
         "two", "17036-07-06T14:00:27.387904Z", str(2**62), None, str(-(2**31)), str(2**62),
     ]  # fmt: skip
+
+
+ODD_ARROW: dict[str, tuple[pa.Array, list[Any], list[Any]]] = {
+    # the column, and its values as JSON and as Parquet
+    "empty objects": (
+        pa.array([{}, None], pa.struct([])), [{}, None], ["{}", None],
+    ),
+    "lists of nothing": (
+        pa.array([[], None], pa.list_(pa.int32(), 0)), [[], None], ["[]", None],
+    ),
+    "a dictionary of structs": (
+        pa.DictionaryArray.from_arrays(pa.array([0, None]), pa.array([{"a": 1}])),
+        [{"a": 1}, None], ['{"a": 1}', None],
+    ),
+    "a union": (
+        pa.UnionArray.from_sparse(
+            pa.array([0, 1], pa.int8()), [pa.array([1, 2]), pa.array(["a", "b"])]
+        ),
+        [1, "b"], ["1", '"b"'],
+    ),
+    "months, days, nanoseconds": (
+        pa.array([(1, 2, 3), None], pa.month_day_nano_interval()), [[1, 2, 3], None],
+        ["[1, 2, 3]", None],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD_ARROW)
+def test_types_that_parquet_cannot_hold(tmp_path: Path, name: str) -> None:
+    column, as_json, as_parquet = ODD_ARROW[name]
+    table = pa.table({"text": pa.array(["one", "two"]), "x": column})
+    path = tmp_path / "a.arrow"
+    with pa.ipc.new_file(path, table.schema) as file:
+        file.write_table(table)
+    assert [row["x"] for row in written(path, "jsonl")[0]] == as_json
+    assert [row["x"] for row in written(path, "parquet")[0]] == as_parquet
+
+
+def test_values_within_others_that_python_has_none_for(tmp_path: Path) -> None:
+    far = pa.timestamp("us", "UTC")
+    invalid = pa.array([b"a\xff", b"b"]).view(pa.string())
+    columns = {
+        "text": pa.array(["one", "two"]),
+        "struct": pa.array([{"at": 2**62, "n": 1}, None], pa.struct([("at", far), ("n", "int8")])),
+        "list": pa.array([[2**62, None], []], pa.list_(pa.duration("s"))),
+        "map": pa.array([[("a", 2**62)], None], pa.map_(pa.string(), far)),
+        "text inside": pa.StructArray.from_arrays([invalid], ["t"]),
+        "twice": pa.StructArray.from_arrays([pa.array([1, 2]), pa.array([3, 4])], ["a", "a"]),
+    }
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table(columns), path)
+    (first, second), _ = written(path, "jsonl")
+    when = "17036-07-06T14:00:27.387904Z"
+    assert [first[name] for name in columns] == [
+        "one", {"at": when, "n": 1}, [str(2**62), None], {"a": when}, {"t": "a\ufffd"},
+        [["a", 1], ["a", 3]],
+    ]  # fmt: skip
+    assert [second[name] for name in columns] == [
+        "two", None, [], None, {"t": "b"}, [["a", 2], ["a", 4]],
+    ]  # fmt: skip
+    written(path, "parquet")
+    assert pq.read_table(tmp_path / "out.parquet").select(list(columns)) == pq.read_table(path)
 
 
 def test_a_column_that_comes_twice_is_refused_before_scoring(tmp_path: Path) -> None:

@@ -239,3 +239,33 @@ def test_code_of_another_repository_is_refused_where_code_is_trusted(folder: Pat
     assert load(folder) is not None  # not trusted: the architecture is known without it
     with pytest.raises(PcorrError, match="code from another repository"):
         load(folder, trust_remote_code=True)
+
+
+@pytest.mark.parametrize("named", ["{}/outside.Model", "../outside.Model", ".hidden.Model", 7, ""])
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+def test_code_outside_of_the_folder_is_refused_where_code_is_trusted(
+    folder: Path, file: str, named: object
+) -> None:
+    mark = folder.parent / "ran"
+    (folder.parent / "outside.py").write_text(f"open({str(mark)!r}, 'w').close()\nModel = None\n")
+    name = named.format(folder.parent) if isinstance(named, str) else named
+    path = folder / file
+    kind = "AutoModelForCausalLM" if file == "config.json" else "AutoTokenizer"
+    content = {**json.loads(path.read_text()), "auto_map": {kind: [None, name]}}
+    path.write_text(json.dumps(content))
+    with pytest.raises(PcorrError, match=f"{file} of tiny/llm names .* as its code"):
+        load(folder, trust_remote_code=True)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("count", [10**7, 1e9])
+def test_layers_that_would_never_end_are_refused(folder: Path, count: float) -> None:
+    tiny.edit_config(folder, num_hidden_layers=count)
+    with pytest.raises(PcorrError, match=r"config\.json of tiny/llm counts .* layers"):
+        load(folder)
+
+
+def test_a_model_without_any_of_its_layers_is_refused(folder: Path) -> None:
+    tiny.edit_config(folder, num_hidden_layers=0)
+    with pytest.raises(PcorrError, match="weights more than its config"):
+        load(folder)
