@@ -192,10 +192,13 @@ class Compute(Section):
     memory reaches). `scoring_workers` are the processes that score one LLM together (unset: one
     a GPU; one without GPUs), each with `threads` threads and the whole LLM. `scoring_jobs` are
     the Slurm jobs that score one LLM on one sample together, each with `scoring_workers`.
+    `max_parallel_groups` is how many groups of pools are read at once in mode slurm, each in a job
+    of its own; a group that is read here has all cores.
     """
 
     mode: Annotated[Literal["local", "slurm"], one_of("local", "slurm")] = "local"
     max_parallel_llms: Positive = 1
+    max_parallel_groups: Positive = 4
     batch_tokens: Positive = 8192
     threads: Positive | None = None
     workers: Positive | None = None
@@ -204,6 +207,11 @@ class Compute(Section):
     overlong: OverlongField = "error"
     selection: SelectionCompute = SelectionCompute()
     slurm: Slurm = Slurm()
+
+    @property
+    def groups_at_once(self) -> int:
+        """How many groups of pools are read at once."""
+        return self.max_parallel_groups if self.mode == "slurm" else 1
 
     @classmethod
     def rules(cls, data: Mapping[str, Any]) -> Iterator[Mistake]:

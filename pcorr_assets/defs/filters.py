@@ -16,7 +16,7 @@ from pcorr_assets.defs.compute import run_job
 from pcorr_assets.defs.metadata import numbers, overview, rows_table, sentences
 from pcorr_assets.defs.partitions import POOL, SAMPLE, TARGET, keys_of
 from pcorr_assets.defs.platform import Platform
-from pcorr_assets.defs.registration import listed
+from pcorr_assets.defs.registration import GROUPS, listed
 from pcorr_assets.defs.table_asset import ALWAYS, materialised, table_asset
 from pcorr_assets.defs.versions import code_version, selection_sections
 from pcorr_assets.errors import PcorrError
@@ -184,8 +184,8 @@ def _pool_scores(platform: Platform) -> dg.AssetsDefinition:
         group_name="selection",
         partitions_def=platform.partitions.pool_group,
         backfill_policy=dg.BackfillPolicy.multi_run(1),
-        # One group at a time has all cores of this machine; a cluster has its own queue.
-        pool="pool_scores" if settings.compute.mode == "local" else None,
+        # One group at a time has all cores of this machine; on a cluster each is a job.
+        pool=GROUPS,
         kinds={"fasttext", "parquet"},
     )
     def pool_scores(context: dg.AssetExecutionContext) -> dg.MaterializeResult:

@@ -20,6 +20,8 @@ from pcorr_assets.filters.groups import files_version, refresh_groups
 from pcorr_assets.warehouse import Warehouse, WrittenPartition
 
 POOL_FILES = "pool_files"
+# Dagster's pool of the asset `pool_scores`.
+GROUPS = "pool_scores"
 
 SECONDS_BETWEEN_TICKS = 30
 
@@ -28,8 +30,9 @@ def register_llms(instance: dg.DagsterInstance, settings: Settings) -> list[str]
     """Add the configured LLMs that are not registered yet; return those added.
 
     It only adds: an LLM that was taken out of the file keeps its partition until the
-    clean-up, and one that was added in the UI stays. Also sizes the pool of the LLM
-    assets to `compute.max_parallel_llms`.
+    clean-up, and one that was added in the UI stays. Also sizes Dagster's pools: that of the LLM
+    assets to `compute.max_parallel_llms`, that of groups to one (in mode slurm, where each is a
+    job, to `compute.max_parallel_groups`).
     """
     known = set(instance.get_dynamic_partitions(LLM))
     new = [check_llm_key(key) for key in settings.llm_specs if key not in known]
@@ -38,6 +41,7 @@ def register_llms(instance: dg.DagsterInstance, settings: Settings) -> list[str]
     storage = instance.event_log_storage
     if storage.supports_global_concurrency_limits:
         storage.set_concurrency_slots(LLM, settings.compute.max_parallel_llms)
+        storage.set_concurrency_slots(GROUPS, settings.compute.groups_at_once)
     return new
 
 

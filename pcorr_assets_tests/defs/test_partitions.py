@@ -126,8 +126,35 @@ def test_the_pool_of_llms_gets_its_configured_size(tmp_path: Path) -> None:
     settings = settings_from(MIXED, folder=tmp_path)
     with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
         register_llms(instance, settings)
-        info = instance.event_log_storage.get_concurrency_info("llm")
-        assert info.slot_count == 3
+        storage = instance.event_log_storage
+        assert storage.get_concurrency_info("llm").slot_count == 3
+        assert storage.get_concurrency_info("pool_scores").slot_count == 1
+
+
+def test_as_many_groups_are_jobs_of_a_cluster_as_the_limit_says(tmp_path: Path) -> None:
+    """So squeue shows no more of them, whatever a backfill asks for."""
+    compute = {
+        "mode": "slurm",
+        "max_parallel_groups": 2,
+        "slurm": {
+            "ssh": {"host": "login", "user": "me"}, "remote_base": "/jobs", "environment": "/env"
+        },
+    }  # fmt: skip
+    settings = settings_from({**MIXED, "compute": compute}, folder=tmp_path)
+    assert build_definitions(settings).resolve_asset_graph().get(
+        dg.AssetKey("pool_scores")
+    ).pools == {"pool_scores"}
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+        register_llms(instance, settings)
+        storage = instance.event_log_storage
+        pool, held = "pool_scores", []
+        assert storage.get_concurrency_info(pool).slot_count == 2
+        for number in range(3):
+            claim = storage.claim_concurrency_slot(pool, f"run-{number}", "pool_scores")
+            held.append(claim.is_claimed)
+        assert held == [True, True, False]
+        storage.free_concurrency_slots_for_run("run-0")
+        assert storage.claim_concurrency_slot(pool, "run-2", "pool_scores").is_claimed
 
 
 def test_the_sensor_reads_the_file_as_it_is_now(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def processes_at_once(settings: Settings) -> int:
     """
     others, compute = min(cpu_count(), MAX_OTHERS), settings.compute
     if compute.mode == "slurm":
-        return compute.max_parallel_llms + others
+        return max(compute.max_parallel_llms, compute.groups_at_once) + others
     return max(compute.max_parallel_llms, others)
 
 
