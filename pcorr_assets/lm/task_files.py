@@ -230,21 +230,16 @@ def refuse_unusable(name: str, folder: Path) -> None:
             )
 
 
-def relative_data(name: str, folder: Path) -> list[str]:
-    """The relative paths by which a task or group, or a member of it, names local data."""
+def missing_data(name: str, folder: Path) -> list[str]:
+    """Relative paths of data of a task or group, or of its members, that lead nowhere there."""
     found: list[str] = []
     for config in _reachable(name, _index(folder), set()):
-        options = config.values.get("dataset_kwargs")
-        if not isinstance(options, Mapping):
-            continue
-        data_dir = options.get("data_dir")
-        if isinstance(data_dir, str):
-            named = [data_dir]
-        else:
-            named = list(_strings(options.get("data_files")))
         # With a dataset of the hub, these are files of its repository.
-        is_local = _reads_files(config.values.get("dataset_path"))
-        found += [one for one in named if is_local and "://" not in one and one[:1] not in "/~"]
+        if _reads_files(config.values.get("dataset_path")):
+            for text in _data_paths({"dataset_kwargs": config.values.get("dataset_kwargs")}):
+                is_relative = not os.path.isabs(text) and "://" not in text
+                if is_relative and not glob.glob(text, root_dir=folder, recursive=True):
+                    found.append(text)
     return found
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pcorr_assets.config import Benchmark, Settings, Storage
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.lm.task_files import relative_data
+from pcorr_assets.lm.task_files import missing_data
 from pcorr_assets.storage.filesystems import options_of
 from pcorr_assets.storage.folders import fetched_folder
 
@@ -59,16 +59,16 @@ def fetch_tasks(
 def usable_tasks(name: str, benchmark: Benchmark, cache: Path) -> Benchmark:
     """As `with_local_tasks`, with the tasks that are there now.
 
-    Raises PcorrError also where a fetched task names data by a relative path: whatever lies in
-    the folder in which the run was started is not what its author meant.
+    Raises PcorrError also where a fetched task names data by a relative path that leads nowhere
+    in its folder: whatever lies where the run was started is not what its author meant.
     """
     fetched = with_local_tasks(benchmark, cache, refresh=True)
     if isinstance(benchmark.task_path, str) and fetched.task_folder is not None:
-        for pattern in relative_data(name, fetched.task_folder):
+        for pattern in missing_data(name, fetched.task_folder):
             raise PcorrError(
-                f"the task at {benchmark.task_path} names its data as {pattern!r}, which is looked "
-                "for below whatever folder a run is started in: write the URL of the data into its "
-                f"YAML ({benchmark.task_path}/{pattern.lstrip('./')}), or an absolute path"
+                f"the task at {benchmark.task_path} names its data as {pattern!r}, which is not in "
+                "that folder: put it there, or write the URL of the data, or an absolute path, "
+                "into its YAML"
             )
     return fetched
 

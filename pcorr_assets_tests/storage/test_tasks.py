@@ -115,7 +115,7 @@ def test_another_content_is_evaluated_again(
 ) -> None:
     there = settings(tmp_path, storage)
     evaluate_llm.run(evaluate_job(there, "tiny-a", device="cpu"))
-    task_files(code=CODE.replace("8", "6"))
+    task_files(code=CODE.replace("8", "6"), data="items +.jsonl")
     result = evaluate_llm.run(evaluate_job(there, "tiny-a", device="cpu"))
     assert result["metadata"]["evaluated"] == ["colours"]
     (row,) = Warehouse(there.home).read("benchmark_errors", "tiny-a").to_pylist()
@@ -150,7 +150,9 @@ def test_the_check_looks_at_tasks_in_a_store(
     task_files(data="data/items.jsonl")
     ((place, text),) = found(there)
     assert place == ("benchmarks", "colours", "task_path")
-    assert f"write the URL of the data into its YAML ({URL}/data/items.jsonl)" in text
+    assert "names its data as 'data/items.jsonl', which is not in that folder" in text
+    task_files(data="items +.jsonl")
+    assert found(there) == []
     ((_, text),) = found(settings(tmp_path, storage, f"s3://{BUCKET}/none"))
     assert "there is no file in it: check bucket and folder" in text
     ((_, text),) = found(settings(tmp_path, storage, "s3://no-such-bucket/none"))
