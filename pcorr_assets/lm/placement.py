@@ -41,14 +41,16 @@ def free_bytes(device: str) -> list[int]:
 def budgets(needed: int, device: str, free: Sequence[int], label: str, dtype: str) -> list[int]:
     """How many bytes of weights go onto each device; empty if the first takes all of them.
 
+    Where there are several, an LLM that would leave the first no room to work is spread too.
+
     Raises:
         PcorrError: they do not fit, with what to ask for.
     """
+    shares = [int(SHARE_FOR_WEIGHTS * bytes_) for bytes_ in free]
+    if len(free) > 1 and shares[0] < needed <= sum(shares):
+        return shares
     if needed <= free[0]:
         return []
-    shares = [int(SHARE_FOR_WEIGHTS * bytes_) for bytes_ in free]
-    if len(free) > 1 and needed <= sum(shares):
-        return shares
     size = f"{needed / 1e9:.1f} GB in {dtype}"
     smaller = "" if dtype in ("float16", "bfloat16") else ", or a smaller `dtype`"
     if device.startswith("cuda"):

@@ -28,6 +28,9 @@ def test_a_larger_one_is_spread_with_room_for_activations() -> None:
     shares = budgets(100 * GB, "cuda", [80 * GB, 40 * GB], "llm", "bfloat16")
     assert shares == [68 * GB, 34 * GB]
     assert sum(shares) >= 100 * GB
+    # It fits the first, but would leave it no room.
+    assert budgets(75 * GB, "cuda", [80 * GB, 40 * GB], "llm", "bfloat16") == shares
+    assert budgets(75 * GB, "cuda", [80 * GB], "llm", "bfloat16") == []
 
 
 @pytest.mark.parametrize(
