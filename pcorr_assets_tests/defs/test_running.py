@@ -125,6 +125,7 @@ def test_everything_is_made_once_after_what_it_is_made_from(world: World) -> Non
     begun = [name_of(part) for part in world.workers.begun]
     assert len(begun) == len(set(begun)) == outcome.made
     place = {name: index for index, name in enumerate(begun)}
+    assert place["chunked_dataset books"] < place[f"benchmark_errors {ONE}"]
     for llm in (ONE, TWO):
         assert place[f"chunk_bpb {llm}|web"] > place["chunked_dataset web"]
         assert place[f"chunk_bpb {llm}|web"] < place["bpb_matrix web"]

@@ -161,7 +161,9 @@ class Runner:
 
     def _begin_what_can(self, schedule: Schedule) -> None:
         running = {part for worker in self._workers.busy for part in _task(worker).parts}
-        for asset, parts in schedule.ready().items():
+        ready = schedule.ready().items()
+        # What needs no slot first: it is short, and LLMs take all processes that they get.
+        for asset, parts in sorted(ready, key=lambda found: bool(self._pools(found[0]))):
             waiting = [part for part in parts if part not in running]
             if not waiting or not self._has_room(asset):
                 continue
