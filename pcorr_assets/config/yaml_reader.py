@@ -31,6 +31,7 @@ _VALUE_SHOWN = 30
 # The paper's configuration has 600 values, and the deepest key of all stands 8 levels deep.
 MAX_VALUES = 25_000
 MAX_DEPTH = 30
+SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -51,6 +52,7 @@ class _StrictLoader(yaml.SafeLoader):
 
     def construct_object(self, node: Node, deep: bool = False) -> Any:
         """The value of a node; one that does not fit its tag is named with its place."""
+        is_alias = node in self.constructed_objects
         try:
             value = super().construct_object(node, deep)
         except (KeyError, ValueError) as error:
@@ -62,7 +64,8 @@ class _StrictLoader(yaml.SafeLoader):
                 problem=f"{text} does not fit its '!!' tag or is too long for it ({what})",
                 problem_mark=node.start_mark,
             ) from error
-        if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+        # Once for each text, however often its anchor is used: that can be thousands of times.
+        if isinstance(value, str) and not is_alias and SURROGATE.search(value):
             raise yaml.MarkedYAMLError(
                 problem="half of a surrogate pair (\\ud800 to \\udfff) is no character",
                 problem_mark=node.start_mark,

@@ -188,7 +188,8 @@ def _error_of(score: float, benchmark: Benchmark, where: str) -> float:
     if not worst <= score <= best:
         what = benchmark.metric.partition(",")[0]
         remedy = (
-            f"this is no {what} as it is commonly defined; set `scale` to its best value"
+            f"this is no {what} as it is commonly defined; set `scale` to its best value and "
+            "`worst` to its lowest"
             if known(benchmark.metric)
             else "set `scale` to the metric's best value and `worst` to its lowest (by default 1 "
             "and 0), or `lower_is_better: true`"

@@ -41,7 +41,12 @@ def read_csv_header(path: Path, first_column: str) -> list[str]:
             header = next(csv.reader(file), [])
     except FileNotFoundError as error:
         raise PcorrError(f"{path} does not exist; mend the path under matrix_csv") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise PcorrError(
+            f"{path} cannot be read as a CSV file in UTF-8 ({error}): save it with that encoding "
+            '(Excel: "CSV UTF-8")'
+        ) from error
+    except (OSError, csv.Error) as error:
         raise PcorrError(f"{path} cannot be read as a CSV file in UTF-8: {error}") from error
     if not header:
         raise PcorrError(f"{path} is empty; expected a header line that starts with {first_column}")

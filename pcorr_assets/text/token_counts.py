@@ -12,6 +12,7 @@ removed be left out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Container, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -140,9 +141,14 @@ def _count(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[int]:
 
 
 def _parse_count(value: str, where: str) -> int:
+    written = value.strip()
+    is_whole = written.lstrip("+-").isdigit()
     try:
         number = float(value)
-        count = int(value) if value.strip().lstrip("+-").isdigit() else int(number)
+        if is_whole and math.isinf(number):  # too many digits for int(), or for a text
+            count = number = -1 if number < 0 else LARGEST_COUNT + 1
+        else:
+            count = int(written) if is_whole else int(number)
     except (ValueError, OverflowError) as error:
         hint = "; write it without separators" if _has_separators(value) else ""
         said = f"{where}: token_count {value[:VALUE_SHOWN]!r} is not a whole number{hint}"

@@ -126,3 +126,9 @@ def test_what_is_not_readable_is_named_with_its_line(text: str, parts: list[str]
         read_yaml(text, "x")
     for part in parts:
         assert part in str(caught.value)
+
+
+def test_a_long_text_is_read_once_however_often_its_anchor_is_used() -> None:
+    """Half a megabyte of YAML: twenty thousand looks at the text would take minutes."""
+    document = read_yaml("a: &a '" + "x" * 500_000 + "'\nb: [" + "*a, " * 20_000 + "]\n", "x")
+    assert len(document.data["b"]) == 20_000

@@ -92,6 +92,8 @@ def test_units_that_left_the_matrix_may_be_in_the_file(tmp_path: Path) -> None:
         (["a,1.5", "b,2"], "'1.5' is not a whole number"),
         (["a,nan", "b,2"], "'nan' is not a whole number"),
         (["a,inf", "b,2"], "'inf' is not a whole number"),
+        ([f"a,{'9' * 5000}", "b,2"], "'9+' is larger than any text"),
+        ([f"a,-{'9' * 5000}", "b,2"], "'-9+' is negative"),
         (["a,", "b,2"], "'' is not a whole number"),
         (["a,many", "b,2"], "'many' is not a whole number"),
         (["a", "b,2"], "line 2: 1 fields"),
