@@ -73,6 +73,7 @@ class Board:
         self._order = np.load(folder / "order.npy", mmap_mode="r")
         self.done = np.load(folder / "done.npy", mmap_mode="r+")
         self._numbers = np.load(folder / "numbers.npy", mmap_mode="r+")
+        self._begun = np.load(folder / "begun.npy", mmap_mode="r+")
 
     @classmethod
     def create(cls, folder: Path, order: np.ndarray, batch_count: int, workers: int) -> Board:
@@ -81,6 +82,7 @@ class Board:
         np.save(folder / "order.npy", order)
         np.save(folder / "done.npy", np.zeros(batch_count, dtype=np.uint8))
         np.save(folder / "numbers.npy", np.zeros(_COUNTS + workers, dtype=np.int64))
+        np.save(folder / "begun.npy", np.zeros(workers, dtype=np.uint8))
         return cls(folder)
 
     def draw(self) -> Iterator[int]:
@@ -99,6 +101,14 @@ class Board:
             return None
         finally:
             fcntl.flock(lock, fcntl.LOCK_UN)
+
+    def begin(self, worker: int) -> None:
+        """Note that a process is about to draw."""
+        self._begun[worker] = 1
+
+    def has_begun(self, worker: int) -> bool:
+        """Has a process begun to draw?"""
+        return bool(self._begun[worker])
 
     def count(self, worker: int, tokens: int) -> None:
         """Note tokens that a process scored; each has a place of its own."""
@@ -133,6 +143,7 @@ class Crew:
         self._order = order
         self._devices = devices
         self._processes: list[Any] = []
+        self._dismissed: set[int] = set()
         self._stack = ExitStack()
 
     def __enter__(self) -> Crew:
@@ -176,7 +187,15 @@ class Crew:
         return any(self._folder.glob("failed-*"))
 
     def wait(self, stop: Callable[[], bool], look: Callable[[], None]) -> bool:
-        """Wait until all have ended; False if `stop` said yes before. `look` is called often."""
+        """Wait until all have ended, once nothing is left to draw.
+
+        False if `stop` said yes before; `look` is called often. One that is still loading the
+        LLM would find nothing to do, and is ended.
+        """
+        for place, process in enumerate(self._processes, 1):
+            if not self.board.has_begun(place):
+                process.kill()
+                self._dismissed.add(place)
         while any(process.is_alive() for process in self._processes):
             if stop() or self.failed():
                 return False
@@ -186,7 +205,10 @@ class Crew:
 
     def ended_from_outside(self) -> int:
         """How many processes were killed: what they had not finished is still to be done."""
-        return sum((process.exitcode or 0) < 0 for process in self._processes)
+        return sum(
+            (process.exitcode or 0) < 0 and place not in self._dismissed
+            for place, process in enumerate(self._processes, 1)
+        )
 
 
 def _save(folder: Path, texts: PlannedTexts) -> None:
@@ -252,6 +274,7 @@ def _work(task: Task, folder: Path, place: int, device: str, asked: Callable[[],
         batch_tokens=task.batch_tokens,
         seconds_per_shard=task.seconds_per_shard,
     )
+    board.begin(place)
     worker.run(
         board.draw(),
         lambda: asked() or board.stopped,

@@ -21,6 +21,7 @@ import pytest
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.jobs import score_llm
+from pcorr_assets.lm.crew import Crew
 from pcorr_assets.lm.session import StoppedError
 from pcorr_assets.lm.shards import ShardFolder
 from pcorr_assets.warehouse import Warehouse
@@ -130,12 +131,37 @@ def test_no_batch_is_scored_twice(world: tuple[Path, str], monkeypatch: pytest.M
     assert set(counted.values()) == {1}
 
 
+def test_a_helper_that_is_late_is_not_waited_for(
+    world: tuple[Path, str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, undisturbed = world
+    begun: list[bool] = []
+    wait = Crew.wait
+
+    def note(self: Crew, *arguments: Any) -> bool:
+        begun.append(self.board.has_begun(1))
+        return wait(self, *arguments)
+
+    monkeypatch.setattr(Crew, "wait", note)
+    result = score_llm.run(job_of(home, 2, batch_tokens=2_000, seconds_per_shard=30.0))
+    assert 1 < result["metadata"]["batch_count"] < 10
+    assert begun == [False]  # loading torch takes longer than these batches
+    assert "ended from outside" not in caplog.text
+    again = score_llm.run(job_of(home, 1, batch_tokens=2_000, seconds_per_shard=30.0))
+    assert again["sha256"] == result["sha256"] != undisturbed
+
+
 def test_a_helper_that_fails_says_why(
     world: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home, _ = world
     helpers = ("cuda:1",)
     monkeypatch.setattr(score_llm, "_helpers", lambda *_: helpers)
+
+    def wait_for_the_failure(home: Path) -> None:
+        wait_for("the failure", lambda: list((home / "shards").rglob("failed-1")))
+
+    _after_each_shard(monkeypatch, home, wait_for_the_failure)
     with pytest.raises(PcorrError, match="cuda:1 is not available here"):
         score_llm.run(job_of(home, 2))
 
