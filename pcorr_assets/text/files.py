@@ -13,6 +13,7 @@ import csv
 import glob
 import io
 import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -35,6 +36,9 @@ from pcorr_assets.text.wet_files import iter_wet
 CSV_FIELD_BYTES = 2**31 - 1
 # Far below what Python's recursion allows, so that what was read can be written as well.
 JSON_NESTING = 200
+TOO_DEEP = (
+    f"nested more than {JSON_NESTING} levels deep: leave that field out, or write it as a string"
+)
 
 
 def expand_globs(patterns: Iterable[str | Path], storage: Storage | None = None) -> list[AnyFile]:
@@ -149,24 +153,33 @@ def _json_rows(
             yield number, row, len(line)
 
 
+def _why_no_object(error: Exception, content: bytes) -> str:
+    if isinstance(error, RecursionError):
+        return TOO_DEEP
+    if not isinstance(error, json.JSONDecodeError):
+        # All that Python refuses of what is JSON, so that a number takes no hours.
+        digits = sys.get_int_max_str_digits()
+        return f"a whole number of more than {digits:,} digits; write it as text, or leave it out"
+    if b"\0" in content:
+        return "it is UTF-16 or binary, not UTF-8; save the file with that encoding"
+    return (
+        f"not one whole JSON object ({first_line(error)}); a file cut off in the middle ends so, "
+        "and so does a file that is not JSON Lines"
+    )
+
+
 def _parse_json_line(content: bytes, path: AnyFile, number: int) -> Row:
     try:
         row = json.loads(decode_lossless(content))
     except (ValueError, RecursionError) as error:
-        raise PcorrError(
-            f"{path}, line {number:,}: not one whole JSON object ({first_line(error)}); a file cut "
-            "off in the middle ends so, and so does a file that is not JSON Lines"
-        ) from error
+        raise PcorrError(f"{path}, line {number:,}: {_why_no_object(error, content)}") from error
     if not isinstance(row, dict):
         raise PcorrError(
             f"{path}, line {number:,}: expected a JSON object, found {type(row).__name__}; "
             "write one object a line"
         )
     if content.count(b"{") + content.count(b"[") > JSON_NESTING and _is_nested_too_deeply(row):
-        raise PcorrError(
-            f"{path}, line {number:,}: nested more than {JSON_NESTING} levels deep: leave that "
-            "field out, or write it as a string"
-        )
+        raise PcorrError(f"{path}, line {number:,}: {TOO_DEEP}")
     return cast(Row, row)
 
 

@@ -313,3 +313,21 @@ def test_globs(tmp_path: Path) -> None:
         expand_globs([str(tmp_path / "sub")])
     with pytest.raises(PcorrError, match=r"gone\.jsonl: no such file"):
         read(tmp_path / "gone.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"text": "a", "id": ' + b"9" * 5000 + b"}\n", r"line 1: a whole number of more than"),
+        (b'{"text": "a", "id": ' + b"[" * 100_000 + b"\n", r"line 1: nested more than 200 levels"),
+        ('{"text": "wörter"}\n'.encode("utf-16"), "line 1: it is UTF-16 or binary, not UTF-8"),
+        ('{"text": "wörter"}\n'.encode("utf-16-be"), "line 1: it is UTF-16 or binary, not UTF-8"),
+    ],
+)
+def test_lines_that_are_refused_for_other_reasons_than_a_cut(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(PcorrError, match=message):
+        list(iter_file(path, ["text"]))
