@@ -1,6 +1,6 @@
 """Run the study of the verdict and write docs/studies.md.
 
-    python -m scripts.studies --folder FOLDER [--worlds 200] [--quick] [--page]
+    python -m scripts.studies --folder FOLDER [--worlds 400] [--null-worlds 1000] [--quick] [--page]
 
 Each cell's outcomes are kept in `--folder` as they come, and continued by the next run;
 `--page` writes the page from what is there. `--quick` runs a few worlds of three cells,
@@ -19,6 +19,10 @@ from scripts.studies.page import PAGE, page
 from scripts.studies.verdicts import outcome
 from scripts.studies.worlds import true_correlations
 
+# Kinds of more domains than these take long.
+LARGE = 48
+ADVICE_WORLDS = 120
+
 
 def run(folder: Path, name: str, worlds: int, former: int) -> list[dict]:
     """Outcomes of a cell's worlds, from the file and from now on."""
@@ -31,7 +35,7 @@ def run(folder: Path, name: str, worlds: int, former: int) -> list[dict]:
     rho = true_correlations(cell)
     with path.open("a", encoding="utf-8") as file:
         for seed in range(len(outcomes), worlds):
-            rivals = seed < 50 and cell.domains <= 48 and not cell.uneven
+            rivals = seed < 50 and cell.domains <= LARGE and not cell.uneven
             found = outcome(cell, seed, rho, rivals=rivals, former=seed < former)
             outcomes.append(found)
             print(json.dumps(found, default=float), file=file, flush=True)
@@ -59,8 +63,10 @@ def quick(folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--worlds", type=int, default=200)
-    parser.add_argument("--former", type=int, default=30)
+    parser.add_argument("--worlds", type=int, default=400)
+    parser.add_argument("--null-worlds", type=int, default=1000)
+    parser.add_argument("--large-worlds", type=int, default=60, help="of kinds of 5,000 domains")
+    parser.add_argument("--former", type=int, default=10)
     parser.add_argument("--cells", nargs="+", default=list(CELLS), choices=list(CELLS))
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--page", action="store_true")
@@ -71,10 +77,13 @@ def main() -> None:
         return
     if not arguments.page:
         for name in arguments.cells:
-            outcomes = run(arguments.folder, name, arguments.worlds, arguments.former)
+            worlds = arguments.null_worlds if CELLS[name].null else arguments.worlds
+            if CELLS[name].domains > LARGE:
+                worlds = arguments.large_worlds
+            outcomes = run(arguments.folder, name, worlds, arguments.former)
             print(name, sum(found["go"] for found in outcomes), "of", len(outcomes), flush=True)
         for sigma in advice.SIGMAS:
-            run_advice(arguments.folder, sigma, arguments.worlds)
+            run_advice(arguments.folder, sigma, ADVICE_WORLDS)
     PAGE.write_text(page(arguments.folder), encoding="utf-8")
 
 
