@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from pcorr_assets.config.fields import (
     AbsolutePath,
@@ -34,7 +34,7 @@ from pcorr_assets.config.fields import (
     one_of,
 )
 from pcorr_assets.config.metrics import known
-from pcorr_assets.config.section import Mistake, Section
+from pcorr_assets.config.section import Mistake, Section, expected, said
 from pcorr_assets.config.storage import FolderOrUrl, Storage
 
 _METRIC = r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*(,[A-Za-z0-9_][A-Za-z0-9_.@+-]*)?"
@@ -168,8 +168,27 @@ class Selection(Section):
     language_model: AbsolutePath | None = None
 
 
+TargetWeight = Annotated[float, number("a weight above 0", lambda x: x > 0)]
+
+
+def _target_weights(value: object) -> dict[str, Any]:
+    """Targets with their weights; a list has equal ones."""
+    if isinstance(value, list) and all(isinstance(key, str) for key in value):
+        if twice := [key for key in value if value.count(key) > 1]:
+            raise said(f"{twice[0]!r} stands twice in the list; remove one")
+        value = dict.fromkeys(value, 1.0)
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise expected(value, "a list of targets, or a mapping from targets to their weights")
+    if len(value) < 2:
+        raise expected(value, "at least two targets")
+    return dict(value)
+
+
 class Target(Section):
     """One error vector: a mean over benchmarks, and what it changes in the selection.
+
+    With `combine_targets` it has no benchmarks: it stands for several other targets, with a weight
+    each (a list: equal ones), or for whichever of them is served worst (`worst_case`).
 
     `combine: mean_rank` averages ranks, for benchmarks whose errors have different scales;
     `weighted_rank` weighs them by how reliable each benchmark is.
@@ -177,9 +196,11 @@ class Target(Section):
     is built with: LLMs above it are left out of this target's estimates.
     """
 
-    benchmarks: Annotated[list[Text], list_of("benchmark")] = Field(
-        description="a list of at least one key of `benchmarks`"
+    benchmarks: Annotated[list[Text], list_of("benchmark")] = Field(default_factory=list)
+    combine_targets: Annotated[dict[str, TargetWeight], BeforeValidator(_target_weights)] = Field(
+        default_factory=dict
     )
+    worst_case: YesNo = False
     combine: Annotated[
         Literal["mean", "mean_rank", "weighted_rank"],
         one_of("mean", "mean_rank", "weighted_rank"),
@@ -192,6 +213,39 @@ class Target(Section):
     max_nan_fraction: ZeroToOne | None = None
     fasttext: FastText | None = None
     language_model: AbsolutePath | None = None
+
+    @property
+    def target_weights(self) -> dict[str, float]:
+        """The weights of the targets that this one combines, with sum 1; empty if it has none."""
+        total = sum(self.combine_targets.values())
+        return {key: weight / total for key, weight in self.combine_targets.items()}
+
+    @classmethod
+    def rules(cls, data: Mapping[str, Any]) -> Iterator[Mistake]:
+        """Benchmarks or other targets, and only the keys that go with them."""
+        combined = data.get("combine_targets")
+        if combined is None:
+            if data.get("benchmarks") is None:
+                yield (
+                    ("benchmarks",),
+                    "missing; expected a list of at least one key of `benchmarks`, or "
+                    "combine_targets with the targets that this one combines",
+                )
+            if data.get("worst_case") is not None:
+                yield ("worst_case",), "is for combine_targets only; remove one or add the other"
+            return
+        for key in ("benchmarks", "combine"):
+            if data.get(key) is not None:
+                yield (
+                    (key,),
+                    "combine_targets takes the errors of the targets it names; remove this key "
+                    "or combine_targets",
+                )
+        if data.get("worst_case") is True and isinstance(combined, Mapping):
+            yield (
+                ("combine_targets",),
+                "worst_case finds the weights itself; give a list of targets without weights",
+            )
 
     def override(self, selection: Selection) -> Selection:
         """`selection` with what this target sets; of `fasttext` only the keys it sets."""

@@ -113,10 +113,17 @@ class Settings(Section):
             raise PcorrError(f"{target!r} is not a target of the configuration; {hint}")
         return self.targets[target].override(self.selection)
 
+    def benchmarks_of(self, target: str) -> list[str]:
+        """The benchmarks of a target; of one that combines targets, those of all of them."""
+        stated = self.targets[target]
+        parts = [self.targets[part] for part in stated.combine_targets] or [stated]
+        return list(dict.fromkeys(name for part in parts for name in part.benchmarks))
+
     @classmethod
     def rules(cls, data: Mapping[str, Any]) -> Iterator[Mistake]:
         """References must lead somewhere; keys must stay apart."""
         yield from _benchmark_references(data)
+        yield from _combined_targets(data)
         yield from _sample_references(data)
         yield from _equal_keys(data)
         yield from _equal_candidates(data)
@@ -142,6 +149,30 @@ def _benchmark_references(data: Mapping[str, Any]) -> Iterator[Mistake]:
                 hint = did_you_mean(name, list(known), "benchmarks")
                 place = ("targets", str(key), "benchmarks", i)
                 yield place, f"{name!r} is not listed under benchmarks; {hint}"
+
+
+def _combined_targets(data: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Targets that a target combines must be others, with benchmarks of their own."""
+    targets = {str(key): _mapping(body) for key, body in _mapping(data.get("targets")).items()}
+    combined = {key for key, body in targets.items() if body.get("combine_targets") is not None}
+    for key in (name for name in targets if name in combined):
+        listed = targets[key]["combine_targets"]
+        names = list(listed) if isinstance(listed, list | Mapping) else []
+        for i, name in enumerate(names):
+            if not isinstance(name, str):
+                continue
+            place = ("targets", key, "combine_targets", i if isinstance(listed, list) else name)
+            if name not in targets:
+                known = [other for other in targets if other not in combined]
+                hint = did_you_mean(name, known, "targets")
+                yield place, f"{name!r} is not listed under targets; {hint}"
+            elif name == key:
+                yield place, f"{name!r} cannot combine itself; remove it"
+            elif name in combined:
+                yield (
+                    place,
+                    f"{name!r} combines targets itself; name its targets here, with their weights",
+                )
 
 
 def _equal_candidates(data: Mapping[str, Any]) -> Iterator[Mistake]:

@@ -56,9 +56,11 @@ OF_ESTIMATES = (
 )
 # How their inputs are read and aligned, and their caps counted.
 INPUTS = (
+    "matrix/combined.py",
     "matrix/errors.py",
     "matrix/layout.py",
     "steps/caps.py",
+    "steps/combined.py",
     "steps/inputs.py",
     "text/token_counts.py",
 )
@@ -157,6 +159,7 @@ def _error_vector(platform: Platform) -> dg.AssetsDefinition:
         platform,
         tables=("error_vectors", "reliabilities"),
         rooms=(
+            "matrix/combined.py",
             "matrix/errors.py",
             "steps/error_vectors.py",
             "lm/benchmark_settings.py",
@@ -180,7 +183,9 @@ def _error_vector(platform: Platform) -> dg.AssetsDefinition:
         registered = context.instance.get_dynamic_partitions(LLM)
         with platform.lock(context, "error_vectors", target):
             vector = target_error_vector(platform.warehouse, platform.settings, target, registered)
-            written = platform.warehouse.write("error_vectors", (target,), vector.table)
+            written = platform.warehouse.write(
+                "error_vectors", (target,), vector.table, dict(vector.notes)
+            )
             reliable = target_reliability(
                 platform.warehouse, platform.settings, target, vector.table
             )
@@ -271,8 +276,24 @@ def _estimate_metadata(found: TargetEstimates) -> dict[str, Any]:
             "no inclusion probability because": found.inclusion.reason,
             "cells left out of estimate_without_low_cells": found.low_cell_count,
             "LLMs with only BPB or only errors": sentences(found.left_out),
+            **_combination_metadata(found),
         }
     )
+
+
+def _combination_metadata(found: TargetEstimates) -> dict[str, Any]:
+    """Of a target that combines others: their weights, and what the selection gives each."""
+    combination = found.combination
+    if combination is None:
+        return {}
+    return {
+        **{f"weight of {name}": value for name, value in combination.weights.items()},
+        **{
+            f"mean rank correlation of the selection with {name}": value
+            for name, value in found.gives.items()
+        },
+        "largest minimum of these that the caps allow": combination.largest_minimum,
+    }
 
 
 def _rank_prediction(platform: Platform) -> dg.AssetsDefinition:

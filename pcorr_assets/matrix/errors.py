@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,12 +39,13 @@ class ErrorVector:
     """Rows of `error_vectors` for one target, ordered by source and LLM.
 
     `left_out` gives for each source the LLMs without a place in it and why; `report`
-    says the same, and what to be careful about, in sentences.
+    says the same, and what to be careful about, in sentences. `notes` stand beside the rows.
     """
 
     table: pa.Table
     left_out: dict[str, dict[str, str]]
     report: list[str]
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def _settings(settings: Settings, sample: str, target: str) -> dict[str, dict[st
         "validation": settings.validation,
         **{
             f"benchmarks.{name}": settings.benchmarks[name]
-            for name in settings.targets[target].benchmarks
+            for name in settings.benchmarks_of(target)
             if name in settings.benchmarks
         },
     }

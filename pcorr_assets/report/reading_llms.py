@@ -31,6 +31,10 @@ def read_llms(
         for row in wh.read("error_vectors", target).to_pylist()
         if row["source"] == source
     }
+    # Over the LLMs of one matrix a combined target has weights of its own.
+    if (combination := inputs.combined.get(target)) is not None:
+        here = dict(zip(inputs.llms, combination.errors.tolist(), strict=True))
+        errors = {llm: {**row, "error": here.get(llm, row["error"])} for llm, row in errors.items()}
     coverage = {row["llm"]: row for row in wh.read("matrix_coverage", sample).to_pylist()}
     names = [*coverage, *(llm for llm in errors if llm not in coverage)]
     known = {row["llm"]: row for row in _records(wh, source, names)}
@@ -102,7 +106,7 @@ def read_benchmarks(
     rows = table.filter(pc.call_function("is_in", [table["llm"]], used)).to_pylist()
     found = (
         (name, [row for row in rows if row["benchmark"] == name])
-        for name in settings.targets[target].benchmarks
+        for name in settings.benchmarks_of(target)
     )
     reliable = _reliabilities(wh, source, target)
     return tuple(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,7 @@ from pcorr_assets.stats.projection import linear
 from pcorr_assets.stats.selection_frequency import SelectionFrequency, selection_frequency
 from pcorr_assets.stats.stability import stability
 from pcorr_assets.steps.caps import unit_caps
+from pcorr_assets.steps.combined import Combination
 from pcorr_assets.steps.inputs import AlignedInputs, read_inputs
 from pcorr_assets.warehouse import TABLES, Warehouse
 
@@ -46,7 +47,8 @@ class TargetEstimates:
     are unexpectedly low (None: it cannot be said), `low_errors` which of `llms` (N) have
     unexpectedly low errors; `chosen` is the selected estimator, the one that was chosen if that
     is `auto`; `left_out` names LLMs that have only BPB or only
-    errors; `made_from` holds the hashes of the matrix and the error vector.
+    errors; `made_from` holds the hashes of the matrix and the error vector. Of a target that
+    combines others there is the `combination`, and what the selection `gives` each of them.
     """
 
     target: str
@@ -63,6 +65,8 @@ class TargetEstimates:
     llms: list[str]
     left_out: list[str]
     made_from: dict[str, str]
+    combination: Combination | None = None
+    gives: dict[str, float] = field(default_factory=dict)
 
     @property
     def notes(self) -> dict[str, str]:
@@ -128,6 +132,7 @@ def _of_target(
         panel, steadiness, draws=validation.bootstrap, seed=validation.seed
     )
     estimate = estimates[selection.estimator]
+    combination = inputs.combined.get(target)
     without = None
     if cells.reason is None:
         without = estimate_without(panel.X, panel.errors, cells, chosen)
@@ -159,6 +164,8 @@ def _of_target(
         llms=inputs.llms,
         left_out=inputs.left_out[target],
         made_from=inputs.made_from[target],
+        combination=combination,
+        gives={} if combination is None else combination.gives(inputs.X, estimate, caps.tau),
     )
 
 

@@ -7,7 +7,7 @@ not belong here: estimates.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -15,9 +15,12 @@ import pyarrow as pa
 from pcorr_assets.config import Settings
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.matrix.candidates import MATRIX_HASH
+from pcorr_assets.matrix.combined import Parts
 from pcorr_assets.matrix.errors import align
 from pcorr_assets.matrix.layout import MatrixView, read_matrix
 from pcorr_assets.stats.panel import Panel, make_panel
+from pcorr_assets.steps.caps import unit_caps
+from pcorr_assets.steps.combined import Combination, of_worst_case, over
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import sha256_file
 from pcorr_assets.warehouse.store import IMPORTED
@@ -34,7 +37,8 @@ class AlignedInputs:
     `families` and `identities` (N; name and revision, equal for one LLM under two keys);
     `units` (D) names the columns of X, `targets` (T) those of `errors`.
     `left_out[target]` says in words which LLMs only one of the two has; `made_from[target]`
-    holds the hashes of the two, to be noted beside what is computed from them.
+    holds the hashes of the two, to be noted beside what is computed from them; `combined[target]`
+    says of a target that combines others what it is here.
     """
 
     sample: str
@@ -48,6 +52,7 @@ class AlignedInputs:
     errors: np.ndarray
     left_out: dict[str, list[str]]
     made_from: dict[str, dict[str, str]]
+    combined: dict[str, Combination] = field(default_factory=dict)
 
     def panel(self, target: str, tau: np.ndarray, estimator: str) -> Panel:
         """What validation looks at: the errors of one target, under caps `tau` (D,)."""
@@ -98,7 +103,8 @@ def read_inputs(
         for target in members:
             masked = _masked(wh, settings, sample, target)
             try:
-                found[target] = _vector(wh, target, source, sample, matrix.llms, masked)
+                vector = _vector(wh, target, source, sample, matrix.llms, masked)
+                found[target] = _combined(wh, settings, sample, target, matrix, vector)
             except PcorrError as error:
                 failures[target] = error
         for shared in _sharing_llms(found).values():
@@ -127,6 +133,7 @@ class _Vector:
     errors: np.ndarray
     left_out: list[str]
     sha256: str
+    combination: Combination | None = None
 
 
 def _vector(
@@ -144,11 +151,7 @@ def _vector(
         )
     aligned = align(matrix_llms, [row["llm"] for row in own])
     errors = np.array([row["error"] for row in own])[aligned.error_index]
-    if (errors == errors[0]).all():
-        raise PcorrError(
-            f"Target {target!r}: all {len(errors)} LLMs have the error {errors[0]:g}, so nothing "
-            "can go with it. Evaluate on more items, on other benchmarks, or more LLMs."
-        )
+    _refuse_constant(target, errors)
     return _Vector(
         llms=tuple(aligned.llms),
         matrix_index=aligned.matrix_index,
@@ -164,6 +167,36 @@ def _vector(
         ],
         sha256=sha256_file(wh.path("error_vectors", target)),
     )
+
+
+def _combined(
+    wh: Warehouse,
+    settings: Settings,
+    sample: str,
+    target: str,
+    matrix: MatrixView,
+    vector: _Vector,
+) -> _Vector:
+    """The vector of a target that combines others: weighed anew over the LLMs of this matrix."""
+    parts = Parts.noted(wh.metadata("error_vectors", target))
+    if parts is None:
+        return vector
+    combination = over(parts, source_of(settings, sample), list(vector.llms))
+    if parts.worst_case:
+        selection, level = settings.selection_for(target), level_of(settings, sample, target)
+        units = matrix.units.to_pylist()
+        tau = unit_caps(wh, settings, sample, selection, level, units).tau
+        combination = of_worst_case(combination, matrix.X[vector.matrix_index], tau)
+    _refuse_constant(target, combination.errors)
+    return replace(vector, errors=combination.errors, combination=combination)
+
+
+def _refuse_constant(target: str, errors: np.ndarray) -> None:
+    if (errors == errors[0]).all():
+        raise PcorrError(
+            f"Target {target!r}: all {len(errors)} LLMs have the error {errors[0]:g}, so nothing "
+            "can go with it. Evaluate on more items, on other benchmarks, or more LLMs."
+        )
 
 
 def _records(wh: Warehouse, source: str, llms: list[str]) -> dict[str, dict]:
@@ -206,5 +239,10 @@ def _aligned(
         made_from={
             target: {MATRIX_HASH: matrix_hash, VECTOR_HASH: vector.sha256}
             for target, vector in vectors.items()
+        },
+        combined={
+            target: vector.combination
+            for target, vector in vectors.items()
+            if vector.combination is not None
         },
     )

@@ -54,7 +54,7 @@ def target_reliability(
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
     of_errors: dict[str, float | None] = {}
-    for name in settings.targets[target].benchmarks:
+    for name in settings.benchmarks_of(target):
         results = _results(wh, settings, name, own, records)
         found, lost = _same_items(results)
         notes += _notes(name, [llm for llm in own if llm not in results], lost)
@@ -75,6 +75,12 @@ def target_reliability(
                     "reliability": value,
                 }
             )
+    if combined := settings.targets[target].combine_targets:
+        # What chance does to targets that share a benchmark does not average out.
+        notes.append(f"Reliability is that of the targets it combines: {name_some(combined)}.")
+        return TargetReliability(
+            _table([{**row, "target_reliability": None} for row in rows]), None, notes
+        )
     whole = _of_target(wh, settings, target, own, of_errors)
     return TargetReliability(
         _table([{**row, "target_reliability": whole} for row in rows]), whole, notes

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from pcorr_assets.config import Settings
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.matrix.combined import Parts
 from pcorr_assets.progress import Progress
 from pcorr_assets.stats.estimation import ESTIMATOR_NAMES
 from pcorr_assets.stats.ordered import OrderedTexts, order_texts
@@ -25,7 +26,8 @@ from pcorr_assets.stats.sensitivity_words import Change, hangs_on
 from pcorr_assets.stats.threads import in_threads
 from pcorr_assets.stats.verdict import ValidationSettings
 from pcorr_assets.steps.caps import unit_caps
-from pcorr_assets.steps.error_vectors import target_error_vector
+from pcorr_assets.steps.combined import reweighted
+from pcorr_assets.steps.error_vectors import target_error_vector, with_benchmarks
 from pcorr_assets.steps.inputs import AlignedInputs, read_inputs, source_of
 from pcorr_assets.steps.levels import COARSENESS, at_coarser_level, has_level, read_level
 from pcorr_assets.warehouse import TABLES, Warehouse
@@ -208,7 +210,7 @@ class _Target:
 
     def _other_errors(self) -> Iterator[_Task | Change]:
         """Without each of the benchmarks of the target, where it has several."""
-        benchmarks = self._settings.targets[self._target].benchmarks
+        benchmarks = self._settings.benchmarks_of(self._target)
         for benchmark in benchmarks if len(benchmarks) > 1 else ():
             rest = [name for name in benchmarks if name != benchmark]
             try:
@@ -220,10 +222,13 @@ class _Target:
 
     def _errors(self, benchmarks: list[str]) -> np.ndarray:
         """(N,) errors of the LLMs on fewer benchmarks of the target."""
-        reduced = self._settings.targets[self._target].model_copy(update={"benchmarks": benchmarks})
-        settings = self._settings.model_copy(update={"targets": {self._target: reduced}})
+        settings = with_benchmarks(self._settings, self._target, benchmarks)
         found = target_error_vector(self._wh, settings, self._target, self._inputs.llms)
         source = source_of(self._settings, self._inputs.sample)
+        combination = self._inputs.combined.get(self._target)
+        parts = Parts.noted(found.notes)
+        if parts is not None and combination is not None:
+            return reweighted(parts, source, self._inputs.llms, combination).errors
         rows = found.table.to_pylist()
         by_llm = {row["llm"]: row["error"] for row in rows if row["source"] == source}
         missing = [llm for llm in self._inputs.llms if llm not in by_llm]

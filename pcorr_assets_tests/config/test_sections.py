@@ -448,3 +448,81 @@ def test_what_is_no_cron_expression_is_refused(cron: object) -> None:
     (line,) = mistakes(automation={"nightly": cron})
     assert line.startswith("automation.nightly: got ")
     assert "five cron fields in quotes" in line
+
+
+# combined targets
+
+PARTS = {"science": {"benchmarks": "sciq"}, "german": {"benchmarks": "lambada_de"}}
+BENCHMARKS = {"sciq": {"metric": "acc"}, "lambada_de": {"metric": "acc"}}
+
+
+def mistakes_of_combined(**keys: Any) -> list[str]:
+    found = mistakes(benchmarks=BENCHMARKS, targets={**PARTS, "both": keys})
+    return [line.removeprefix("targets.both") for line in found]
+
+
+def test_a_target_may_combine_others() -> None:
+    weights = {"science": 3, "german": 1}
+    settings = read(
+        benchmarks=BENCHMARKS,
+        targets={
+            **PARTS,
+            "both": {"combine_targets": weights, "keep_ratio": 0.2},
+            "worst": {"combine_targets": ["science", "german"], "worst_case": True},
+        },
+    )
+    assert settings.targets["both"].target_weights == {"science": 0.75, "german": 0.25}
+    assert settings.targets["worst"].target_weights == {"science": 0.5, "german": 0.5}
+    assert settings.benchmarks_of("both") == ["sciq", "lambada_de"]
+    assert settings.benchmarks_of("science") == ["sciq"]
+    assert settings.selection_for("both").keep_ratio == 0.2
+
+
+@pytest.mark.parametrize(
+    ("keys", "place", "words"),
+    [
+        ({}, ".benchmarks", "or combine_targets"),
+        ({"combine_targets": ["science"]}, ".combine_targets", "at least two targets"),
+        ({"combine_targets": "science"}, ".combine_targets", "a list of targets, or a mapping"),
+        ({"combine_targets": ["science", "science"]}, ".combine_targets", "stands twice"),
+        ({"combine_targets": ["science", "germany"]}, "[1]", "did you mean german?"),
+        ({"combine_targets": ["science", "both"]}, "[1]", "cannot combine itself"),
+        ({"combine_targets": {"science": 0, "german": 1}}, ".science", "a weight above 0"),
+        ({"combine_targets": {"science": -1, "german": 1}}, ".science", "a weight above 0"),
+        ({"combine_targets": {"science": float("inf"), "german": 1}}, ".science", "above 0"),
+        (
+            {"combine_targets": ["science", "german"], "benchmarks": "sciq"},
+            ".benchmarks",
+            "remove this key or combine_targets",
+        ),
+        (
+            {"combine_targets": ["science", "german"], "combine": "mean"},
+            ".combine",
+            "remove this key or combine_targets",
+        ),
+        (
+            {"combine_targets": {"science": 1, "german": 1}, "worst_case": True},
+            ".combine_targets",
+            "without weights",
+        ),
+        ({"benchmarks": "sciq", "worst_case": True}, ".worst_case", "for combine_targets only"),
+    ],
+)
+def test_a_combined_target_is_refused(keys: dict[str, Any], place: str, words: str) -> None:
+    (line,) = mistakes_of_combined(**keys)
+    where, _, what = line.partition(": ")
+    assert where.endswith(place)
+    assert words in what
+
+
+def test_combined_targets_are_not_combined_again() -> None:
+    nested = {
+        "one": {"combine_targets": ["science", "two"]},
+        "two": {"combine_targets": ["german", "one"]},
+    }
+    found = mistakes(benchmarks=BENCHMARKS, targets={**PARTS, **nested})
+    assert [line.partition(":")[0] for line in found] == [
+        "targets.one.combine_targets[1]",
+        "targets.two.combine_targets[1]",
+    ]
+    assert "'two' combines targets itself; name its targets here" in found[0]

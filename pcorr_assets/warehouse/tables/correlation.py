@@ -79,7 +79,9 @@ CORRELATION_TABLES = (
             SOURCE,
             LLM,
             FAMILY,
-            Column("error", NUMBER, "Mean benchmark error, or mean rank: lower is better"),
+            Column(
+                "error", NUMBER, "Mean error or rank; lower is better; below 0: combined targets"
+            ),
         ),
     ),
     Table(
