@@ -144,7 +144,8 @@ def _parse_count(value: str, where: str) -> int:
     written = value.strip()
     is_whole = written.lstrip("+-").isdigit()
     try:
-        number = float(value)
+        # Python's own numbers may have underscores; a column of counts has none.
+        number = float(value.replace("_", " "))
         if is_whole and math.isinf(number):  # too many digits for int(), or for a text
             count = number = -1 if number < 0 else LARGEST_COUNT + 1
         else:

@@ -144,6 +144,7 @@ def _fixed() -> Iterator[tuple[str, bytes]]:
     chain = "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 2000))
     yield "bomb of lists", f"a0: &a0 [x]\n{lists}".encode()
     yield "bomb of merges", f"a0: &a0 {{k: 1}}\n{merges}".encode()
+    yield "long text used often", f"a: &a {'x' * 1000}\nb: [{'*a, ' * 20_000}]\n".encode()
     yield "chain of anchors", f"a0: &a0 [x]\n{chain}".encode()
     yield "deep flow", b"a: " + b"[" * 50_000
     yield "deep block", b"- " * 50_000

@@ -35,7 +35,7 @@ Mutation = Callable[[Path, random.Random], None]
 
 ODD_VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 1, 3, 10**9, 10**30, 0.5, float("nan"), float("inf"), "", "none", "\0",
-    "../x", [], [1], {}, {"a": 1}, [[[]]],
+    10**7, "../x", [], [1], {}, {"a": 1}, [[[]]],
 )  # fmt: skip
 JSON_FILES = (
     "config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json",

@@ -96,6 +96,7 @@ def test_units_that_left_the_matrix_may_be_in_the_file(tmp_path: Path) -> None:
         ([f"a,-{'9' * 5000}", "b,2"], "'-9+' is negative"),
         (["a,", "b,2"], "'' is not a whole number"),
         (["a,many", "b,2"], "'many' is not a whole number"),
+        (["a,1_0", "b,2"], "'1_0' is not a whole number"),
         (["a", "b,2"], "line 2: 1 fields"),
     ],
 )
