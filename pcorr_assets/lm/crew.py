@@ -203,6 +203,10 @@ class Crew:
             time.sleep(SECONDS_BETWEEN_LOOKS)
         return True
 
+    def begun(self) -> int:
+        """How many have begun to draw."""
+        return sum(self.board.has_begun(place) for place in range(1, len(self._processes) + 1))
+
     def ended_from_outside(self) -> int:
         """How many processes were killed: what they had not finished is still to be done."""
         return sum(

@@ -84,6 +84,7 @@ class Session:
         self.token_count = 0
         self._helpers = list(settings.helpers)
         self._looked = time.monotonic()
+        self._at_work = 0
 
     def run(self, folder: Path, stop: Callable[[], bool]) -> Work:
         """Score all that is not finished in the shards of `folder`.
@@ -100,12 +101,12 @@ class Session:
             folder, {**self.identity, "attention_mask": attention_mask}, self.texts.plan
         )
         finished = shards.read()
-        resumed, workers = int(finished.done.sum()), 0
+        resumed = int(finished.done.sum())
         started = time.monotonic()
         # A process that was killed leaves something undone: the next round does it.
         while not finished.done.all():
             order = order_of_work(finished.done, self.settings.part, self.settings.parts)
-            workers = max(workers, self._round(model, shards, finished, order, stop))
+            self._round(model, shards, finished, order, stop)
         seconds = time.monotonic() - started
         effective = finished.effective_batch_tokens or self.settings.batch_tokens
         return Work(
@@ -118,7 +119,7 @@ class Session:
                 "out_of_memory": effective < self.settings.batch_tokens,
                 "attention_mask": attention_mask,
                 "mask_free_difference": model.difference,
-                "scoring_workers": workers,
+                "scoring_workers": self._at_work,
                 "resumed_batches": resumed,
                 "refused_shards": finished.refused,
             },
@@ -131,8 +132,8 @@ class Session:
         finished: Finished,
         order: np.ndarray,
         stop: Callable[[], bool],
-    ) -> int:
-        """Score the batches of `order`, with helpers if there are any; returns how many did."""
+    ) -> None:
+        """Score the batches of `order`, with helpers if there are any."""
         budget = finished.effective_batch_tokens or self.settings.batch_tokens
         worker = Worker(
             self.texts,
@@ -156,6 +157,7 @@ class Session:
                 ended = self._together(worker, order, helpers, look, stop, note)
             else:
                 ended = worker.run(_alone(order, finished, look), stop, note)
+                self._at_work = max(self._at_work, 1)
         finished.done[worker.scored] = True
         shards.take_new(finished)
         _lower(finished, worker.batch_tokens)
@@ -164,7 +166,6 @@ class Session:
                 f"Scoring {self.label} was asked to stop after {self.token_count:,} of "
                 f"{total:,} tokens. Launch it again: it resumes from its shards."
             )
-        return 1 + len(helpers)
 
     def _together(
         self,
@@ -204,6 +205,7 @@ class Session:
             ended = ended and crew.wait(stop, show)
             crew.refuse_failures()
             show()
+            self._at_work = max(self._at_work, 1 + crew.begun())
         if killed := crew.ended_from_outside():
             self._helpers = self._helpers[: len(helpers) - killed]
             logger.warning(

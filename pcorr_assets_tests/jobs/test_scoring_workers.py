@@ -21,7 +21,7 @@ import pytest
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.jobs import score_llm
-from pcorr_assets.lm.crew import Crew
+from pcorr_assets.lm.crew import Board, Crew
 from pcorr_assets.lm.session import StoppedError
 from pcorr_assets.lm.shards import ShardFolder
 from pcorr_assets.warehouse import Warehouse
@@ -78,7 +78,7 @@ def helpers_of(process: int) -> list[int]:
 
 @pytest.mark.parametrize("workers", [2, 3])  # one: test_score_llm.py
 def test_killed_at_a_seeded_moment_and_launched_again(
-    world: tuple[Path, str], workers: int
+    world: tuple[Path, str], workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home, undisturbed = world
     enough = random.Random(workers).randint(2, 30)
@@ -94,7 +94,8 @@ def test_killed_at_a_seeded_moment_and_launched_again(
     process.communicate(timeout=60)
     wait_for("its helpers to end", lambda: not any(map(_lives, helpers)))
 
-    resumed = score_llm.run(job_of(home, workers, seconds_per_shard=30.0))
+    _once_all_have_begun(monkeypatch, workers)
+    resumed = score_llm.run(job_of(home, workers))
     assert resumed["sha256"] == undisturbed
     report = resumed["metadata"]
     assert report["resumed_batches"] >= enough
@@ -196,6 +197,17 @@ def test_two_jobs_at_once(world: tuple[Path, str]) -> None:
     assert report["scored_token_count"] < report["token_count"]
     # It came to an end of its own, or found that there is nothing left to do.
     assert other.returncode == 0 or "was asked to stop" in error, (said, error)
+
+
+def _once_all_have_begun(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    """The first process draws its first batch when the others are there too."""
+    draw = Board.draw
+
+    def wait_and_draw(board: Board) -> Iterator[int]:
+        wait_for("the others", lambda: all(map(board.has_begun, range(1, workers))), every=0.01)
+        return draw(board)
+
+    monkeypatch.setattr(Board, "draw", wait_and_draw)
 
 
 def _after_each_shard(
