@@ -14,6 +14,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,7 +31,9 @@ LONGEST_FILE_NAME = 255
 _LARGEST_WHOLE = 2**63 - 1
 _YES_NO = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
 
-Level = Literal["chunk", "page", "domain"]
+# Of every sample; others are named by `unit_columns`.
+BASE_LEVELS = ("chunk", "page", "domain")
+COMBINED = " | "
 Estimator = Literal["product", "sign", "sign_cdf", "sign_sign", "spearmanr", "auto"]
 Projection = Literal["linear", "l2"]
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
@@ -218,6 +221,54 @@ def list_of(what: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _level(value: object) -> str:
+    problem = name_key_problem(value)
+    if problem or not isinstance(value, str):
+        raise expected(value, "chunk, page, domain or a name of unit_columns")
+    return value
+
+
+def _matrix_level(value: object) -> str:
+    """Any name, for a matrix may be of topics; but no slip of the pen for the usual ones."""
+    found = _level(value)
+    if found not in BASE_LEVELS and get_close_matches(found.lower(), BASE_LEVELS, 1, 0.85):
+        raise expected(value, f"one of {' | '.join(BASE_LEVELS)}")
+    return found
+
+
+def _unit_columns(value: object) -> dict[str, list[str]]:
+    """`{level: columns}`; a list, or a single text, names levels like their columns."""
+    what = "a column, a list of columns, or a mapping from the name of each level to its columns"
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, list):
+        if not all(isinstance(name, str) for name in value):
+            raise expected(value, what)
+        if len(set(value)) < len(value):
+            raise said("a column stands twice in the list; remove one")
+        value = {name: name for name in value}
+    if not isinstance(value, Mapping) or not value:
+        raise expected(value, what)
+    found: dict[str, list[str]] = {}
+    for level, columns in value.items():
+        problem = name_key_problem(level)
+        if problem:
+            raise said(
+                f"{level!r} cannot name a level: {problem}; write it as `level_name: column`"
+            )
+        if level in BASE_LEVELS:
+            raise said(f"the level {level} is there already; choose another name (its {level}s)")
+        listed = [columns] if isinstance(columns, str) else columns
+        if not isinstance(listed, list) or not listed or not all(map(_is_text, listed)):
+            raise expected(columns, f"a column, or a list of columns, for the level {level}")
+        found[str(level)] = listed
+    return found
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and value.isprintable()
+
+
 def by_key(what: str) -> BeforeValidator:
     """A mapping from keys to sections; a key without a body has an empty one."""
 
@@ -255,7 +306,9 @@ Share = Annotated[float, number("a number above 0, at most 1", lambda x: 0 < x <
 ZeroToOne = Annotated[float, number("a number from 0 to 1", lambda x: 0 <= x <= 1)]
 Number = Annotated[float, number("a number", lambda x: True)]
 PositiveNumber = Annotated[float, number("a number above 0", lambda x: x > 0)]
-LevelField = Annotated[Level, one_of("chunk", "page", "domain")]
+LevelField = Annotated[str, BeforeValidator(_level)]
+MatrixLevel = Annotated[str, BeforeValidator(_matrix_level)]
+UnitColumns = Annotated[dict[str, list[str]], BeforeValidator(_unit_columns)]
 EstimatorField = Annotated[
     Estimator, one_of("product", "sign", "sign_cdf", "sign_sign", "spearmanr", "auto")
 ]

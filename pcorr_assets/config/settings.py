@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr
 from pcorr_assets.config.automation import Automation
 from pcorr_assets.config.compute import Compute
 from pcorr_assets.config.correlation import Benchmark, Selection, Target, Validation
-from pcorr_assets.config.fields import AbsolutePath, NameKey, absolute, by_key
+from pcorr_assets.config.fields import BASE_LEVELS, AbsolutePath, NameKey, absolute, by_key
 from pcorr_assets.config.llms import Candidate, Family, LLMSpec, unlisted_spec, written_keys
 from pcorr_assets.config.planning import Plan
 from pcorr_assets.config.section import (
@@ -125,6 +125,7 @@ class Settings(Section):
         yield from _benchmark_references(data)
         yield from _combined_targets(data)
         yield from _sample_references(data)
+        yield from _level_references(data)
         yield from _equal_keys(data)
         yield from _equal_candidates(data)
         yield from _looser_masks(data)
@@ -217,6 +218,25 @@ def _sample_references(data: Mapping[str, Any]) -> Iterator[Mistake]:
         if isinstance(name, str) and name not in texts:
             hint = did_you_mean(name, list(texts), "text samples")
             yield ("pools", str(key), "sample"), f"{name!r} is not a text sample; {hint}"
+
+
+def _level_references(data: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Levels of the selection and the targets: one that some text sample has."""
+    known = dict.fromkeys(BASE_LEVELS)
+    for sample in _mapping(data.get("samples")).values():
+        columns = _mapping(sample).get("unit_columns")
+        names = [columns] if isinstance(columns, str) else columns or []
+        if isinstance(names, list | Mapping):
+            known |= dict.fromkeys(map(str, names))
+    stated: list[tuple[Location, Any]] = [
+        (("selection", "level"), _mapping(data.get("selection")).get("level"))
+    ]
+    for key, target in _mapping(data.get("targets")).items():
+        stated.append((("targets", str(key), "level"), _mapping(target).get("level")))
+    for place, level in stated:
+        if isinstance(level, str) and level not in known:
+            hint = did_you_mean(level, list(known), "levels")
+            yield place, f"{level!r} is no level, nor in unit_columns of a sample; {hint}"
 
 
 def _equal_keys(data: Mapping[str, Any]) -> Iterator[Mistake]:

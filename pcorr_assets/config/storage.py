@@ -8,6 +8,7 @@ from what the provider's own login left.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,14 @@ def _path_or_url(value: object, info: ValidationInfo) -> Path | str:
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise expected(value, "a path on this machine or a URL (s3://bucket/file)")
     return checked_url(value) if is_url(value) else absolute(value, folder_of(info))
+
+
+def _unit_tokens(value: object, info: ValidationInfo) -> Path | str | dict[str, Path | str]:
+    if not isinstance(value, Mapping):
+        return _path_or_url(value, info)
+    if not value or not all(isinstance(level, str) for level in value):
+        raise expected(value, "a file, or a mapping from levels to files")
+    return {level: _path_or_url(file, info) for level, file in value.items()}
 
 
 def _folder(value: object, info: ValidationInfo) -> Path | str:
@@ -60,6 +69,7 @@ def _endpoint(value: object) -> str:
 
 # A local file as an absolute path, a remote one as its URL.
 PathOrUrl = Annotated[Path | str, BeforeValidator(_path_or_url)]
+UnitTokens = Annotated[Path | str | dict[str, Path | str], BeforeValidator(_unit_tokens)]
 # The same for a folder, whose files must be listed.
 FolderOrUrl = Annotated[Path | str, BeforeValidator(_folder)]
 OutputUrl = Annotated[str, BeforeValidator(output_url)]

@@ -7,25 +7,28 @@ reading the sources (`text`, `filters`) and imported matrices (`matrix`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from pcorr_assets.config.fields import (
+    BASE_LEVELS,
     HubOrFolder,
-    LevelField,
+    MatrixLevel,
     Positive,
     Seed,
     Share,
     Text,
     TokenizerName,
+    UnitColumns,
     YesNo,
     ZeroToOne,
     globs,
     one_of,
 )
-from pcorr_assets.config.section import Mistake, Section
-from pcorr_assets.config.storage import OutputUrl, PathOrUrl, Storage
+from pcorr_assets.config.section import Mistake, Section, did_you_mean
+from pcorr_assets.config.storage import OutputUrl, PathOrUrl, Storage, UnitTokens
 
 # Endings of compressed files, with what each stands for.
 COMPRESSIONS = {
@@ -90,21 +93,24 @@ class MatrixCsv(Section):
 
     bpb: PathOrUrl = Field(description="the path of a CSV or Parquet file of bits-per-byte")
     errors: PathOrUrl = Field(description="the path of a CSV or Parquet file of benchmark errors")
-    level: LevelField = "page"
+    level: MatrixLevel = "page"
 
 
 class Sample(TextSource):
     """A sample of pages to estimate on, or the import of a published matrix.
 
     `metadata_column` (JSON or a Python literal) is where `id_column` and `domain_column`
-    are looked up when the row itself has no such column. `unit_tokens` is a CSV file of
-    (unit, token_count) of the real pool, used instead of the sample's own counts.
+    are looked up when the row itself has no such column, and so are `unit_columns`: by the name
+    of a level the columns whose values, joined by " | ", name the unit of a page. `unit_tokens`
+    is a CSV file of (unit, token_count) of the real pool, used instead of the sample's own
+    counts, or one for each of some levels.
     """
 
     file_format: Annotated[str, one_of(*SAMPLE_FORMATS)] | None = None
     files: Annotated[list[str], globs(SAMPLE_FORMATS, SAMPLE_ENDINGS)] | None = None
     matrix_csv: MatrixCsv | None = None
     domain_column: Text | None = None
+    unit_columns: UnitColumns = Field(default_factory=dict)
     metadata_column: Text | None = None
     pages_per_domain: Positive | None = None
     subsample_ratio: Share = 1.0
@@ -112,7 +118,26 @@ class Sample(TextSource):
     seed: Seed = 42
     reference_tokenizer: TokenizerName | None = None
     chunk_tokens: Positive = 512
-    unit_tokens: PathOrUrl | None = None
+    unit_tokens: UnitTokens | None = None
+
+    @property
+    def unit_token_files(self) -> dict[str, Path | str]:
+        """The files of `unit_tokens` by level; under the empty key the one for whatever level."""
+        if self.unit_tokens is None:
+            return {}
+        return self.unit_tokens if isinstance(self.unit_tokens, dict) else {"": self.unit_tokens}
+
+    def unit_tokens_of(self, level: str) -> Path | str | None:
+        """The file with the tokens of the units of a level, if there is one."""
+        files = self.unit_token_files
+        return files.get(level, files.get(""))
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Names of the levels that its units can be of."""
+        if self.matrix_csv is not None:
+            return (self.matrix_csv.level,)
+        return (*BASE_LEVELS, *self.unit_columns)
 
     @property
     def is_text(self) -> bool:
@@ -132,8 +157,21 @@ class Sample(TextSource):
         if "reference_tokenizer" not in data:
             what = "the tokenizer that measures chunks: a hub name (org/name) or a local folder"
             yield ("reference_tokenizer",), f"missing; expected {what}"
+        yield from _unknown_levels(data)
         if "pages_per_domain" in data and "domain_column" not in data:
             yield ("pages_per_domain",), "needs domain_column, the column that names the domain"
+
+
+def _unknown_levels(data: Mapping[str, Any]) -> Iterator[Mistake]:
+    files, columns = data.get("unit_tokens"), data.get("unit_columns")
+    names = [columns] if isinstance(columns, str) else columns or []
+    if not isinstance(files, Mapping) or not isinstance(names, list | Mapping):
+        return
+    known = [*BASE_LEVELS, *map(str, names)]
+    for level in files:
+        if level not in known:
+            hint = did_you_mean(level, known, "levels")
+            yield ("unit_tokens", str(level)), f"{level!r} is no level of this sample; {hint}"
 
 
 class Pool(TextSource):

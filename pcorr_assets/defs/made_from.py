@@ -30,6 +30,7 @@ from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters.groups import pool_of
 from pcorr_assets.lm.task_files import task_files_sha256
 from pcorr_assets.matrix.wording import name_some
+from pcorr_assets.steps.inputs import level_of
 from pcorr_assets.storage.contents import NOT_THERE, Contents, together
 from pcorr_assets.text.files import expand_globs
 
@@ -147,9 +148,13 @@ class MadeFrom:
         return found
 
     def _of_caps(self, key: str, sample: Sample, target: str) -> dict[str, str]:
-        if sample.unit_tokens is not None:
-            return self._one(f"samples.{key}.unit_tokens", sample.unit_tokens)
-        if not sample.is_text or target not in self._settings.targets:
+        if target not in self._settings.targets:
+            return {}
+        level = level_of(self._settings, key, target)
+        if (file := sample.unit_tokens_of(level)) is not None:
+            place = f"samples.{key}.unit_tokens"
+            return self._one(place if "" in sample.unit_token_files else f"{place}.{level}", file)
+        if not sample.is_text:
             return {}
         tokenizer = self._settings.selection_for(target).tokenizer
         return self._one("selection.tokenizer", tokenizer, without=WEIGHTS)

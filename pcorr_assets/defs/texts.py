@@ -4,6 +4,7 @@ Belongs here: the asset `chunked_dataset`. Does not belong here: reading and chu
 (`text`).
 """
 
+from contextlib import ExitStack
 from dataclasses import asdict
 
 import dagster as dg
@@ -32,14 +33,18 @@ def _chunked_dataset(platform: Platform) -> dg.AssetsDefinition:
     )
     def chunked_dataset(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         """The pages of a text sample, cut into chunks that joined give the page again."""
-        key = context.partition_key
-        with (
-            platform.lock(context, "chunks", key),
-            platform.warehouse.writer("chunks", (key,)) as writer,
-        ):
-            report = chunk_sample(key, platform.settings.samples[key], writer)
-        shown = {**_shown(report), **overview(chunks_overview(platform.warehouse, key))}
-        return materialised(platform, [("chunks", (key,), writer.written)], shown)
+        key, wh = context.partition_key, platform.warehouse
+        sample = platform.settings.samples[key]
+        with platform.lock(context, "chunks", key), ExitStack() as stack:
+            # What is entered last is written first: no chunks appear before their units.
+            writer = stack.enter_context(wh.writer("chunks", (key,)))
+            units = None
+            if sample.unit_columns or wh.exists("page_units", key):
+                units = stack.enter_context(wh.writer("page_units", (key,)))
+            report = chunk_sample(key, sample, writer, units)
+        shown = {**_shown(report), **overview(chunks_overview(wh, key))}
+        also = [units.written] if units is not None else []
+        return materialised(platform, [("chunks", (key,), writer.written)], shown, also=also)
 
     return chunked_dataset
 
@@ -57,6 +62,12 @@ def _shown(report: ChunkingReport) -> dict[str, object]:
         "chunks_sha256": report.chunks_sha256,
         "rows that were not taken or mended": sentences(
             [f"{name}: {count:,}" for name, count in dropped.items()]
+        ),
+        "units by level": sentences(
+            [
+                f"{level}: {count:,} ({report.pages_without_unit[level]:,} pages without)"
+                for level, count in report.units.items()
+            ]
         ),
         "texts of another type": sentences(report.places_of_another_type),
         "skipped rows": sentences(report.places_of_skipped_rows),

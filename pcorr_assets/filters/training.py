@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ from pcorr_assets.filters.metrics import (
 from pcorr_assets.filters.model import FilterFile, FilterModel
 from pcorr_assets.filters.splitting import Split, split_pages
 from pcorr_assets.filters.words import Term, top_terms
+from pcorr_assets.matrix.units import units_of_pages
+from pcorr_assets.text.token_counts import UNIT_COLUMNS
 from pcorr_assets.warehouse import TABLES, Warehouse
 from pcorr_assets.warehouse.files import move_into_place, scratch_folder, sha256_file
 
@@ -107,7 +109,9 @@ def build_filter(
     """
     labels = label_units(warehouse.read("sampling_distributions", sample, target), estimates)
     distribution_sha256 = sha256_file(warehouse.path("sampling_distributions", sample, target))
-    pages = label_pages(_chunks(warehouse, sample, PAGE_COLUMNS), labels)
+    pages = label_pages(
+        _chunks(warehouse, sample, PAGE_COLUMNS), _of_pages(warehouse, sample, labels)
+    )
     split = split_pages(pages, selection.fasttext.test_fraction, selection.fasttext.seed)
     folder = _model_folder(warehouse, sample, target)
     with scratch_folder(folder, SCRATCH) as scratch:
@@ -126,6 +130,16 @@ def build_filter(
     warehouse.write("fasttext_filters", (sample, target), _table(row), noted)
     _remove_other_models(folder, path)
     return built
+
+
+def _of_pages(warehouse: Warehouse, sample: str, labels: UnitLabels) -> UnitLabels:
+    """Labels of units of `unit_columns` as those of their pages; others as they are."""
+    if labels.level in UNIT_COLUMNS:
+        return labels
+    units = units_of_pages(warehouse, sample, labels.level)
+    known = labels.is_included
+    included = {page: known[unit] for page, unit in units.items() if unit in known}
+    return replace(labels, level="page", is_included=included)
 
 
 def _chunks(warehouse: Warehouse, sample: str, columns: list[str]) -> Iterator[pa.RecordBatch]:

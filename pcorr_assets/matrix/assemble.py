@@ -25,9 +25,11 @@ from pcorr_assets.matrix.candidates import (
 )
 from pcorr_assets.matrix.layout import TABLE, LevelLayout, sort_order
 from pcorr_assets.matrix.mask import MAX_LOST_SHARE, NanMask, lost_too_much, nan_mask
+from pcorr_assets.matrix.units import at_level, column_levels, units_of_pages
 from pcorr_assets.matrix.wording import count, name_some
 from pcorr_assets.progress import Progress
 from pcorr_assets.text.chunked_dataset import check_chunk_ids
+from pcorr_assets.text.token_counts import UNIT_COLUMNS
 from pcorr_assets.warehouse import TABLES, Warehouse, WrittenPartition
 
 
@@ -108,8 +110,8 @@ def assemble(
     larger share of NaN than `max_nan_fraction` leave, then the chunks with any NaN.
 
     For a unit with chunks i, BPB = sum(token_count_i * loss_i) / sum(byte_count_i) / ln 2
-    (arXiv 2409.05816 defines it for a chunk). Levels: chunk, page, and domain where the
-    sample has domains.
+    (arXiv 2409.05816 defines it for a chunk). Levels: chunk, page, domain where the
+    sample has domains, and those of its `unit_columns`.
 
     Raises PcorrError if the chunks are missing, or if no LLM or no chunk is left.
     """
@@ -131,7 +133,7 @@ def assemble(
     if not usable:
         raise PcorrError(_nobody(sample, candidates))
     mask = nan_mask(flags, [scored.llm for scored in usable], max_nan_fraction)
-    levels = list(_levels(sample, chunks, byte_count, mask.keeps_chunk))
+    levels = list(_levels(wh, sample, chunks, byte_count, mask.keeps_chunk))
     kept = [scored for scored, keeps in zip(usable, mask.keeps_llm, strict=True) if keeps]
     kept.sort(key=lambda scored: scored.llm)
     nan_counts = {
@@ -176,11 +178,20 @@ def _undefined_losses(
 
 
 def _levels(
-    sample: str, chunks: pa.Table, byte_count: np.ndarray, keeps_chunk: np.ndarray
+    wh: Warehouse,
+    sample: str,
+    chunks: pa.Table,
+    byte_count: np.ndarray,
+    keeps_chunk: np.ndarray,
 ) -> Iterator[_Level]:
-    """The levels in the order of the file: chunk, domain, page."""
-    for level, column in (("chunk", "chunk_id"), ("domain", "domain"), ("page", "page_id")):
-        names = chunks[column].combine_chunks()
+    """The levels in the order of the file, by name: chunk, domain, page among others."""
+    for level in sorted((*UNIT_COLUMNS, *column_levels(wh, sample))):
+        column = UNIT_COLUMNS.get(level)
+        if column is not None:
+            names = chunks[column].combine_chunks()
+        else:
+            units = units_of_pages(wh, sample, level)
+            names = at_level(chunks["page_id"], units).combine_chunks()
         if names.null_count < len(names):
             yield _level(sample, level, names, byte_count, keeps_chunk)
 

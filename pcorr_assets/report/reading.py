@@ -354,6 +354,7 @@ class _Units:
         assert self._distribution is not None
         if self._distribution["token_count"].null_count:
             return "All units count alike, since there are no token counts."
-        if self._settings.samples[self._inputs.sample].unit_tokens is not None:
+        source = self._settings.samples[self._inputs.sample]
+        if source.unit_tokens_of(self._inputs.level) is not None:
             return "Tokens are those of the configured table of units (unit_tokens)."
         return "Tokens are counted with selection.tokenizer in the chunks of the matrix."

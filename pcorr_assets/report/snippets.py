@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pcorr_assets.matrix.units import at_level, units_of_pages
 from pcorr_assets.report.wording import MAX_SNIPPET, shown
 from pcorr_assets.text.token_counts import UNIT_COLUMNS
 from pcorr_assets.warehouse import Warehouse
@@ -28,18 +29,20 @@ def read_snippets(
     kind of page is preferred. Texts are read only from row groups that hold a chosen chunk.
     """
     chosen: dict[str, list[tuple[str, int, int]]] = {}
-    column = UNIT_COLUMNS[level]
+    column = UNIT_COLUMNS.get(level, "page_id")
+    pages = {} if level in UNIT_COLUMNS else units_of_pages(wh, sample, level)
     with wh.open("chunks", sample) as file:
         wanted = pa.array(sorted(units), pa.string())
         for group in range(file.metadata.num_row_groups):
             names = list(dict.fromkeys(["chunk_id", "chunk_index", column]))
             rows = file.read_row_group(group, columns=names)
-            mask = pc.call_function("is_in", [rows[column]], pc.SetLookupOptions(wanted))
+            own = rows[column] if level in UNIT_COLUMNS else at_level(rows[column], pages)
+            mask = pc.call_function("is_in", [own], pc.SetLookupOptions(wanted))
             found = np.asarray(mask.combine_chunks().to_numpy(zero_copy_only=False), dtype=bool)
             if level != "chunk":
                 found &= rows["chunk_index"].to_numpy() == 0
             for row in np.flatnonzero(found):
-                unit = rows[column][row].as_py()
+                unit = own[row].as_py()
                 candidate = (rows["chunk_id"][row].as_py(), group, int(row))
                 kept = chosen.setdefault(unit, [])
                 kept.append(candidate)

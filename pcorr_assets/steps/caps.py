@@ -18,6 +18,7 @@ from pcorr_assets.errors import DamagedFileError, PcorrError
 from pcorr_assets.lm.loading import tokenizer_sha256
 from pcorr_assets.matrix.candidates import CHUNKS_HASH
 from pcorr_assets.matrix.layout import read_units
+from pcorr_assets.matrix.units import with_units
 from pcorr_assets.matrix.wide_files import read_wide
 from pcorr_assets.storage.copies import local_copy
 from pcorr_assets.text.token_counts import UNIT_COLUMNS, count_unit_tokens, read_unit_tokens
@@ -79,12 +80,12 @@ def _token_counts(
     units: Sequence[str],
 ) -> tuple[dict[str, int] | None, str]:
     source = settings.samples[sample]
-    if source.unit_tokens is not None:
+    if (file := source.unit_tokens_of(level)) is not None:
         # The file may list units that the NaN mask has since removed from the matrix.
         known = _all_units(wh, sample, level, source)
-        with local_copy(source.unit_tokens, source.storage) as path:
+        with local_copy(file, source.storage) as path:
             counts = read_unit_tokens(path, units, known)
-        return counts, f"from {source.unit_tokens}"
+        return counts, f"from {file}"
     if not source.is_text:
         return None, "uniform: an imported matrix has no text to count tokens in"
     if selection.tokenizer is None:
@@ -99,9 +100,8 @@ def _all_units(wh: Warehouse, sample: str, level: str, source: Sample) -> list[s
     if source.matrix_csv is not None:
         with local_copy(source.matrix_csv.bpb, source.storage) as path:
             return read_wide(path, "id").names.to_pylist()
-    column = UNIT_COLUMNS[level]
-    units = wh.read("chunks", sample, columns=[column])[column].unique()
-    return units.drop_null().to_pylist()
+    _, units = with_units(wh, sample, level)
+    return units.unique().drop_null().to_pylist()
 
 
 def _refuse_other_chunking(wh: Warehouse, sample: str) -> None:
@@ -121,13 +121,11 @@ def _counted(wh: Warehouse, sample: str, level: str, tokenizer_name: str) -> dic
     tokenizer = load_tokenizer(tokenizer_name)
     surviving = frozenset(read_units(wh, sample, "chunk").to_pylist())
     # A chunk's id does not say its domain, so the units are part of what is counted.
-    columns = list(dict.fromkeys(["chunk_id", UNIT_COLUMNS[level]]))
-    names = wh.read("chunks", sample, columns=columns)
+    names, of_chunks = with_units(wh, sample, level, ["chunk_id"])
+    units = of_chunks.to_pylist()
     counted = (
         f"{chunk}\0{unit}"
-        for chunk, unit in zip(
-            names[0].to_pylist(), names[len(columns) - 1].to_pylist(), strict=True
-        )
+        for chunk, unit in zip(names["chunk_id"].to_pylist(), units, strict=True)
         if chunk in surviving
     )
     key = content_hash(level, tokenizer_sha256(tokenizer), *counted)
@@ -135,7 +133,8 @@ def _counted(wh: Warehouse, sample: str, level: str, tokenizer_name: str) -> dic
     found = kept_counts(kept)
     if found is None:
         chunks = wh.path("chunks", sample)
-        found = count_unit_tokens(chunks, level, tokenizer, surviving=surviving)
+        by_column = None if level in UNIT_COLUMNS else units
+        found = count_unit_tokens(chunks, level, tokenizer, surviving=surviving, units=by_column)
         write_json(kept, {COUNTS: found}, indent=None)
     return found
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.matrix.layout import read_matrix, read_units
+from pcorr_assets.matrix.units import with_units
 from pcorr_assets.steps.inputs import AlignedInputs
-from pcorr_assets.text.token_counts import UNIT_COLUMNS
 from pcorr_assets.warehouse import Warehouse
 
 COARSENESS = ("chunk", "page", "domain")
@@ -48,6 +48,18 @@ def read_level(wh: Warehouse, inputs: AlignedInputs, level: str) -> LevelView:
     return LevelView(view.X[rows], view.units.to_pylist())
 
 
+def comparable_levels(level: str) -> tuple[str, ...]:
+    """Levels whose units lie within those of `level`, or the other way round.
+
+    Domains are not within units of `unit_columns` (topics), nor these within domains.
+    """
+    return COARSENESS if level in COARSENESS else ("chunk", "page")
+
+
+def _coarseness(level: str) -> int:
+    return COARSENESS.index(level) if level in COARSENESS else len(COARSENESS)
+
+
 def at_coarser_level(
     wh: Warehouse,
     sample: str,
@@ -59,10 +71,10 @@ def at_coarser_level(
     Those of the finer level are summed over what they belong to. A unit without a place at
     the coarser level (a page without a domain) is in nobody's selection there.
     """
-    fine, coarse = sorted((first, second), key=lambda found: COARSENESS.index(found[0]))
-    columns = [UNIT_COLUMNS[fine[0]], UNIT_COLUMNS[coarse[0]]]
-    chunks = wh.read("chunks", sample, columns=columns)
-    belongs = dict(zip(*(chunks[name].to_pylist() for name in columns), strict=True))
+    fine, coarse = sorted((first, second), key=lambda found: _coarseness(found[0]))
+    _, fine_units = with_units(wh, sample, fine[0])
+    _, coarse_units = with_units(wh, sample, coarse[0])
+    belongs = dict(zip(fine_units.to_pylist(), coarse_units.to_pylist(), strict=True))
     place = {unit: number for number, unit in enumerate(coarse[1])}
     summed = np.zeros(len(coarse[1]))
     for unit, weight in zip(fine[1], fine[2], strict=True):

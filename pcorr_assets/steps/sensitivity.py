@@ -29,7 +29,7 @@ from pcorr_assets.steps.caps import unit_caps
 from pcorr_assets.steps.combined import reweighted
 from pcorr_assets.steps.error_vectors import target_error_vector, with_benchmarks
 from pcorr_assets.steps.inputs import AlignedInputs, read_inputs, source_of
-from pcorr_assets.steps.levels import COARSENESS, at_coarser_level, has_level, read_level
+from pcorr_assets.steps.levels import at_coarser_level, comparable_levels, has_level, read_level
 from pcorr_assets.warehouse import TABLES, Warehouse
 
 HANGS_ON_NOTE = "hangs_on"
@@ -250,7 +250,7 @@ class _Target:
     def _other_levels(self) -> Iterator[_Task | Change]:
         """At each other level that the matrix has; a published one has no other."""
         is_text = self._settings.samples[self._inputs.sample].is_text
-        for level in COARSENESS if is_text else ():
+        for level in comparable_levels(self._inputs.level) if is_text else ():
             if level == self._inputs.level or not has_level(self._wh, self._inputs, level):
                 continue
             try:

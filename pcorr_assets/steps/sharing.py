@@ -220,7 +220,7 @@ def _refuse_inputs(
     inputs: set[Path | str] = set()
     for sample in settings.samples.values():
         matrix = sample.matrix_csv
-        read = (sample.unit_tokens, *((matrix.bpb, matrix.errors) if matrix else ()))
+        read = (*sample.unit_token_files.values(), *((matrix.bpb, matrix.errors) if matrix else ()))
         inputs |= {path.resolve() if isinstance(path, Path) else path for path in read if path}
 
     def place(name: str) -> Path | str:

@@ -34,6 +34,7 @@ WRITE_ROWS = 4096
 WRITE_BYTES = 16 << 20
 
 CHUNK_SCHEMA = TABLES["chunks"].schema
+UNIT_SCHEMA = TABLES["page_units"].schema
 
 
 class ChunkWriter(Protocol):
@@ -54,7 +55,8 @@ class ChunkingReport:
     below `SHORT_CHUNK_TOKENS` reference tokens; `domains` is 0 without `domain_column`;
     `skipped_rows` could not be read (`on_bad_row: skip`) and are not among `rows`, the places
     being those of the first hundred;
-    `chunks_sha256` is what `chunk_ids_sha256` gives for the chunks in order.
+    `chunks_sha256` is what `chunk_ids_sha256` gives for the chunks in order. `units` counts those
+    of each level of `unit_columns`, `pages_without_unit` pages that have none there.
     """
 
     sample: str
@@ -81,6 +83,8 @@ class ChunkingReport:
     token_count: int
     seconds: float
     chunks_sha256: str
+    units: dict[str, int]
+    pages_without_unit: dict[str, int]
 
     @property
     def short_chunk_share(self) -> float:
@@ -93,10 +97,13 @@ class ChunkingReport:
         return self.token_count / self.seconds
 
 
-def chunk_sample(sample_key: str, sample: Sample, writer: ChunkWriter) -> ChunkingReport:
+def chunk_sample(
+    sample_key: str, sample: Sample, writer: ChunkWriter, unit_writer: ChunkWriter | None = None
+) -> ChunkingReport:
     """Stream a sample's pages into chunks and write them, page by page in source order.
 
-    `writer` gets Arrow batches of `CHUNK_SCHEMA` and, at the end, `metadata["chunks_sha256"]`.
+    `writer` gets Arrow batches of `CHUNK_SCHEMA` and, at the end, `metadata["chunks_sha256"]`;
+    so does `unit_writer`, of `UNIT_SCHEMA`: the units of pages at the levels of `unit_columns`.
     The same source, settings and tokenizer give the same rows.
 
     Raises PcorrError if source or tokenizer cannot be read, or if no page is left, saying which
@@ -109,6 +116,7 @@ def chunk_sample(sample_key: str, sample: Sample, writer: ChunkWriter) -> Chunki
     tokenizer = load_tokenizer(sample.reference_tokenizer)
     counts = SamplingCounts()
     rows = _RowBuffer(sample_key, writer)
+    units = _UnitRows(sample_key, tuple(sample.unit_columns), unit_writer)
     bad: list[BadRows] = []
     start = time.monotonic()
 
@@ -121,11 +129,14 @@ def chunk_sample(sample_key: str, sample: Sample, writer: ChunkWriter) -> Chunki
     with Progress(f"chunk {sample_key}", unit="tokens") as progress:
         for page, first_index, chunks in chunk_pages(pages, tokenizer, sample.chunk_tokens):
             progress.update(rows.add(page, first_index, chunks))
+            if first_index == 0:
+                units.add(page)
     if not counts.pages:
         raise PcorrError(f"sample {sample_key!r} has no page left: {counts.explain()}")
     rows.flush()
     writer.metadata["chunks_sha256"] = rows.ids_sha256.hexdigest()
-    report = _report(rows, counts, bad[0], time.monotonic() - start)
+    units.end(rows.ids_sha256.hexdigest())
+    report = _report(rows, units, counts, bad[0], time.monotonic() - start)
     if bad[0].count:
         logger.warning(
             "%s: %s rows cannot be read and were skipped; the first: %s",
@@ -225,8 +236,45 @@ class _RowBuffer:
         self._pending_bytes = 0
 
 
+class _UnitRows:
+    """Collects rows of `page_units`, and counts units."""
+
+    def __init__(
+        self, sample_key: str, levels: tuple[str, ...], writer: ChunkWriter | None
+    ) -> None:
+        self.levels = levels
+        self.units: dict[str, set[str]] = {level: set() for level in levels}
+        self.without: dict[str, int] = dict.fromkeys(levels, 0)
+        self._sample_key = sample_key
+        self._writer = writer
+        self._rows: list[tuple[str, str, str, str]] = []
+
+    def add(self, page: Page) -> None:
+        """Note the units of a page."""
+        for level, unit in zip(self.levels, page.units, strict=True):
+            if unit is None:
+                self.without[level] += 1
+                continue
+            self.units[level].add(unit)
+            self._rows.append((self._sample_key, page.page_id, level, unit))
+        if len(self._rows) >= WRITE_ROWS:
+            self._flush()
+
+    def end(self, chunks_sha256: str) -> None:
+        """Write what is left, and which chunks the units are of."""
+        self._flush()
+        if self._writer is not None:
+            self._writer.metadata["chunks_sha256"] = chunks_sha256
+
+    def _flush(self) -> None:
+        if self._rows and self._writer is not None:
+            columns = [pa.array(values, pa.string()) for values in zip(*self._rows, strict=True)]
+            self._writer.write(pa.RecordBatch.from_arrays(columns, schema=UNIT_SCHEMA))
+        self._rows.clear()
+
+
 def _report(
-    rows: _RowBuffer, counts: SamplingCounts, bad: BadRows, seconds: float
+    rows: _RowBuffer, units: _UnitRows, counts: SamplingCounts, bad: BadRows, seconds: float
 ) -> ChunkingReport:
     return ChunkingReport(
         sample=rows.sample_key,
@@ -240,4 +288,6 @@ def _report(
         token_count=rows.token_count,
         seconds=seconds,
         chunks_sha256=rows.ids_sha256.hexdigest(),
+        units={level: len(found) for level, found in units.units.items()},
+        pages_without_unit=units.without,
     )

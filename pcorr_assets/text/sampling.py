@@ -36,11 +36,15 @@ HASH_RANGE = 2**64
 
 
 class Page(NamedTuple):
-    """One page of a sample: valid Unicode, with an id that no other page has."""
+    """One page of a sample: valid Unicode, with an id that no other page has.
+
+    `units` are those it belongs to at the levels of `unit_columns`; None where it has none.
+    """
 
     page_id: str
     domain: str | None
     text: str
+    units: tuple[str | None, ...] = ()
 
 
 @dataclass
@@ -214,7 +218,8 @@ def _clean(row: SourceRow) -> tuple[Page | None, bytes, bool]:
     if row.domain is not None:
         domain, _, domain_changed = replace_invalid(row.domain)
     changed = text_changed or id_changed or domain_changed
-    return Page(page_id, domain, text), text_bytes, changed
+    units = tuple(unit if unit is None else replace_invalid(unit)[0] for unit in row.units)
+    return Page(page_id, domain, text, units), text_bytes, changed
 
 
 def _digest(data: bytes) -> bytes:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import pyarrow as pa
 
+from pcorr_assets.config.fields import COMBINED
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.storage.filesystems import options_of
 from pcorr_assets.text.arrow_files import batch_to_rows, wanted_columns
@@ -51,7 +52,7 @@ class SourceRow(NamedTuple):
     `text`, `page_id` and `domain` are None where the row has none: missing, blank, or (text)
     neither a string nor bytes; then `other_type` says where and of what type the value is.
     `has_unreadable_metadata`: the metadata column was neither JSON nor a Python literal of a
-    mapping.
+    mapping. `units` are those of the page at each level of `unit_columns`.
     """
 
     text: str | None
@@ -59,6 +60,7 @@ class SourceRow(NamedTuple):
     domain: str | None
     has_unreadable_metadata: bool = False
     other_type: str | None = None
+    units: tuple[str | None, ...] = ()
 
 
 def open_source(sample: Sample, bad: BadRows | None = None) -> Iterator[SourceRow]:
@@ -77,6 +79,7 @@ def open_source(sample: Sample, bad: BadRows | None = None) -> Iterator[SourceRo
     bad = BadRows.of(sample) if bad is None else bad
     required = [sample.text_column]
     lookups = [sample.id_column, *([sample.domain_column] if sample.domain_column else [])]
+    lookups += [name for columns in sample.unit_columns.values() for name in columns]
     if sample.metadata_column:
         required.append(sample.metadata_column)
         optional = lookups
@@ -195,18 +198,29 @@ def _to_source_row(rows: Rows, index: int, texts: TextColumn, sample: Sample) ->
     page_id = key(row, sample.id_column)
     domain_column = sample.domain_column
     domain = key(row, domain_column) if domain_column else None
+    named = {name: key(row, name) for columns in sample.unit_columns.values() for name in columns}
     unreadable = False
-    if sample.metadata_column and (page_id is None or (domain_column and domain is None)):
+    if sample.metadata_column and (
+        page_id is None or (domain_column and domain is None) or None in named.values()
+    ):
         metadata = parse_metadata(row.get(sample.metadata_column))
         unreadable = metadata is None
         if metadata is not None:
             page_id = page_id or key(metadata, sample.id_column)
             if domain_column:
                 domain = domain or key(metadata, domain_column)
+            named = {name: found or key(metadata, name) for name, found in named.items()}
     text, other_type = texts.text(rows, index)
     if text is not None and (not text or text.isspace()):
         text = None
-    return SourceRow(text, page_id, domain, unreadable, other_type)
+    units = tuple(_unit([named[name] for name in names]) for names in sample.unit_columns.values())
+    return SourceRow(text, page_id, domain, unreadable, other_type, units)
+
+
+def _unit(values: Sequence[str | None]) -> str | None:
+    """The unit that some columns name together; None if one of them has no value."""
+    present = [value for value in values if value is not None]
+    return COMBINED.join(present) if len(present) == len(values) else None
 
 
 def parse_metadata(value: object) -> Mapping[str, Any] | None:

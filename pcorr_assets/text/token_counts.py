@@ -13,7 +13,7 @@ removed be left out.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Container, Iterable
+from collections.abc import Collection, Container, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,32 +41,41 @@ def count_unit_tokens(
     tokenizer: PreTrainedTokenizerBase,
     *,
     surviving: Container[str] | None = None,
+    units: Sequence[str | None] | None = None,
 ) -> dict[str, int]:
-    """Count the tokens of each unit of a level (`chunk`, `page` or `domain`).
+    """Count the tokens of each unit of a level (`chunk`, `page` or `domain`, or by `units`).
 
     Args:
         chunks: table `chunks`, or its Parquet file, which is streamed.
         surviving: chunk ids to count (None: all); a unit without any is absent.
+        units: the unit of each chunk at a level that is no column of `chunks`; None counts
+            nowhere.
 
     Returns unit -> tokens, units in order of first appearance.
 
     Raises PcorrError for an unknown level, or level `domain` where the sample has no domains.
     """
-    if level not in UNIT_COLUMNS:
+    if units is None and level not in UNIT_COLUMNS:
         raise PcorrError(f"unknown level {level!r}; expected one of {', '.join(UNIT_COLUMNS)}")
-    unit_column = UNIT_COLUMNS[level]
+    unit_column = UNIT_COLUMNS.get(level, "page_id") if units is None else "page_id"
     columns = list(dict.fromkeys(["chunk_id", unit_column, "text"]))
+    first = 0
     counts: dict[str, int] = {}
     total = _row_count(chunks)
     with Progress(f"count tokens of each {level}", total=total, unit="chunks") as progress:
         for batch in _batches(chunks, columns):
-            names, units, texts = (
+            names, own, texts = (
                 batch.column(name).to_pylist() for name in ("chunk_id", unit_column, "text")
             )
+            if units is not None:
+                own = units[first : first + len(names)]
+            first += len(names)
             kept = [row for row, name in enumerate(names) if surviving is None or name in surviving]
             token_counts = _count(tokenizer, [texts[row] for row in kept])
             for row, count in zip(kept, token_counts, strict=True):
-                unit = units[row]
+                unit = own[row]
+                if unit is None and units is not None:
+                    continue
                 if unit is None:
                     raise PcorrError(
                         f"chunk {names[row]} has no domain: set domain_column for the sample and "

@@ -40,10 +40,10 @@ def check_sample(key: str, sample: Sample, findings: Findings, hub_problem: str 
     if sample.reference_tokenizer is not None:
         where = (*place, "reference_tokenizer")
         check_tokenizer(where, sample.reference_tokenizer, findings, hub_problem, exact=True)
-    if sample.unit_tokens is not None:
+    for level, file in sample.unit_token_files.items():
         with (
-            findings.at((*place, "unit_tokens")),
-            local_copy(sample.unit_tokens, sample.storage) as path,
+            findings.at((*place, "unit_tokens", *([level] if level else []))),
+            local_copy(file, sample.storage) as path,
         ):
             next(iter_file(path, ["unit", "token_count"]), None)
 

@@ -66,8 +66,8 @@ SAMPLE = Column("sample", TEXT, "Key of the text sample, or of the imported matr
 LLM = Column("llm", TEXT, "Key of the LLM: org/name, org/name@revision, or a local key")
 TARGET = Column("target", TEXT, "Key of the target: one benchmark or several taken together")
 POOL = Column("pool", TEXT, "Key of the pool of documents to select from")
-LEVEL = Column("level", TEXT, "What a unit is: chunk, page or domain")
-UNIT = Column("unit", TEXT, "The chunk_id, page_id or domain that the row is about")
+LEVEL = Column("level", TEXT, "What a unit is: chunk, page, domain or a level of unit_columns")
+UNIT = Column("unit", TEXT, "The chunk_id, page_id, domain or other unit that the row is about")
 CHUNK_ID = Column(
     "chunk_id", TEXT, "Identity of the chunk: a hash of its page id, its index and its text"
 )

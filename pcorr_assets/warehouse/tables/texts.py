@@ -36,4 +36,16 @@ TEXT_TABLES = (
             count("reference_token_count", "Tokens of the reference tokenizer", "tokens"),
         ),
     ),
+    Table(
+        "page_units",
+        "Which unit each page belongs to, at the levels of `unit_columns` (topic, format, ...).",
+        ("sample",),
+        ("sample", "page_id", "level"),
+        (
+            SAMPLE,
+            Column("page_id", TEXT, "Id of the page in its source, such as its URL"),
+            Column("level", TEXT, "Name of the level in `unit_columns`"),
+            Column("unit", TEXT, "Value of the column, or of several joined by ' | '"),
+        ),
+    ),
 )
