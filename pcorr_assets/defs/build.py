@@ -59,7 +59,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         return dg.Definitions(
             assets=assets,
             jobs=[*jobs(platform, assets), clean_job(platform), verify_job(platform)],
-            schedules=[nightly_schedule(platform, assets), operations.overview_schedule()],
+            schedules=[nightly_schedule(platform), operations.overview_schedule()],
             sensors=[
                 llm_sensor(platform),
                 pool_group_sensor(platform),

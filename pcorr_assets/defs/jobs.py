@@ -35,9 +35,9 @@ ESTIMATES = (
     "sampling_distribution",
 )
 POOLS = ("pool_files", "pool_scores", "selected_data")
-FILTERS = ("sampling_distribution", "fasttext_filter", *POOLS, "report")
+FILTERS = ("sampling_distribution", "fasttext_filter", *POOLS, "report", "comparison")
 EXPORT = "exported_database"
-NIGHTLY = (*ESTIMATES, "fasttext_filter", "report", EXPORT)
+NIGHTLY = (*ESTIMATES, "fasttext_filter", "report", "comparison", EXPORT)
 
 SCHEDULE = "nightly_refresh"
 # Two clicks in a row: the second looks only when the first has submitted.
@@ -301,11 +301,8 @@ def _due(everything: bool) -> frozenset[State]:
     return OUT_OF_DATE | up_to_date if everything else OUT_OF_DATE
 
 
-def nightly_schedule(
-    platform: Platform, assets: Sequence[dg.AssetsDefinition]
-) -> dg.ScheduleDefinition:
+def nightly_schedule(platform: Platform) -> dg.ScheduleDefinition:
     """The schedule `nightly_refresh`, off by default."""
-    names = {key.to_user_string() for asset in assets for key in asset.keys}
 
     @dg.schedule(
         name=SCHEDULE,
@@ -316,12 +313,10 @@ def nightly_schedule(
         description="Each night, all that is out of date from the matrices to the exported "
         "database. Leaves to automation what automation does, while that is on.",
     )
-    def nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    def nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         if not automation_is_on(context.instance):
             return dg.RunRequest()
-        if EXPORT not in names or platform.settings.automation.exports:
-            return dg.SkipReason("Automation is on and refreshes all that this would.")
-        context.log.info("Automation is on and does the rest; only the export is left to do.")
+        context.log.info("Automation is on; what it does not do is left: comparison, exports.")
         config = RefreshEverything(leave_to_automation=True)
         return dg.RunRequest(run_config=dg.RunConfig(ops={"submit_all": config}))
 

@@ -261,9 +261,19 @@ class Planner:
                 beside = ("sensitivity", "next_llms", "fasttext_filter")
                 upstream = [(name, pair) for name in made_from]
                 return Needs(every=upstream, optional=[(name, pair) for name in beside])
+            case "comparison":
+                made_from = ("rank_prediction", "sampling_distribution", "report")
+                return Needs(
+                    some=[("estimate", pair) for pair in self._pairs()],
+                    optional=[part for part in chosen if part[0] in made_from],
+                )
             case "exported_database":
                 return Needs(optional=list(chosen))
         return Needs()
+
+    def _pairs(self) -> list[str]:
+        settings = self.platform.settings
+        return [f"{sample}|{target}" for sample in settings.samples for target in settings.targets]
 
     def _lacks(self, needs: Needs, chosen: Collection[Part]) -> str:
         """The input that is neither there nor about to be made; an empty text if none is."""

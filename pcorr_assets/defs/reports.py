@@ -1,7 +1,7 @@
 """Stage `sharing`, first part: what one sends to colleagues.
 
-Belongs here: the asset `report`, and how the Dagster UI leads to the file. Does not belong
-here: what the report says (`report`), and exports of the tables (`exports`).
+Belongs here: the assets `report` and `comparison`, and how the Dagster UI leads to their
+files. Does not belong here: what they say (`report`), and exports of the tables (`exports`).
 """
 
 from pathlib import Path
@@ -14,13 +14,19 @@ from dagster._core.storage.local_compute_log_manager import LocalComputeLogManag
 
 from pcorr_assets.config import Selection
 from pcorr_assets.config.keys import to_slug
-from pcorr_assets.defs.metadata import numbers, rows_table
+from pcorr_assets.defs.metadata import numbers, rows_table, sentences
 from pcorr_assets.defs.partitions import SAMPLE, TARGET, keys_of
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.table_asset import materialised, table_asset
 from pcorr_assets.defs.versions import selection_sections
 from pcorr_assets.report.changes import TABLE, History
-from pcorr_assets.report.files import WrittenReport, write_report
+from pcorr_assets.report.comparison_page import in_words
+from pcorr_assets.report.files import (
+    WrittenComparison,
+    WrittenReport,
+    write_comparison,
+    write_report,
+)
 from pcorr_assets.warehouse import WrittenPartition
 from pcorr_assets.warehouse.files import atomic_path
 
@@ -33,10 +39,13 @@ ROOMS = (
     "steps/inputs.py",
 )
 
+COMPARED = "comparison"
+MAX_ROWS = 60
+
 
 def assets(platform: Platform) -> list[dg.AssetsDefinition]:
     """The assets of this stage."""
-    return [_report(platform)]
+    return [_report(platform), _comparison(platform)]
 
 
 def _report(platform: Platform) -> dg.AssetsDefinition:
@@ -73,7 +82,7 @@ def _report(platform: Platform) -> dg.AssetsDefinition:
                 changes = platform.warehouse.write(TABLE, (sample, target), history.table)
             else:
                 changes = platform.warehouse.written(TABLE, sample, target)
-            link = _offer_download(context.instance, written)
+            link = _offer_download(context.instance, written.path, sample, target)
         file = WrittenPartition(written.path, 0, written.byte_count, written.sha256)
         metadata = _metadata(written, link)
         parts = [(TABLE, (sample, target), changes)]
@@ -82,13 +91,67 @@ def _report(platform: Platform) -> dg.AssetsDefinition:
     return report
 
 
+def _comparison(platform: Platform) -> dg.AssetsDefinition:
+    @table_asset(
+        platform,
+        tables=(),
+        rooms=(*ROOMS, "stats/mixtures.py"),
+        sections=("samples", "targets", "selection"),
+        deps=[
+            (name, dg.AllPartitionMapping())
+            for name in ("estimate", "rank_prediction", "sampling_distribution", "report")
+        ],
+        group_name="sharing",
+        kinds={"html"},
+    )
+    def comparison(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        """All samples and targets on one page: verdicts, overlaps of selections, trade-offs."""
+        with platform.lock(context, "reports", COMPARED):
+            written = write_comparison(platform.warehouse, platform.settings)
+            link = _offer_download(context.instance, written.path, COMPARED)
+        file = WrittenPartition(written.path, 0, written.byte_count, written.sha256)
+        metadata = _comparison_metadata(written, link)
+        return materialised(platform, [], metadata, also=[file], own_metadata=False)
+
+    return comparison
+
+
+def _comparison_metadata(written: WrittenComparison, link: str | None) -> dict[str, Any]:
+    facts = written.facts
+    shares = facts.overlap.shares if facts.overlap is not None else None
+    rows = pa.table(
+        {
+            "sample": [pair.sample for pair in facts.pairs],
+            "target": [pair.target for pair in facts.pairs],
+            "verdict": [pair.verdict.state for pair in facts.pairs],
+            "gain": pa.array([pair.verdict.gain for pair in facts.pairs], pa.float64()),
+        }
+    )
+    opening = _opening(link, "comparison")
+    return numbers(
+        {
+            "comparison": dg.MetadataValue.md(f"{opening}\n\n{in_words(facts)}"),
+            "path": dg.MetadataValue.path(str(written.path)),
+            "index of all reports": dg.MetadataValue.path(str(written.index)),
+            "samples and targets": len(facts.pairs),
+            "selections compared": 0 if shares is None else len(shares),
+            "verdicts": rows_table(rows.slice(0, MAX_ROWS), rows.column_names),
+            "left out": sentences([f"{name}: {why}" for name, why in facts.left_out.items()]),
+            "bytes": written.byte_count,
+            "sha256": written.sha256,
+        }
+    )
+
+
+def _opening(link: str | None, what: str) -> str:
+    if link:
+        return f"[Download the {what}]({link}) and open it; it needs no network."
+    return "Open the file at `path` in a browser; it needs no network."
+
+
 def _metadata(written: WrittenReport, link: str | None) -> dict[str, Any]:
     summary = written.summary
-    opening = (
-        f"[Download the report]({link}) and open it; it needs no network."
-        if link
-        else "Open the file at `path` in a browser; it needs no network."
-    )
+    opening = _opening(link, "report")
     best = pa.table(dict(zip(("unit", "estimate"), zip(*written.best, strict=True), strict=True)))
     return numbers(
         {
@@ -122,8 +185,8 @@ def _changed(history: History) -> dict[str, Any]:
     return {"what changed": said, "changes": rows_table(listed, columns)}
 
 
-def _offer_download(instance: dg.DagsterInstance, written: WrittenReport) -> str | None:
-    """A path on the UI's own server that downloads the report, or None if it has none.
+def _offer_download(instance: dg.DagsterInstance, path: Path, *keys: str) -> str | None:
+    """A path on the UI's own server that downloads the file, or None if it has none.
 
     Browsers follow no `file://` link from a page of a server, and Dagster's server serves no
     files, except the captured logs of runs: as attachments, which a browser saves and does
@@ -133,7 +196,7 @@ def _offer_download(instance: dg.DagsterInstance, written: WrittenReport) -> str
     logs = instance.compute_log_manager
     if not isinstance(logs, LocalComputeLogManager):
         return None
-    key = ["reports", *(to_slug(part) for part in (written.summary.sample, written.summary.target))]
+    key = ["reports", *(to_slug(part) for part in keys)]
     with atomic_path(Path(logs.get_captured_local_path(key, "html"))) as temporary:
-        temporary.write_bytes(written.path.read_bytes())
+        temporary.write_bytes(path.read_bytes())
     return f"/logs/{'/'.join(quote(part) for part in key)}/html"

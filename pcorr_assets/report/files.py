@@ -1,4 +1,4 @@
-"""Reports as files: one for each sample and target, and an index over all that are there.
+"""Reports as files: one for each sample and target, one of all, and an index of what is there.
 
 Belongs here: names, atomic writing, the index. Does not belong here: what is in a page.
 """
@@ -16,8 +16,11 @@ from urllib.parse import quote
 from pcorr_assets.config import Settings
 from pcorr_assets.config.keys import to_slug
 from pcorr_assets.report.changes import History, history_of
+from pcorr_assets.report.comparison_facts import ComparisonFacts
+from pcorr_assets.report.comparison_page import render_comparison
 from pcorr_assets.report.page import VERDICTS, Summary, render_index, render_report, summary_of
 from pcorr_assets.report.reading import read_facts
+from pcorr_assets.report.reading_comparison import read_comparison
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import sha256_file, write_text
 from pcorr_assets.warehouse.locks import waiting_lock
@@ -25,6 +28,7 @@ from pcorr_assets.warehouse.locks import waiting_lock
 logger = logging.getLogger(__name__)
 
 INDEX = "index.html"
+COMPARISON = "comparison.html"
 BEST = 10
 # The summary stands in the head, before the style sheet.
 _HEAD_BYTES = 1 << 16
@@ -46,6 +50,17 @@ class WrittenReport:
     reason: str
     best: tuple[tuple[str, float], ...]
     history: History
+
+
+@dataclass(frozen=True)
+class WrittenComparison:
+    """The comparison that was written: `sha256` is the content hash of the file."""
+
+    path: Path
+    index: Path
+    byte_count: int
+    sha256: str
+    facts: ComparisonFacts
 
 
 def report_path(home: Path, sample: str, target: str) -> Path:
@@ -76,6 +91,31 @@ def write_report(wh: Warehouse, settings: Settings, sample: str, target: str) ->
     )
 
 
+def write_comparison(wh: Warehouse, settings: Settings) -> WrittenComparison:
+    """Write `<home>/reports/comparison.html` over all samples and targets, and the index anew.
+
+    Raises:
+        PcorrError: see `reading_comparison.read_comparison`; the old page stays as it was.
+    """
+    folder = wh.home / "reports"
+    links = {
+        (sample, target): quote(path.relative_to(folder).as_posix())
+        for sample in settings.samples
+        for target in settings.targets
+        if (path := report_path(wh.home, sample, target)).is_file()
+    }
+    facts = read_comparison(wh, settings, links)
+    path = folder / COMPARISON
+    write_text(path, render_comparison(facts))
+    return WrittenComparison(
+        path=path,
+        index=write_index(wh.home),
+        byte_count=path.stat().st_size,
+        sha256=sha256_file(path),
+        facts=facts,
+    )
+
+
 def write_index(home: Path) -> Path:
     """Write `<home>/reports/index.html` over all reports that are there.
 
@@ -85,7 +125,8 @@ def write_index(home: Path) -> Path:
     folder = home / "reports"
     with waiting_lock(home / "locks" / "reports.index.lock", "the index of reports"):
         rows = sorted(_summaries(folder), key=lambda row: (row[1].sample, row[1].target))
-        write_text(folder / INDEX, render_index(rows))
+        comparison = COMPARISON if (folder / COMPARISON).is_file() else None
+        write_text(folder / INDEX, render_index(rows, comparison))
     return folder / INDEX
 
 

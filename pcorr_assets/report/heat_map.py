@@ -73,7 +73,7 @@ def heat_map(
         name, family = shown(facts.llms[row]), shown(facts.families[row], 40)
         rows.append(
             Row(
-                _label(name), family, mark.colour, mark.shape, TOP + ROW * place,
+                short_name(name), family, mark.colour, mark.shape, TOP + ROW * place,
                 f"{name} ({family}): error {number(float(facts.errors[row]))}, "
                 f"number {ranks[row]} of {len(ranks)}",
             )
@@ -86,7 +86,7 @@ def heat_map(
         picture=f"data:image/png;base64,{base64.b64encode(png).decode()}",
         height=TOP + ROW * len(order) + 8,
         rows=tuple(rows),
-        tree="" if tree is None else _tree(tree, order),
+        tree="" if tree is None else tree_path(tree, order),
         selected_width=selected,
         limit=limit,
         llm_count=len(facts.llms),
@@ -96,7 +96,7 @@ def heat_map(
     )
 
 
-def _label(name: str) -> str:
+def short_name(name: str) -> str:
     """Cut in the middle: the ends tell LLMs of one family apart."""
     half = MAX_LABEL // 2
     return name if len(name) <= MAX_LABEL else f"{name[: half - 1]}…{name[-half:]}"
@@ -110,23 +110,29 @@ def without_means(bpb: np.ndarray) -> np.ndarray:
 
 def cluster(deviation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Average linkage (N-1, 4) of the rows by 1 - correlation, and the order of its leaves."""
-    from scipy.cluster.hierarchy import leaves_list, linkage
-    from scipy.spatial.distance import squareform
-
     norms = np.linalg.norm(deviation, axis=1, keepdims=True)
     unit = np.divide(deviation, norms, out=np.zeros_like(deviation), where=norms > 0)
     # Rounding keeps the order the same where libraries sum in another order.
     distance = np.round(1 - unit @ unit.T, 9)
     distance = np.clip((distance + distance.T) / 2, 0, 2)
-    np.fill_diagonal(distance, 0)
-    links = linkage(squareform(distance, checks=False), method="average")
+    return cluster_by(distance)
+
+
+def cluster_by(distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Average linkage (N-1, 4) by symmetric distances (N, N), and the order of its leaves."""
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    own = distance.copy()
+    np.fill_diagonal(own, 0)
+    links = linkage(squareform(own, checks=False), method="average")
     return links, leaves_list(links)
 
 
-def _tree(links: np.ndarray, order: np.ndarray) -> str:
+def tree_path(links: np.ndarray, order: np.ndarray, top: float = TOP, row: float = ROW) -> str:
     """The dendrogram as an SVG path, leaves at the picture, the root at the left."""
     size = len(order)
-    y = {int(leaf): TOP + ROW * (place + 0.5) for place, leaf in enumerate(order)}
+    y = {int(leaf): top + row * (place + 0.5) for place, leaf in enumerate(order)}
     x = dict.fromkeys(range(size), TREE)
     highest = float(links[-1, 2]) or 1.0
     path = []

@@ -144,7 +144,7 @@ def render_report(facts: Facts, changes: Sequence[Change] = ()) -> str:
     state = VERDICTS[facts.verdict.state]
     languages = facts.filter.languages if facts.filter else None
     budget = gauges.budget_of(facts.filter) if facts.filter else None
-    return _render(
+    return render_template(
         "report.html",
         title=f"{facts.target} on {facts.sample}: {state[1]}",
         summary=json.dumps(asdict(summary_of(facts)), sort_keys=True),
@@ -190,12 +190,15 @@ def render_report(facts: Facts, changes: Sequence[Change] = ()) -> str:
     )
 
 
-def render_index(rows: list[tuple[str, Summary]]) -> str:
-    """The index of all reports, `(relative link, summary)` each."""
-    return _render("index.html", title="Reports", summary=None, rows=rows)
+def render_index(rows: list[tuple[str, Summary]], comparison: str | None = None) -> str:
+    """The index of all reports, `(relative link, summary)` each, and the link to `comparison`."""
+    return render_template(
+        "index.html", title="Reports", summary=None, rows=rows, comparison=comparison
+    )
 
 
-def _render(template: str, **values: Any) -> str:
+def render_template(template: str, **values: Any) -> str:
+    """A template as a page that loads nothing and runs only the script of this version."""
     environment = _environment()
     css, js = (_source(environment, name) for name in ("report.css", "report.js"))
     # Only these two blocks may style or run; nothing may be loaded but pictures in the file.

@@ -23,11 +23,12 @@ from pcorr_assets.report.provenance import read_provenance
 from pcorr_assets.report.reading_advice import read_next, read_sensitivity
 from pcorr_assets.report.reading_filter import read_filter
 from pcorr_assets.report.reading_llms import read_benchmarks, read_llms, read_reliability
+from pcorr_assets.report.reading_selection import read_distribution
 from pcorr_assets.report.snippets import pages_of_chunks, read_snippets
 from pcorr_assets.report.wording import domain_link, page_link
 from pcorr_assets.stats.choice import AUTO
 from pcorr_assets.stats.permuted_errors import permuted_estimates
-from pcorr_assets.stats.projection import PROJECTIONS, linear
+from pcorr_assets.stats.projection import linear
 from pcorr_assets.stats.ranks import rank_correlation
 from pcorr_assets.stats.verdict import GROUPS_FOR_GO, LARGEST_P
 from pcorr_assets.steps.estimates import CHOSEN_NOTE, FREQUENCY_NOTE
@@ -93,7 +94,7 @@ def read_facts(wh: Warehouse, settings: Settings, sample: str, target: str) -> f
         estimator=f"{AUTO}: {units.chosen}" if selection.estimator == AUTO else selection.estimator,
         seed=settings.validation.seed,
         imported=not settings.samples[sample].is_text,
-        verdict=_verdict(wh, settings, sample, target, len(inputs.llms)),
+        verdict=read_verdict(wh, settings, sample, target, len(inputs.llms)),
         estimates=units.estimates(),
         distribution=units.distribution(),
         ranks=ranks,
@@ -133,9 +134,10 @@ def _refuse_outdated(
             )
 
 
-def _verdict(
+def read_verdict(
     wh: Warehouse, settings: Settings, sample: str, target: str, llm_count: int
 ) -> f.VerdictFacts:
+    """The row of `verdicts`, or that there is none, with the thresholds of the settings."""
     thresholds = {
         "go_stability": settings.validation.go_stability,
         "largest_p": LARGEST_P,
@@ -235,37 +237,8 @@ class _Units:
         # What `auto` chose; notes of before have none, and no `auto` either.
         noted = wh.metadata("estimates", inputs.sample, target)
         self.chosen = noted.get(CHOSEN_NOTE, self._selection.estimator)
-        self._distribution = self._read_distribution()
+        self._distribution = read_distribution(wh, self._selection, inputs.sample, target, rows)
         self._pages: dict[str, str] = {}
-
-    def _read_distribution(self) -> pa.Table | None:
-        sample = self._inputs.sample
-        if not self._wh.exists("sampling_distributions", sample, self._target):
-            return None
-        rows = self._wh.read("sampling_distributions", sample, self._target)
-        tau = rows["tau"].to_numpy()
-        fits = rows["unit"].combine_chunks().equals(self._names.combine_chunks()) and (
-            np.array_equal(
-                linear(self._estimate, tau) > 0,
-                rows["included"].to_numpy(zero_copy_only=False),
-            )
-        )
-        if not fits:
-            raise PcorrError(
-                f"sampling_distributions of {sample}|{self._target} do not follow from its "
-                "estimates. Materialise sampling_distribution again, then report."
-            )
-        # The shares of tokens sum to 1, so the caps to 1 / keep_ratio.
-        weight = PROJECTIONS[self._selection.projection](self._estimate, tau)
-        if not np.isclose(tau.sum() * self._selection.keep_ratio, 1, rtol=1e-6) or not (
-            np.allclose(weight, rows["weight"].to_numpy(), rtol=1e-6, atol=1e-9)
-        ):
-            raise PcorrError(
-                f"sampling_distributions of {sample}|{self._target} were made with another "
-                "keep_ratio or projection than the configuration now says. Materialise "
-                "sampling_distribution again, then report."
-            )
-        return rows
 
     def estimates(self) -> f.EstimateFacts:
         inputs, level, count = self._inputs, self._inputs.level, len(self.order)

@@ -291,10 +291,13 @@ def test_filters_reach_to_the_selected_data(world: AutomationWorld) -> None:
         *((asset, f"crawl/000{n}") for asset in ("pool_files", "pool_scores") for n in (0, 1)),
         ("selected_data", "crawl|arc"),
         ("report", "web|arc"),
+        ("comparison", None),
     }
     end(world)
     filters(world, targets=["piqa"], score_pools=False)
-    assert asked_for(world) == {("fasttext_filter", "web|piqa"), ("report", "web|piqa")}
+    assert asked_for(world) == {
+        ("fasttext_filter", "web|piqa"), ("report", "web|piqa"), ("comparison", None),
+    }  # fmt: skip
 
 
 def test_everything_ends_in_the_export_and_touches_no_llm(world: AutomationWorld) -> None:
@@ -303,11 +306,12 @@ def test_everything_ends_in_the_export_and_touches_no_llm(world: AutomationWorld
     everything(world)
     assert asked_for(world) == {
         *((asset, f"web|{t}") for asset in ("fasttext_filter", "report") for t in ("arc", "piqa")),
+        ("comparison", None),
         ("exported_database", None),
     }
     end(world)
     everything(world, leave_to_automation=True)
-    assert asked_for(world) == {("exported_database", None)}
+    assert asked_for(world) == {("comparison", None), ("exported_database", None)}
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,7 @@ WORLD: dict[str, Any] = {
 }
 CRAWL: dict[str, Any] = WORLD["pools"]["crawl"]
 # What gives the configuration, or all tables, away with them.
-SHARING = {"report", "exported_database", "published_export"}
+SHARING = {"report", "comparison", "exported_database", "published_export"}
 
 
 @pytest.mark.parametrize(

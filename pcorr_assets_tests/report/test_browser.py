@@ -152,13 +152,13 @@ def test_a_family_can_be_looked_at_alone(text_report: Path, open_page: Open) -> 
     assert page.locator("#rank-charts .dim").count() == 0
 
 
-@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+@pytest.mark.parametrize("width", [320, 390, 768, 1400])
 def test_no_page_is_wider_than_its_window(
-    text_report: Path, matrix_world: World, open_page: Open, width: int
+    text_report: Path, comparison: Path, matrix_world: World, open_page: Open, width: int
 ) -> None:
     imported = write_report(*matrix_world, "published", "good").path
     index = write_index(matrix_world[0].home)
-    for path in (text_report, imported, index):
+    for path in (text_report, imported, index, comparison):
         page = open_page(path, width=width)
         page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name
@@ -194,10 +194,13 @@ _WORST_CONTRAST = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_stands_out(text_report: Path, open_page: Open, scheme: str) -> None:
-    page = open_page(text_report, color_scheme=scheme)
-    ratio, text = page.evaluate(_WORST_CONTRAST)
-    assert ratio >= 4.5, text
+def test_every_text_stands_out(
+    text_report: Path, comparison: Path, open_page: Open, scheme: str
+) -> None:
+    for path in (text_report, comparison):
+        page = open_page(path, color_scheme=scheme)
+        ratio, text = page.evaluate(_WORST_CONTRAST)
+        assert ratio >= 4.5, text
 
 
 def test_on_paper_there_are_no_tools(text_report: Path, open_page: Open) -> None:
@@ -222,3 +225,26 @@ def test_the_index_leads_to_the_report(text_world: World, text_report: Path, bro
     page.wait_for_url(text_report.as_uri())
     assert page.locator("h1").inner_text() == "Which texts of texts to pretrain on for good"
     page.close()
+
+
+def test_the_comparison_sorts_searches_and_names_what_is_under_the_mouse(
+    comparison: Path, open_page: Open
+) -> None:
+    page = open_page(comparison)
+    page.locator("#t-verdicts th", has_text="gain").first.locator("button").click()
+    gains = [float(text.replace("\u2212", "-")) for text in column(page, "t-verdicts", 4)]
+    assert gains == sorted(gains, reverse=True)
+    page.get_by_label("Search samples and targets").fill("published")
+    assert column(page, "t-verdicts", 2) == ["good"]
+    page.get_by_label("Search domains").fill("nothing has this")
+    assert column(page, "t-wanted-1", 1) == []
+    for selector in (".cell >> nth=30", ".point.mix >> nth=5", ".row >> nth=1"):
+        mark = page.locator(selector)
+        mark.hover(force=True)
+        assert page.locator(".tip").inner_text() == mark.get_attribute("data-tip")
+    page.get_by_text("All overlaps as a table").click()
+    shares = [float(text) for text in column(page, "t-overlap", 5)]
+    assert len(shares) > 200
+    assert shares == sorted(shares, reverse=True)
+    page.emulate_media(media="print")
+    assert all(tools.is_hidden() for tools in page.locator(".tools").all())

@@ -169,6 +169,55 @@ def _write_matrix(wh: Warehouse, chunks: list[dict[str, Any]], llms: list[str]) 
     wh.write("error_vectors", ("good",), table("error_vectors", vector))
 
 
+def write_comparison_world(folder: Path) -> tuple[Warehouse, Settings]:
+    """The text world with more targets, and an imported matrix with some of its domains.
+
+    `good` and `else` ask for different halves of the domains, `alike` for nearly that of `good`;
+    `fine` is `good` by chunks. The imported matrix has errors for `good` only.
+    """
+    wh, settings = write_text_world(folder)
+    config = yaml.safe_load((folder / "pcorr.yaml").read_text())
+    benchmarks = ["quiz", "signal"]
+    config["targets"] = {
+        "good": {"benchmarks": benchmarks},
+        "else": {"benchmarks": benchmarks, "estimator": "product"},
+        "alike": {"benchmarks": benchmarks},
+        "fine": {"benchmarks": benchmarks, "level": "chunk"},
+    }
+    config["samples"]["published"] = {
+        "matrix_csv": {"bpb": "bpb.csv", "errors": "errors.csv", "level": "domain"}
+    }
+    own = wh.read("error_vectors", "good").to_pylist()
+    skill, general = np.random.default_rng(3).normal(size=(2, len(own)))
+    names = [f"fam{number // 2}/llm-{number}" for number in range(len(own))]
+    imports = [f"('{name.partition('/')[0]}', '{name}')" for name in names]
+    rows = [["id", *imports]]
+    for place in range(1, 13):
+        rows.append([f"site-{place:04}.example", *(1.5 + 0.3 * skill + 0.01 * place * general)])
+    for name, lines in (
+        ("bpb.csv", rows),
+        ("errors.csv", [["benchmark", *imports], ["signal", *(0.5 + 0.05 * skill)]]),
+    ):
+        with (folder / name).open("w", newline="") as file:
+            csv.writer(file).writerows(lines)
+    settings = write_config(folder, config)
+    build_matrix(wh, settings, "published", [])
+    theirs = [
+        {"source": "published", "llm": llm, "family": row["family"], "error": row["error"]}
+        for llm, row in zip(names, own, strict=True)
+    ]
+    for target in config["targets"]:
+        about = {"else": general, "alike": skill + 0.2 * general}.get(target, skill)
+        errors = (0.5 + 0.05 * about).tolist()
+        mine = [{**row, "error": error} for row, error in zip(own, errors, strict=True)]
+        vector = [*mine, *(theirs if target == "good" else [])]
+        vector = [{**row, "target": target} for row in vector]
+        wh.write("error_vectors", (target,), table("error_vectors", vector))
+        run_steps(wh, settings, "texts", target)
+    run_steps(wh, settings, "published", "good")
+    return wh, settings
+
+
 def write_filter(wh: Warehouse, trained_on: str | None = None) -> None:
     """A filter that keeps 90 tokens of the 100 labelled include, and 10 others."""
     distribution = sha256_file(wh.path("sampling_distributions", "texts", "good"))
