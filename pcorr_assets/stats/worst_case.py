@@ -22,7 +22,8 @@ from pcorr_assets.errors import PcorrError
 from pcorr_assets.stats.checks import Floats
 from pcorr_assets.stats.projection import linear
 
-_TOLERANCE = 1e-9
+_TOLERANCE = 1e-8
+_OF_SOLVER = 1e-10
 _MOST_CUTS = 1000
 
 
@@ -42,7 +43,7 @@ def worst_case(estimates: ArrayLike, tau: ArrayLike) -> WorstCase:
         tau: (D,) largest weight of each text.
 
     Returns:
-        Weights within 1e-9 of the least value of the dual. The linear projection of the mean with
+        Weights within 1e-8 of the least value of the dual. The linear projection of the mean with
         these weights attains `value` up to the texts at its threshold: T - 1 of them at most have
         another weight in the exact optimum.
 
@@ -75,6 +76,11 @@ def worst_case(estimates: ArrayLike, tau: ArrayLike) -> WorstCase:
             b_eq=[1.0],
             bounds=[(0, None)] * count + [(None, None)],
             method="highs",
+            # By default a bound may be off by 1e-7, and cuts are nearer to each other than that.
+            options={
+                "primal_feasibility_tolerance": _OF_SOLVER,
+                "dual_feasibility_tolerance": _OF_SOLVER,
+            },
         )
         if bound.status != 0:
             break

@@ -116,10 +116,10 @@ def test_combined_targets_go_all_the_way(settings: Settings, materialise: Any) -
         bounds=[*[(0, 0.1)] * 40, (None, None)],
     )
     least = shown["worst"]["largest minimum of these that the caps allow"]
-    assert least == pytest.approx(-optimum.fun, abs=2e-9)
+    assert least == pytest.approx(-optimum.fun, abs=2e-8)
     reached = (of_parts @ weights(wh, "worst")).min()
     # One of ten units at the threshold, and the errors are ranked anew.
-    assert least - 0.1 * np.ptp(of_parts) <= reached <= least + 1e-9
+    assert least - 0.1 * np.ptp(of_parts) <= reached <= least + 1e-8
     assert reached > gives.min()
     assert 0 < shown["worst"]["weight of good"] < 1
 
