@@ -147,7 +147,11 @@ def overlap_map(facts: OverlapFacts) -> OverlapMap:
         for column, other in enumerate(order):
             share = float(facts.shares[one, other])
             known = not np.isnan(share)
-            said = number(share, 2) if known else "no unit in common"
+            said = (
+                number(share, 2)
+                if known
+                else "no unit in common, or levels that cannot be compared"
+            )
             both = f"{_named(facts, one)} and {_named(facts, other)}"
             cells.append(
                 Cell(
