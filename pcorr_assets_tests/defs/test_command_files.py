@@ -16,8 +16,9 @@ from dagster._core.execution.backfill import BulkActionStatus
 from pcorr_assets.defs.backfills import submit
 from pcorr_assets.defs.build import build_definitions
 from pcorr_assets.defs.instance import open_instance
+from pcorr_assets.defs.partition_status import PartitionState
 from pcorr_assets.defs.partitions import LLM, POOL_GROUP
-from pcorr_assets.defs.plans import Plan
+from pcorr_assets.defs.plans import Plan, part_of
 from pcorr_assets.matrix.exports import PublishedFiles
 from pcorr_assets.steps.sharing import SharedMatrix
 from pcorr_assets.warehouse import Warehouse
@@ -103,7 +104,8 @@ def test_groups_of_files_and_pools_that_are_gone_lose_their_partitions(
     (world.folder / "pool" / "b.jsonl").unlink()
     with open_instance(world.settings()) as instance:
         graph = build_definitions(world.settings()).resolve_asset_graph()
-        plan = Plan({"chunked_dataset": ["web"]})
+        missing = PartitionState("chunked_dataset", "web", "missing", "", None, False)
+        plan = Plan({part_of(missing): missing})
         backfill = submit(instance, graph, plan, title="t", description="", tags={})
         assert "stay while a backfill is in progress" in world.run("clean")
         done = instance.get_backfill(backfill)

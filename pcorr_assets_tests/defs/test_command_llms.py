@@ -21,8 +21,9 @@ from pcorr_assets.defs.backfills import submit
 from pcorr_assets.defs.build import build_definitions
 from pcorr_assets.defs.instance import open_instance
 from pcorr_assets.defs.membership import measured_llms, runs_in_flight, unregister_llm
+from pcorr_assets.defs.partition_status import PartitionState
 from pcorr_assets.defs.partitions import LLM
-from pcorr_assets.defs.plans import Plan
+from pcorr_assets.defs.plans import Plan, part_of
 from pcorr_assets.defs.registration import register_llms
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets_tests.defs.command_world import CONFIG, CommandWorld
@@ -256,7 +257,8 @@ def test_a_backfill_in_progress_keeps_its_partitions(world: CommandWorld, asset:
     key = llm_sample("tiny/b") if asset == "chunk_bpb" else "tiny/b"
     with open_instance(world.settings()) as instance:
         graph = build_definitions(world.settings()).resolve_asset_graph()
-        plan = Plan({asset: [key]})
+        missing = PartitionState(asset, str(key), "missing", "", None, False)
+        plan = Plan({part_of(missing): missing})
         backfill = submit(instance, graph, plan, title="t", description="", tags={})
     assert f"Backfill {backfill} is in progress" in world.run(
         "remove-llm", "tiny/b", "--yes", status=1

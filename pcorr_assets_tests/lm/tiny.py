@@ -140,7 +140,6 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     "recurrent_gemma_hybrid": lambda: RecurrentGemmaConfig(
         **{name: value for name, value in SHAPE.items() if name != "num_hidden_layers"},
         num_hidden_layers=3, num_key_value_heads=1, lru_width=32, attention_window_size=8,
-        head_dim=16,
     ),
     "jamba_hybrid": lambda: JambaConfig(
         **GROUPED, num_experts=2, num_experts_per_tok=1, attn_layer_period=2, attn_layer_offset=1,

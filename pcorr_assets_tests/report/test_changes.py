@@ -71,7 +71,7 @@ def test_units_in_and_out_and_settings_are_named(world: tuple[Warehouse, Setting
 
 
 def test_the_last_ten_are_kept(world: tuple[Warehouse, Settings]) -> None:
-    report(world)
+    history = report(world)
     for number in range(KEPT + 2):
         history = report(world, keep_ratio=0.3 if number % 2 else 0.5)
     assert [change.number for change in history.changes] == list(range(KEPT + 3, 3, -1))
