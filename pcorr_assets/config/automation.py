@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from pcorr_assets.config.fields import expected
+from pcorr_assets.config.fields import YesNo, expected
 from pcorr_assets.config.section import Section
 
 _WHAT = (
@@ -80,7 +80,7 @@ class Automation(Section):
 
     refresh: Cron = "*/10 * * * *"
     nightly: Cron = "0 3 * * *"
-    pools: bool = False
-    exports: bool = False
+    pools: YesNo = False
+    exports: YesNo = False
     failure_webhook_env: Annotated[str, BeforeValidator(_variable)] | None = None
     ui_url: Annotated[str, BeforeValidator(_address)] | None = None
