@@ -62,7 +62,7 @@ bench: setup  ## speed, as ratios against named alternatives
 	$(BIN)/python scripts/bench.py
 
 full-size: setup  ## pools at full size: kills in 1 GB, 200 million documents (docs/performance.md)
-	for what in kills selection pass; do $(BIN)/python scripts/full_size.py $$what || exit 1; done
+	for what in kills selection pass api; do $(BIN)/python scripts/full_size.py $$what || exit 1; done
 
 lock: setup .cache/tools/installed  ## requirements.lock and docs/licences.md, after a change of dependencies
 	.cache/tools/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \

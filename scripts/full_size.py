@@ -3,6 +3,7 @@
     .venv/bin/python scripts/full_size.py kills      # kill -9, thirty times, in one file of 1 GB
     .venv/bin/python scripts/full_size.py selection  # a tenth of 200 million scored documents
     .venv/bin/python scripts/full_size.py pass       # 1 GB for 8 targets: one pass, two processes
+    .venv/bin/python scripts/full_size.py api        # 3,000 files for 8 targets, by the UI's API
     ... --small                                      # the same in a minute, to see that it runs
 
 Belongs here: what takes too long, or too much disk, for `make bench`. Does not belong here: what
@@ -27,7 +28,7 @@ sys.path[:0] = [str(PROJECT), str(Path(__file__).parent / "benchmarks")]
 
 from pcorr_assets.warehouse.files import sha256_file  # noqa: E402
 
-filters, pools = map(importlib.import_module, ("filters", "pools"))
+filters, pools, pool_api = map(importlib.import_module, ("filters", "pools", "pool_api"))
 
 SCORE = """
 import sys
@@ -128,6 +129,7 @@ WHAT: dict[str, Callable[[Path, bool], Iterator[str]]] = {
     "kills": kills,
     "selection": selection,
     "pass": passes,
+    "api": pool_api.run,
 }
 
 

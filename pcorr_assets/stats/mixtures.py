@@ -82,7 +82,8 @@ def mixes(
     Random texts have their tokens' share, which the caps are proportional to.
 
     Args:
-        first, second: (D,) estimates of the two targets.
+        first: (D,) estimates of one target.
+        second: (D,) those of the other.
         tau: (D,) largest weight of each text, finite.
         shares: numbers from 0 to 1.
 
