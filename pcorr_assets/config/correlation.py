@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from pcorr_assets.config.fields import (
     AbsolutePath,
@@ -219,6 +219,18 @@ class Target(Section):
         """The weights of the targets that this one combines, with sum 1; empty if it has none."""
         total = sum(self.combine_targets.values())
         return {key: weight / total for key, weight in self.combine_targets.items()}
+
+    @model_serializer(mode="wrap")
+    def _of_its_kind(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the keys of the other kind of target: what is written can be read again."""
+        if not self.combine_targets:
+            foreign = ("combine_targets", "worst_case")
+        else:
+            foreign = ("benchmarks", "combine")
+        written = {key: value for key, value in dump(self).items() if key not in foreign}
+        if self.worst_case:
+            written["combine_targets"] = list(self.combine_targets)
+        return written
 
     @classmethod
     def rules(cls, data: Mapping[str, Any]) -> Iterator[Mistake]:

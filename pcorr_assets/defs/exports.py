@@ -40,6 +40,7 @@ TABLE_ASSETS = (
     "pool_files",
     "pool_scores",
     "selected_data",
+    "report",
 )
 # What README of the database says of the configuration.
 STATED = ("samples", "llms", "benchmarks", "targets", "selection", "validation", "pools")

@@ -476,6 +476,8 @@ def test_a_target_may_combine_others() -> None:
     assert settings.benchmarks_of("both") == ["sciq", "lambada_de"]
     assert settings.benchmarks_of("science") == ["sciq"]
     assert settings.selection_for("both").keep_ratio == 0.2
+    written = settings.model_dump(mode="json", exclude_none=True)["targets"]
+    assert read(benchmarks=BENCHMARKS, targets=written).targets == settings.targets
 
 
 @pytest.mark.parametrize(
