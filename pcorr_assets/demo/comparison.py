@@ -7,6 +7,7 @@ and reading its scores from the warehouse.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -121,15 +122,19 @@ def evaluate(model: PreTrainedModel, trial: Trial) -> dict[str, float]:
     from lm_eval.tasks import TaskManager
 
     make_harness: Any = huggingface.HFLM
-    found: Any = lm_eval.evaluator.simple_evaluate(
-        model=make_harness(
-            pretrained=model, tokenizer=trial.tokenizer, batch_size=32, device="cpu"
-        ),
-        tasks=list(trial.benchmarks),
-        task_manager=TaskManager(include_path=str(trial.task_folder), include_defaults=False),
-        bootstrap_iters=0,
-        log_samples=False,
-    )
+    folder = trial.task_folder.absolute()
+    manager = TaskManager(include_path=str(folder), include_defaults=False)
+    # The tasks name their data as files beside them.
+    with contextlib.chdir(folder):
+        found: Any = lm_eval.evaluator.simple_evaluate(
+            model=make_harness(
+                pretrained=model, tokenizer=trial.tokenizer, batch_size=32, device="cpu"
+            ),
+            tasks=list(trial.benchmarks),
+            task_manager=manager,
+            bootstrap_iters=0,
+            log_samples=False,
+        )
     return {name: float(found["results"][name]["acc,none"]) for name in trial.benchmarks}
 
 
