@@ -3,8 +3,8 @@
 Belongs here: reading every kind of file the platform writes down to what must be equal, and
 the differences of two homes. Does not belong here: whether a difference is a fault.
 
-Left out of what must be equal: the contents of lock files, ids and times of runs, and the
-folder that the project lies in.
+Left out of what must be equal: the contents of lock files, ids and times of runs, the folder that
+the project lies in, and what was kept of the looks at files (by inode and time).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ Known = dict[tuple[str, str], str]
 _HERE = "<project>"
 # What runs keep for the runs after them, which may grow in several steps.
 _OF_RUNS = ("evaluations/", "shards/", "cache/")
+_LOOKS = "cache/contents.json"
 # A hash of what is compared here by itself, and of the folder that the project lies in.
 _SEAL = "pcorr_seal"
 # Times, and ids of runs, in files that people read.
@@ -53,8 +54,8 @@ def read_tree(home: Path, known: Known | None = None, former: Path | None = None
     here = _spellings([home.parent, *([former] if former else [])])
     tree = {}
     for path in sorted(home.rglob("*")):
-        if path.is_file():
-            name = path.relative_to(home).as_posix()
+        name = path.relative_to(home).as_posix()
+        if path.is_file() and name != _LOOKS:
             key = (str(path), hashlib.sha256(path.read_bytes()).hexdigest())
             if key not in known:
                 known[key] = _digest(path, here)
@@ -64,7 +65,7 @@ def read_tree(home: Path, known: Known | None = None, former: Path | None = None
 
 def _spellings(folders: Sequence[Path]) -> re.Pattern[str]:
     """A folder as it stands in links, in HTML, in JSON and in Python; longer ones first."""
-    ways = (quote, html.escape, _in_json, _in_python, _in_views)
+    ways = (quote, html.escape, _in_json, _in_python, _in_sql, _in_views)
     once = {way(str(folder)) for folder in folders for way in (str, *ways)}
     # Rows of DuckDB are compared as Python shows them, whatever is in them.
     spelled = {*once, *map(_in_python, once)}
@@ -77,6 +78,10 @@ def _in_json(text: str) -> str:
 
 def _in_python(text: str) -> str:
     return repr(text)[1:-1]
+
+
+def _in_sql(text: str) -> str:
+    return sql_literal(text)[1:-1]
 
 
 def _in_views(text: str) -> str:
