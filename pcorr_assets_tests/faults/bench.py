@@ -200,22 +200,24 @@ def _run_watched(home: Path, stage: Stage, act: moments.Act) -> Said:
 
 
 def _look(home: Path, tables: tuple[str, ...]) -> dict[str, tuple[int, int]]:
-    """Rows, and a hash over them, of each table in DuckDB."""
+    """Rows, and a hash over them but for the place of the home, of each table in DuckDB."""
     try:
         connection = connect(home)
     except PcorrError:  # nothing was ever written there
         return dict.fromkeys(tables, NO_ROWS)
     with connection:
-        return _rows(connection, tables)
+        return _rows(connection, tables, home)
 
 
 def _rows(
-    connection: duckdb.DuckDBPyConnection, tables: tuple[str, ...]
+    connection: duckdb.DuckDBPyConnection, tables: tuple[str, ...], home: Path
 ) -> dict[str, tuple[int, int]]:
-    query = 'SELECT count(*), coalesce(sum(hash(row::VARCHAR)), 0)::HUGEINT FROM "{}" row'
+    # The view says where a model lies now, and a kept state lies elsewhere.
+    text = "replace(row::VARCHAR, ?, '<home>')"
+    query = f'SELECT count(*), coalesce(sum(hash({text})), 0)::HUGEINT FROM "{{}}" row'
     found: dict[str, tuple[int, int]] = {}
     for table in tables:
-        row = connection.execute(query.format(table)).fetchone()
+        row = connection.execute(query.format(table), [str(home)]).fetchone()
         assert row is not None
         found[table] = (row[0], row[1])
     return found

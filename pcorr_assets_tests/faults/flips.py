@@ -83,6 +83,7 @@ OTHERS = (
     ),
     Place("manifest", "selected/*/*/manifest.json", "selected_data", rewritten=True),
     Place("report", "reports/*/*.html", "report", rewritten=True),
+    Place("comparison", "reports/comparison.html", "comparison", rewritten=True),
     Place("index of reports", "reports/index.html", "report", rewritten=True),
     Place("exported database", "exports/*.duckdb", "exported_database", rewritten=True),
     Place("published files", "exports/published/*/*.csv", "published_export", rewritten=True),

@@ -81,6 +81,7 @@ def _stages() -> list[Stage]:
         *_only_first(groups),
         Stage("selected_data", "selected_data", {"pool": POOL, "target": TARGET}, ("selections",)),
         Stage("report", "report", pair, ("changes",)),
+        Stage("comparison", "comparison", None),
         Stage("exported_database", "exported_database", None),
         Stage("published_export", "published_export", SAMPLE),
     ]
