@@ -15,7 +15,7 @@ from scripts.studies.worlds import draw, true_correlations
 
 
 def test_a_small_form_of_the_study(tmp_path: Path) -> None:
-    quick(tmp_path)
+    assert quick(tmp_path) == []
 
 
 @pytest.mark.parametrize("sigma", [0.25, 0.75, 1.5])

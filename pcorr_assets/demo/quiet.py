@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from pcorr_assets import progress
+from pcorr_assets.errors import PcorrError
 
 LINES_SHOWN = 20
 
@@ -41,6 +42,8 @@ def only_progress() -> Iterator[None]:
                 os.dup2(aside.fileno(), number)
             with progress.shown_on(shown):
                 yield
+        except PcorrError:
+            raise
         except Exception:
             aside.seek(0)
             shown.writelines(aside.readlines()[-LINES_SHOWN:])

@@ -103,7 +103,7 @@ class World:
             self.events.definitions.resolve_asset_graph(),
             request or Request(),
             cast(Any, self.workers),
-            overview(self.said),
+            Overview(lambda line: print(line, file=self.said)),
             stopping or Stopping(),
         )
 

@@ -192,10 +192,10 @@ def test_the_command(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def start(home: Path, job: dict[str, Any]) -> subprocess.Popen[str]:
-    """The job as a cluster node runs it, once its first shards are there."""
+    """The job as a cluster node runs it."""
     path = home / "job.json"
     path.write_text(json.dumps(job))
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-m", "pcorr_assets.jobs", "score_llm", str(path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -203,6 +203,11 @@ def start(home: Path, job: dict[str, Any]) -> subprocess.Popen[str]:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         cwd=Path(score_llm.__file__).parents[2],
     )
+
+
+def started(home: Path, job: dict[str, Any]) -> subprocess.Popen[str]:
+    """The same, once its first shards are there."""
+    process = start(home, job)
 
     def at_work() -> bool:
         assert process.poll() is None, process.communicate()
@@ -216,7 +221,7 @@ def start(home: Path, job: dict[str, Any]) -> subprocess.Popen[str]:
 def test_killed_in_the_middle_and_launched_again(home: Path, number: signal.Signals) -> None:
     tiny.write_chunks(home, "web", tiny.words(400, 12))
     job = describe(home, batch_tokens=32, threads=1)
-    process = start(home, {**job, "seconds_per_shard": 0.0})
+    process = started(home, {**job, "seconds_per_shard": 0.0})
     process.send_signal(number)
     _, error = process.communicate(timeout=60)
     assert process.returncode == (1 if number == signal.SIGTERM else -number)
@@ -236,7 +241,7 @@ def test_killed_in_the_middle_and_launched_again(home: Path, number: signal.Sign
 def test_shards_of_an_old_chunking_are_refused_by_name(home: Path) -> None:
     tiny.write_chunks(home, "web", tiny.words(400, 12))
     job = describe(home, batch_tokens=32, threads=1)
-    process = start(home, {**job, "seconds_per_shard": 0.0})
+    process = started(home, {**job, "seconds_per_shard": 0.0})
     process.kill()
     process.communicate(timeout=60)
     tiny.write_chunks(home, "web", tiny.words(40, 12))

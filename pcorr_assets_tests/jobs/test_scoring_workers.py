@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import functools
-import json
 import multiprocessing
 import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,8 +22,7 @@ from pcorr_assets.lm.crew import Board, Crew
 from pcorr_assets.lm.session import StoppedError
 from pcorr_assets.lm.shards import ShardFolder
 from pcorr_assets.warehouse import Warehouse
-from pcorr_assets.warehouse.files import write_text
-from pcorr_assets_tests.jobs.test_score_llm import LLM, describe
+from pcorr_assets_tests.jobs.test_score_llm import LLM, describe, start
 from pcorr_assets_tests.lm import tiny
 from pcorr_assets_tests.waiting import wait_for
 
@@ -51,20 +47,6 @@ def no_shards_left(world: tuple[Path, str]) -> Iterator[None]:
 def job_of(home: Path, workers: int, **changes: Any) -> dict[str, Any]:
     options = {"batch_tokens": 32, "threads": 1, "force": True, "seconds_per_shard": 0.0}
     return describe(home, **{**options, "scoring_workers": workers, **changes})
-
-
-def start(home: Path, job: dict[str, Any]) -> subprocess.Popen[str]:
-    """The job as a cluster node runs it."""
-    path = home / "job.json"
-    write_text(path, json.dumps(job))
-    return subprocess.Popen(
-        [sys.executable, "-m", "pcorr_assets.jobs", "score_llm", str(path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        cwd=Path(score_llm.__file__).parents[2],
-    )
 
 
 def shards(home: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,9 +67,11 @@ def run(
     settings: Settings,
     instance: dg.DagsterInstance,
     request: Request,
-    overview: Overview,
+    overview: AbstractContextManager[Overview],
 ) -> Outcome:
     """Make everything that is asked for and out of date; see `Outcome` for what became of it.
+
+    `overview` is entered when the work begins.
 
     `DAGSTER_HOME` and `PCORR_CONFIG` must name the instance and the file of the settings
     (`defs.instance.use_home`), for the processes that carry the runs.
@@ -82,18 +84,16 @@ def run(
         prepared = prepare(settings, instance, request)
         at_most = processes_at_once(settings)
         with (
-            overview,
+            overview as view,
             stopping() as stop,
             workers(instance, config_hash(), at_most) as pool,
         ):
             stop.at_once = pool.kill
-            runner = Runner(
-                prepared.platform, instance, prepared.graph, request, pool, overview, stop
-            )
+            runner = Runner(prepared.platform, instance, prepared.graph, request, pool, view, stop)
             runner.outcome.troubles += prepared.registered.troubles
             outcome = runner.run()
             if outcome.signal and pool.busy:
-                overview.say(f"  stopping: cancelling {count(len(pool.busy), 'run')} ...")
+                view.say(f"  stopping: cancelling {count(len(pool.busy), 'run')} ...")
             pool.end()
         end_dead_runs(instance)
     return outcome

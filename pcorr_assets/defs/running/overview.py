@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
-from types import TracebackType
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from pcorr_assets.defs.running.outcome import Stage, span
@@ -35,17 +35,6 @@ class Overview:
         self._say = say
         self._began = self._last = time.monotonic()
         self._over: set[str] = set()
-
-    def __enter__(self) -> Overview:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        del kind, error, trace
 
     def say(self, line: str) -> None:
         """Something that is no stage."""
@@ -90,24 +79,15 @@ class Overview:
 
 
 class LiveOverview(Overview):
-    """A live line for each stage that has begun, and a lasting one when it is over."""
+    """A live line for each stage that has begun, and a lasting one when it is over.
+
+    Whoever makes it starts and stops `progress`.
+    """
 
     def __init__(self, say: Say, progress: Progress) -> None:
         super().__init__(say)
         self._progress = progress
         self._rows: dict[str, TaskID] = {}
-
-    def __enter__(self) -> LiveOverview:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
 
     def stage_over(self, stage: Stage) -> None:
         """Its live line becomes a lasting one."""
@@ -142,7 +122,8 @@ def _left(stage: Stage) -> str:
     return "" if left is None else f"{span(left)} left"
 
 
-def overview(stream: TextIO | None = None) -> Overview:
+@contextmanager
+def overview(stream: TextIO | None = None) -> Iterator[Overview]:
     """A live one where the stream (standard output) is a terminal that can redraw lines."""
     out = stream or sys.stdout
 
@@ -151,12 +132,14 @@ def overview(stream: TextIO | None = None) -> Overview:
         out.flush()
 
     if not out.isatty():
-        return Overview(say)
+        yield Overview(say)
+        return
     from rich.console import Console
 
     console = Console(file=out, highlight=False)
     if console.is_dumb_terminal or not console.is_terminal:
-        return Overview(say)
+        yield Overview(say)
+        return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.table import Column
 
@@ -173,4 +156,5 @@ def overview(stream: TextIO | None = None) -> Overview:
         refresh_per_second=REDRAWN_PER_SECOND,
         expand=True,
     )
-    return LiveOverview(lambda line: console.print(line, markup=False, soft_wrap=True), progress)
+    with progress:
+        yield LiveOverview(lambda line: console.print(line, markup=False, soft_wrap=True), progress)
