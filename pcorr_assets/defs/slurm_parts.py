@@ -97,7 +97,7 @@ class PartJobs:
     def _live(self, pool: Any) -> dict[str, str]:
         """Ids and names of all jobs for parts of this partition that are queued or run."""
         prefix = NAME.partition("{request}")[0].format(partition=self._partition)
-        answer = pool.run("squeue -h -u $(id -u) -o '%i|%j' || true")
+        answer = pool.run("squeue -h -u $(id -u) -o '%i|%j'")
         lines = (line.strip().partition("|") for line in answer.splitlines())
         return {job: name for job, _, name in lines if name.startswith(prefix) and job.isdigit()}
 

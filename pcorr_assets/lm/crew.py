@@ -249,15 +249,12 @@ def _main(task: Task, folder: Path, place: int, device: str, parent: int) -> Non
     try:
         _work(task, folder, place, device, lambda: bool(asked))
     except Exception as error:  # noqa: BLE001  (told to the first process, which raises it)
-        said = str(error) if isinstance(error, PcorrError) else f"{type(error).__name__}: {error}"
-        text = (
-            said
-            if isinstance(error, PcorrError)
-            else (
-                f"A process that scores {task.resolved.label} on {device} failed: {said} What was "
-                "finished is kept; launch it again."
+        text = str(error)
+        if not isinstance(error, PcorrError):
+            text = (
+                f"A process that scores {task.resolved.label} on {device} failed: "
+                f"{type(error).__name__}: {error} What was finished is kept; launch it again."
             )
-        )
         (folder / f"writing-{place}").write_text(text, "utf-8")
         os.replace(folder / f"writing-{place}", folder / f"failed-{place}")
 
