@@ -27,6 +27,7 @@ from pcorr_assets.config import (
     FastText,
     MatrixCsv,
     Model,
+    Pilot,
     Plan,
     Pool,
     Sample,
@@ -53,6 +54,7 @@ PAGES = sorted(DOCS.glob("*.md"))
 SECTIONS: dict[str, type[BaseModel]] = {
     "Top level": Settings,
     "`samples`": Sample,
+    "`pilot`": Pilot,
     "`matrix_csv`": MatrixCsv,
     "`llms`": Family,
     "`models`": Model,

@@ -92,6 +92,11 @@ def name_key_problem(key: object) -> str | None:
     return None
 
 
+def pilot_key(sample: str) -> str:
+    """The key of the pilot of a sample: no sample of the file can have it, for its mark."""
+    return f"{sample}@pilot"
+
+
 def hub_llm_key(name: str, revision: str = "main") -> str:
     """The key of a hub LLM: its name, and `@revision` unless that is `main`."""
     return name if revision == "main" else f"{name}@{revision}"

@@ -9,14 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    model_validator,
+)
 
 from pcorr_assets.config.automation import Automation
 from pcorr_assets.config.compute import Compute
 from pcorr_assets.config.correlation import Benchmark, Selection, Target, Validation
 from pcorr_assets.config.fields import BASE_LEVELS, AbsolutePath, NameKey, absolute, by_key
+from pcorr_assets.config.keys import pilot_key
 from pcorr_assets.config.llms import Candidate, Family, LLMSpec, unlisted_spec, written_keys
 from pcorr_assets.config.planning import Plan
 from pcorr_assets.config.section import (
@@ -50,7 +58,7 @@ class Settings(Section):
     """Everything that `pcorr.yaml` says; without a file, the defaults.
 
     All paths are absolute. Text samples can be chunked and scored; imported samples are
-    published matrices.
+    published matrices. A sample with a `pilot` has another after it, of the key `pilot_key`.
     """
 
     home: AbsolutePath = Field(default_factory=lambda: absolute("data", Path.cwd()))
@@ -77,6 +85,29 @@ class Settings(Section):
     def path(self) -> Path | None:
         """The YAML file these settings were read from, if any."""
         return self._path
+
+    @model_validator(mode="after")
+    def _add_pilots(self) -> Self:
+        for key, sample in list(self.samples.items()):
+            if sample.pilot is not None and sample.pilot_of is None:
+                self.samples[pilot_key(key)] = sample.as_pilot_of(key)
+        return self
+
+    @field_serializer("samples", mode="wrap")
+    def _as_written(
+        self, samples: dict[str, Sample], handler: SerializerFunctionWrapHandler
+    ) -> dict[str, Any]:
+        """Pilots are not in the file; they follow from the samples that have them."""
+        return handler({key: one for key, one in samples.items() if one.pilot_of is None})
+
+    @property
+    def written_samples(self) -> dict[str, Sample]:
+        """The samples that stand in the file: all but the pilots."""
+        return {key: one for key, one in self.samples.items() if one.pilot_of is None}
+
+    def pilot_of(self, sample: str) -> str | None:
+        """The key of the pilot of a sample; None if it has none (a pilot has none)."""
+        return pilot_key(sample) if pilot_key(sample) in self.samples else None
 
     @property
     def text_samples(self) -> list[str]:
@@ -213,6 +244,11 @@ def _sample_references(data: Mapping[str, Any]) -> Iterator[Mistake]:
         for key, sample in _mapping(data.get("samples")).items()
         if _mapping(sample).get("matrix_csv") is None
     }
+    with_pilot = [
+        name for name in texts
+        if _mapping(_mapping(data.get("samples")).get(name)).get("pilot") is not None
+    ]  # fmt: skip
+    texts |= dict.fromkeys(map(pilot_key, with_pilot))
     for key, pool in _mapping(data.get("pools")).items():
         name = _mapping(pool).get("sample")
         if isinstance(name, str) and name not in texts:

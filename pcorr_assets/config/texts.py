@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from pcorr_assets.config.fields import (
     BASE_LEVELS,
@@ -96,6 +96,25 @@ class MatrixCsv(Section):
     level: MatrixLevel = "page"
 
 
+class Pilot(Section):
+    """The part of a sample that is scored first: pages of each domain, so many or a share.
+
+    A share is rounded up, so that no domain is without a page. Where a sample has no domains,
+    all of its pages count as of one.
+    """
+
+    pages_per_domain: Positive | None = None
+    share: Share | None = None
+
+    @classmethod
+    def rules(cls, data: Mapping[str, Any]) -> Iterator[Mistake]:
+        """One way to say how much."""
+        written = [key for key in ("pages_per_domain", "share") if key in data]
+        if len(written) != 1:
+            found = " and ".join(written) if written else "none of them"
+            yield (), f"found {found}; expected exactly one of pages_per_domain, share"
+
+
 class Sample(TextSource):
     """A sample of pages to estimate on, or the import of a published matrix.
 
@@ -119,6 +138,20 @@ class Sample(TextSource):
     reference_tokenizer: TokenizerName | None = None
     chunk_tokens: Positive = 512
     unit_tokens: UnitTokens | None = None
+    pilot: Pilot | None = None
+
+    _pilot_of: str | None = PrivateAttr(default=None)
+
+    @property
+    def pilot_of(self) -> str | None:
+        """The key of the sample that this is the pilot of; None for a sample of the file."""
+        return self._pilot_of
+
+    def as_pilot_of(self, key: str) -> Sample:
+        """The sample that is the pilot of this one, which has the key `key`."""
+        found = self.model_copy()
+        found._pilot_of = key
+        return found
 
     @property
     def unit_token_files(self) -> dict[str, Path | str]:
@@ -160,6 +193,13 @@ class Sample(TextSource):
         yield from _unknown_levels(data)
         if "pages_per_domain" in data and "domain_column" not in data:
             yield ("pages_per_domain",), "needs domain_column, the column that names the domain"
+        pilot = data.get("pilot")
+        stated = isinstance(pilot, Mapping) and pilot.get("pages_per_domain") is not None
+        if stated and "domain_column" not in data:
+            yield (
+                ("pilot", "pages_per_domain"),
+                "needs domain_column, the column that names the domain; or state a share",
+            )
 
 
 def _unknown_levels(data: Mapping[str, Any]) -> Iterator[Mistake]:

@@ -4,7 +4,8 @@ Belongs here: the assets `chunk_bpb` and `benchmark_errors`. Does not belong her
 work itself, which is a job that a cluster node can run as well (`jobs`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def _chunk_bpb(platform: Platform) -> dg.AssetsDefinition:
             "lm/batching.py",
             "lm/tokens.py",
             "lm/loading.py",
+            "text/pilot.py",
         ),
         sections=("compute.overlong",),
         checks=specs("chunk_bpb", platform.partitions.llm_sample),
@@ -59,7 +61,10 @@ def _chunk_bpb(platform: Platform) -> dg.AssetsDefinition:
         """The loss of one LLM on every chunk of a text sample, as bits-per-byte."""
         keys = keys_of(context.partition_key)
         llm, sample = check_llm_key(keys[LLM]), keys[SAMPLE]
-        with platform.lock(context, "chunk_bpb", llm, sample):
+        with (
+            platform.lock(context, "chunk_bpb", llm, sample),
+            _pilot_is_done(context, platform, llm, sample),
+        ):
             job = score_job(platform.settings, sample, llm)
             spec = platform.settings.llm_spec(llm)
             result = run_job(context, platform, "chunk_bpb", (llm, sample), job, spec)
@@ -71,6 +76,24 @@ def _chunk_bpb(platform: Platform) -> dg.AssetsDefinition:
         return _materialised(platform, result, shown, checks)
 
     return chunk_bpb
+
+
+@contextmanager
+def _pilot_is_done(
+    context: dg.AssetExecutionContext, platform: Platform, llm: str, sample: str
+) -> Iterator[None]:
+    """Wait for a run that scores the pilot of the sample, and keep others off it meanwhile.
+
+    What one of the two has scored, the other takes over, so they go one after the other.
+    """
+    pilot = platform.settings.pilot_of(sample)
+    if pilot is None:
+        yield
+        return
+    with platform.warehouse.lock_when_free(
+        "chunk_bpb", llm, pilot, holder=f"run {context.run.run_id}"
+    ):
+        yield
 
 
 def _predicted(

@@ -32,11 +32,15 @@ OUT_OF_DATE: frozenset[State] = frozenset({"missing", "failed", "stale"})
 
 @dataclass(frozen=True)
 class Needs:
-    """What a partition is made from: `every` part, at least one of `some`, `optional` ones."""
+    """What a partition is made from: `every` part, at least one of `some`, `optional` ones.
+
+    Those of `first` it is not made from: where they are to be made as well, they come before.
+    """
 
     every: Collection[Part] = ()
     some: Collection[Part] = ()
     optional: Collection[Part] = ()
+    first: Collection[Part] = ()
 
     @property
     def parts(self) -> Iterable[Part]:
@@ -188,7 +192,9 @@ class Planner:
             part, keys = (found.asset, found.partition), self.dimensions(part_of(found))
             if found.state == "in progress":
                 making.add(part)
-            if found.asset not in wanted or part in self.given_up or not selected(keys):
+            if found.asset not in wanted or part in self.given_up:
+                continue
+            if not (selected(keys) or self._holds_pilot(part, selected)):
                 continue
             if only is not None and part not in only:
                 continue
@@ -210,6 +216,15 @@ class Planner:
                 chosen[part] = found
         return Plan(chosen, in_progress, without_inputs, not_applicable)
 
+    def _pilot_of(self, sample: str) -> str | None:
+        stated = self.platform.settings.samples.get(sample)
+        return None if stated is None else stated.pilot_of
+
+    def _holds_pilot(self, part: Part, selected: Keep) -> bool:
+        """Whether these are chunks that a pilot is cut out of which is asked for."""
+        pilot = self.platform.settings.pilot_of(part[1] or "")
+        return part[0] == "chunked_dataset" and pilot is not None and selected({SAMPLE: pilot})
+
     def _above(self, assets: Iterable[str]) -> set[str]:
         """What these are made from: who is in progress there is waited for as well."""
         parents = {key for name in assets for key in self.graph.get(dg.AssetKey(name)).parent_keys}
@@ -229,8 +244,12 @@ class Planner:
         pair = f"{sample}|{target}"
         settings = self.platform.settings
         match asset:
+            case "chunked_dataset" if (whole := self._pilot_of(sample)) is not None:
+                return Needs(every=[(asset, whole)])
             case "chunk_bpb":
-                return Needs(every=[("chunked_dataset", sample)])
+                pilot = settings.pilot_of(sample)
+                pilots = [(asset, f"{llm}|{pilot}") for llm in self._llms if pilot is not None]
+                return Needs(every=[("chunked_dataset", sample)], first=pilots)
             case "bpb_matrix" if sample in settings.text_samples:
                 scores = [("chunk_bpb", f"{llm}|{sample}") for llm in self._llms]
                 return Needs(every=[("chunked_dataset", sample)], some=scores)

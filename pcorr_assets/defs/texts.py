@@ -13,6 +13,7 @@ from pcorr_assets.defs.metadata import overview, sentences
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.table_asset import materialised, table_asset
 from pcorr_assets.report.overviews import chunks_overview
+from pcorr_assets.steps.pilot_chunks import write_pilot
 from pcorr_assets.text.chunked_dataset import SHORT_CHUNK_TOKENS, ChunkingReport, chunk_sample
 
 
@@ -25,7 +26,7 @@ def _chunked_dataset(platform: Platform) -> dg.AssetsDefinition:
     @table_asset(
         platform,
         tables=("chunks",),
-        rooms=("text",),
+        rooms=("text", "steps/pilot_chunks.py"),
         sections=("samples",),
         group_name="texts",
         partitions_def=platform.partitions.text_sample,
@@ -35,6 +36,8 @@ def _chunked_dataset(platform: Platform) -> dg.AssetsDefinition:
         """The pages of a text sample, cut into chunks that joined give the page again."""
         key, wh = context.partition_key, platform.warehouse
         sample = platform.settings.samples[key]
+        if sample.pilot_of is not None:
+            return _pilot(context, platform, key)
         with platform.lock(context, "chunks", key), ExitStack() as stack:
             # What is entered last is written first: no chunks appear before their units.
             writer = stack.enter_context(wh.writer("chunks", (key,)))
@@ -47,6 +50,20 @@ def _chunked_dataset(platform: Platform) -> dg.AssetsDefinition:
         return materialised(platform, [("chunks", (key,), writer.written)], shown, also=also)
 
     return chunked_dataset
+
+
+def _pilot(context: dg.AssetExecutionContext, platform: Platform, key: str) -> dg.MaterializeResult:
+    with platform.lock(context, "chunks", key):
+        found = write_pilot(platform.warehouse, platform.settings, key)
+    left_out = ("written", "units")
+    shown = {name: value for name, value in vars(found).items() if name not in left_out}
+    also = [] if found.units is None else [found.units]
+    return materialised(
+        platform,
+        [("chunks", (key,), found.written)],
+        {**shown, **overview(chunks_overview(platform.warehouse, key))},
+        also=also,
+    )
 
 
 def _shown(report: ChunkingReport) -> dict[str, object]:

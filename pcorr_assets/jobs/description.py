@@ -60,8 +60,22 @@ class LLMJob(BaseModel):
     expected_commit: str | None = None
 
 
+class PilotDescription(BaseModel):
+    """How a sample is chunk by chunk divided into its pilot and the rest; see `config.Pilot`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pages_per_domain: int | None = None
+    share: float | None = None
+    seed: int
+
+
 class ScoreJob(LLMJob):
     """Score one LLM on one sample.
+
+    `pilot` says which chunks have batches of their own, before the others; `takes_from` names
+    the sample from whose `chunk_bpb` scores are taken over (the pilot of a sample, or the sample
+    of a pilot).
 
     `force` scores again although the partition is complete and up to date;
     `seconds_per_shard` is how much work a kill may cost at most, beside one batch.
@@ -71,6 +85,8 @@ class ScoreJob(LLMJob):
 
     job: Literal["score_llm"] = SCORE_LLM
     sample: str
+    pilot: PilotDescription | None = None
+    takes_from: str | None = None
     batch_tokens: int = 8192
     force: bool = False
     scoring_workers: int | None = None
@@ -108,6 +124,7 @@ def score_job(settings: Settings, sample: str, llm: str, **changes: Any) -> dict
     fields = {
         "home": settings.home,
         "sample": sample,
+        **_of_pilot(settings, sample),
         "llm": _llm_fields(settings, llm),
         "threads": settings.compute.threads,
         "batch_tokens": settings.compute.batch_tokens,
@@ -153,6 +170,16 @@ def read_job(job: dict[str, Any], kind: type[AnyJob]) -> AnyJob:
             for problem in error.errors(include_url=False)
         )
         raise PcorrError(f"This is no description of a {kind.__name__}: {problems}") from error
+
+
+def _of_pilot(settings: Settings, sample: str) -> dict[str, Any]:
+    stated = settings.samples[sample]
+    if stated.pilot_of is not None:
+        return {"takes_from": stated.pilot_of}
+    if stated.pilot is None:
+        return {}
+    pilot = {**stated.pilot.model_dump(), "seed": stated.seed}
+    return {"pilot": pilot, "takes_from": settings.pilot_of(sample)}
 
 
 def _llm_fields(settings: Settings, llm: str) -> dict[str, Any]:

@@ -14,11 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from pcorr_assets.config import Pilot
 from pcorr_assets.config.keys import to_slug
 from pcorr_assets.errors import DamagedFileError, PcorrError
-from pcorr_assets.jobs.description import ScoreJob, read_job
+from pcorr_assets.jobs.description import PilotDescription, ScoreJob, read_job
+from pcorr_assets.jobs.known_scores import known_scores
 from pcorr_assets.machine import cpu_count
 from pcorr_assets.text.chunked_dataset import check_chunk_ids
+from pcorr_assets.text.pilot import pilot_chunks
 from pcorr_assets.warehouse import TABLES, Warehouse, WrittenPartition
 from pcorr_assets.warehouse.files import sha256_file
 from pcorr_assets.warehouse.parquet_files import stored_metadata
@@ -49,7 +52,7 @@ def run(job: dict[str, Any], stop: Callable[[], bool] = lambda: False) -> dict[s
 
     description = read_job(job, ScoreJob)
     wh = Warehouse(description.home, with_database=False)
-    chunks = _read_chunks(wh, description.sample)
+    chunks = _read_chunks(wh, description.sample, description.pilot)
     llm = JobLLM(description, wh)
     model, tokenizer = llm.load()
     settings = ScoringSettings(
@@ -66,6 +69,8 @@ def run(job: dict[str, Any], stop: Callable[[], bool] = lambda: False) -> dict[s
     if not description.force and _is_up_to_date(wh, keys, scoring.identity):
         logger.info("chunk_bpb of %s is complete and up to date", "|".join(keys))
         return _result(keys, _present(wh, keys), {"reused": True, **scoring.identity})
+    if description.takes_from is not None and not description.force:
+        _take_over(scoring, wh, description, chunks.chunk_ids)
     if description.part:
         work = scoring.work(_stop_once_written(wh, keys, scoring.identity, stop))
         return {"part": description.part, "metadata": work.report}
@@ -125,7 +130,7 @@ def _helpers(description: ScoreJob, device: str, model: Any) -> tuple[str, ...]:
     return tuple(devices[1:])
 
 
-def _read_chunks(wh: Warehouse, sample: str) -> Any:
+def _read_chunks(wh: Warehouse, sample: str, pilot: PilotDescription | None) -> Any:
     from pcorr_assets.lm.scoring import ChunkTexts
 
     noted = wh.metadata("chunks", sample)
@@ -134,7 +139,8 @@ def _read_chunks(wh: Warehouse, sample: str) -> Any:
             f"The chunks of sample {sample!r} carry no chunks_sha256, so losses could not be "
             "matched with them; materialise chunked_dataset again."
         )
-    table = wh.read("chunks", sample, columns=["chunk_id", "text", "byte_count"])
+    columns = ["chunk_id", "text", "byte_count", *(("page_id", "domain") if pilot else ())]
+    table = wh.read("chunks", sample, columns=columns)
     chunk_ids = table["chunk_id"].to_pylist()
     check_chunk_ids(sample, chunk_ids, noted["chunks_sha256"])
     return ChunkTexts(
@@ -143,7 +149,22 @@ def _read_chunks(wh: Warehouse, sample: str) -> Any:
         table["text"].to_pylist(),
         table["byte_count"].to_numpy().astype(np.int64),
         noted["chunks_sha256"],
+        pilot_chunks(table, _pilot(pilot), pilot.seed) if pilot else None,
     )
+
+
+def _pilot(pilot: PilotDescription) -> Pilot:
+    return Pilot.model_validate(pilot.model_dump(exclude={"seed"}))
+
+
+def _take_over(scoring: Any, wh: Warehouse, description: ScoreJob, chunk_ids: list[str]) -> None:
+    """Let scores of the sample that is named count, of the chunks that this one shares with it."""
+    source = description.model_copy(update={"sample": description.takes_from})
+    known = known_scores(wh, _partition(source), chunk_ids)
+    if known is not None and not scoring.take_over(known):
+        logger.warning(
+            "scores on %s are of another version of the LLM, and not taken over", source.sample
+        )
 
 
 def _partition(description: ScoreJob) -> tuple[str, ...]:

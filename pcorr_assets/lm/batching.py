@@ -60,13 +60,23 @@ def plan_batches(
     scored: np.ndarray,
     batch_tokens: int,
     context: int | None = None,
+    first: np.ndarray | None = None,
 ) -> BatchPlan:
     """Plan the scoring of the chunks marked in `scored`.
+
+    Chunks marked in `first` have batches of their own, before those of the others: the batches
+    that they would have if there were no others.
 
     Chunks longer than `context` are cut into windows of it that do not overlap. Units of
     one token predict nothing and are left out. A batch holds as many units as fit
     `batch_tokens` after padding to its longest, at least one.
     """
+    if first is not None:
+        parts = [
+            plan_batches(token_count, scored & which, batch_tokens, context)
+            for which in (first, ~first)
+        ]
+        return _joined(*parts)
     chunks = np.flatnonzero(scored)
     lengths = token_count[chunks]
     window = int(context or max(1, int(lengths.max(initial=1))))
@@ -83,6 +93,15 @@ def plan_batches(
         start[order].astype(np.int64),
         length,
         _bounds(length, batch_tokens),
+    )
+
+
+def _joined(one: BatchPlan, other: BatchPlan) -> BatchPlan:
+    return BatchPlan(
+        np.concatenate([one.chunk, other.chunk]),
+        np.concatenate([one.start, other.start]),
+        np.concatenate([one.length, other.length]),
+        np.concatenate([one.bounds, one.bounds[-1] + other.bounds[1:]]),
     )
 
 

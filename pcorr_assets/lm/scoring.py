@@ -7,7 +7,7 @@ and writing tables (`jobs`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,15 @@ import pyarrow as pa
 from pcorr_assets.lm.batching import BatchPlan, plan_batches
 from pcorr_assets.lm.identity import ResolvedLLM
 from pcorr_assets.lm.loading import context_length, special_tokens, tokenizer_sha256
-from pcorr_assets.lm.session import ScoringSettings, Session, StoppedError, Work
-from pcorr_assets.lm.shards import ShardFolder
+from pcorr_assets.lm.session import (
+    LEFT_OUT,
+    Known,
+    ScoringSettings,
+    Session,
+    StoppedError,
+    Work,
+)
+from pcorr_assets.lm.shards import EFFECTIVE_BUDGET, ShardFolder
 from pcorr_assets.lm.tokens import (
     TokenisedChunks,
     check_context,
@@ -33,21 +40,46 @@ from pcorr_assets.lm.work import PlannedTexts
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["ChunkScores", "ChunkTexts", "Scoring", "ScoringSettings", "StoppedError", "combine"]
+__all__ = [
+    "ChunkScores", "ChunkTexts", "KnownScores", "Scoring", "ScoringSettings", "StoppedError",
+    "combine",
+]  # fmt: skip
 
 # Raise it when a change of the code changes numbers: shards of another version are refused.
 SCORING_VERSION = "1"
+# Scores of another sample may be used where this is the same.
+OF_THE_LLM = (
+    "llm", "commit_sha", "dtype", "device", "tokenizer_sha256", "overlong", "scoring_version",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ChunkTexts:
-    """The chunks to score, in their order: ids, texts, UTF-8 lengths (int64), table hash."""
+    """The chunks to score, in their order: ids, texts, UTF-8 lengths (int64), table hash.
+
+    `first` (bool) marks those that are planned before the others, in batches of their own.
+    """
 
     sample: str
     chunk_ids: Sequence[str]
     texts: Sequence[str]
     byte_count: np.ndarray
     sha256: str
+    first: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class KnownScores:
+    """Scores of some chunks from elsewhere, in the order of the chunks.
+
+    `is_known` (bool) says which have one, `loss` and `bpb` are theirs (NaN elsewhere), `notes`
+    what their table notes beside the rows.
+    """
+
+    is_known: np.ndarray
+    loss: np.ndarray
+    bpb: np.ndarray
+    notes: Mapping[str, str]
 
 
 @dataclass
@@ -116,7 +148,10 @@ class Scoring:
         if settings.overlong == "nan":
             scored &= ~self.too_long
         window = context if settings.overlong == "window" else None
-        self.plan = plan_batches(self.tokens.token_count, scored, settings.batch_tokens, window)
+        self.plan = plan_batches(
+            self.tokens.token_count, scored, settings.batch_tokens, window, chunks.first
+        )
+        self.known: KnownScores | None = None
         self.identity = self._identity()
         self.shard_folder = shard_folder
 
@@ -135,6 +170,31 @@ class Scoring:
             "scoring_version": SCORING_VERSION,
         }
 
+    def take_over(self, known: KnownScores) -> bool:
+        """Use scores of the same LLM from another sample; False if they are of another.
+
+        What is taken over are whole batches, so that the others are as they would be without.
+        """
+        mine = {name: self.identity[name] for name in OF_THE_LLM}
+        theirs = {name: known.notes.get(name) for name in OF_THE_LLM}
+        self.known = known if mine == theirs else None
+        return self.known is not None
+
+    def _known(self) -> Known | None:
+        if self.known is None:
+            return None
+        lowered = self.known.notes.get(EFFECTIVE_BUDGET)
+        mask = self.known.notes.get("attention_mask", LEFT_OUT)
+        return Known(self._known_batches(), int(lowered) if lowered else None, mask)
+
+    def _known_batches(self) -> np.ndarray:
+        done = np.zeros(self.plan.batch_count, dtype=bool)
+        if self.known is not None:
+            unknown = ~self.known.is_known[self.plan.chunk]
+            batch = np.repeat(np.arange(len(done)), np.diff(self.plan.bounds))
+            done[:] = np.bincount(batch, weights=unknown, minlength=len(done)) == 0
+        return done
+
     def run(self, stop: Callable[[], bool] = lambda: False) -> ChunkScores:
         """Score what no shard holds yet, and combine everything.
 
@@ -146,15 +206,29 @@ class Scoring:
         """
         work = self.work(stop)
         scores = combine(self.chunks, self.tokens, self.plan, work.finished.nll, self.identity)
-        scores.report = {**work.report, **self._report(scores)}
+        taken = self._take(scores)
+        scores.report = {**work.report, **self._report(scores), "taken_over_chunks": taken}
         return scores
+
+    def _take(self, scores: ChunkScores) -> int:
+        """Put the scores of chunks that are known into their places; how many there are."""
+        if self.known is None:
+            return 0
+        batch = np.repeat(np.arange(self.plan.batch_count), np.diff(self.plan.bounds))
+        is_scored = np.zeros(len(scores.loss), dtype=bool)
+        is_scored[self.plan.chunk[~self._known_batches()[batch]]] = True
+        taken = self.known.is_known & ~is_scored
+        scores.loss[taken] = self.known.loss[taken]
+        scores.bpb[taken] = self.known.bpb[taken]
+        return int(taken.sum())
 
     def work(self, stop: Callable[[], bool] = lambda: False) -> Work:
         """Score what no shard holds yet; see `run`."""
         texts = PlannedTexts(self.plan, self.tokens.ids, self.tokens.offsets)
-        return Session(self.resolved, self.model, texts, self.identity, self.settings).run(
-            self.shard_folder, stop
+        session = Session(
+            self.resolved, self.model, texts, self.identity, self.settings, self._known()
         )
+        return session.run(self.shard_folder, stop)
 
     def finish(self) -> None:
         """Remove the shards, once the scores are safe elsewhere."""

@@ -64,8 +64,24 @@ class Work:
     report: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Known:
+    """What needs no scoring: `done` (bool, one entry a batch) has its scores from elsewhere.
+
+    `effective_batch_tokens` is the budget that memory left there, None if it was not lowered;
+    `attention_mask` what was done there.
+    """
+
+    done: np.ndarray
+    effective_batch_tokens: int | None = None
+    attention_mask: str = LEFT_OUT
+
+
 class Session:
-    """One job's work on a plan; `identity` is what the numbers depend on."""
+    """One job's work on a plan; `identity` is what the numbers depend on.
+
+    Batches that are `known` are passed over, and the losses of their units stay NaN.
+    """
 
     def __init__(
         self,
@@ -74,7 +90,9 @@ class Session:
         texts: PlannedTexts,
         identity: dict[str, str],
         settings: ScoringSettings,
+        known: Known | None = None,
     ) -> None:
+        self.known = known or Known(np.zeros(texts.plan.batch_count, dtype=bool))
         self.resolved = resolved
         self.model = model
         self.texts = texts
@@ -94,14 +112,19 @@ class Session:
             PcorrError: see `forward.prepare` and `work.Worker.run`.
         """
         model = LossModel(self.model, sliced=False)
-        if len(self.texts.plan.length):
+        if not self.known.done.all():
             model = prepare(self.model, self.texts.unit(0), self.label)
         attention_mask = KEPT if model.masked else LEFT_OUT
+        if len(self.known.done) and self.known.done.all():
+            attention_mask = self.known.attention_mask
         shards = ShardFolder(
             folder, {**self.identity, "attention_mask": attention_mask}, self.texts.plan
         )
         finished = shards.read()
-        resumed = int(finished.done.sum())
+        resumed = int((finished.done & ~self.known.done).sum())
+        finished.done |= self.known.done
+        if self.known.effective_batch_tokens is not None:
+            _lower(finished, self.known.effective_batch_tokens)
         started = time.monotonic()
         # A process that was killed leaves something undone: the next round does it.
         while not finished.done.all():

@@ -126,7 +126,7 @@ def sample_pages(
         if expected is None:
             continue
         page = _clean(row)[0]
-        if page is None or _hash(page.page_id, sample.seed, b"pages_per_domain") != expected:
+        if page is None or page_hash(page.page_id, sample.seed, b"pages_per_domain") != expected:
             break
         counts.pages += 1
         left -= 1
@@ -173,7 +173,7 @@ def _eligible(
                 continue
             texts.add(text_digest)
         ids.add(id_digest)
-        if _hash(page.page_id, sample.seed, b"subsample_ratio") >= limit:
+        if page_hash(page.page_id, sample.seed, b"subsample_ratio") >= limit:
             counts.outside_subsample += 1
             continue
         yield index, page
@@ -190,7 +190,7 @@ def _choose_per_domain(
             domain = page.domain or ""
             sizes[domain] = sizes.get(domain, 0) + 1
             heap = smallest.setdefault(domain, [])
-            entry = (-_hash(page.page_id, sample.seed, b"pages_per_domain"), index)
+            entry = (-page_hash(page.page_id, sample.seed, b"pages_per_domain"), index)
             if len(heap) < pages_per_domain:
                 heapq.heappush(heap, entry)
             else:
@@ -226,7 +226,7 @@ def _digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-def _hash(page_id: str, seed: int, purpose: bytes) -> int:
+def page_hash(page_id: str, seed: int, purpose: bytes) -> int:
     """Uniform in [0, 2**64), a function of seed, purpose (at most 16 bytes) and id."""
     digest = hashlib.blake2b(
         page_id.encode(), digest_size=8, key=str(seed).encode(), person=purpose

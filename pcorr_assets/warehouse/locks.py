@@ -40,23 +40,17 @@ def partition_lock(path: Path, what: str, holder: str) -> Iterator[None]:
                 f"{what} is being materialised by {_holder(descriptor)}. "
                 "Wait until it has ended, or terminate it; then launch this again."
             ) from None
-        note = {
-            "holder": holder,
-            "host": socket.gethostname(),
-            "process": os.getpid(),
-            "since": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        with writing(path):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(note).encode(), 0)
+        _note(descriptor, path, holder)
         yield
     finally:
         os.close(descriptor)
 
 
 @contextmanager
-def waiting_lock(path: Path, what: str, *, seconds: float = 120) -> Iterator[None]:
-    """Hold the lock file at `path` for a short piece of work, waiting for one's turn.
+def waiting_lock(
+    path: Path, what: str, *, seconds: float = 120, holder: str | None = None
+) -> Iterator[None]:
+    """Hold the lock file at `path`, waiting for one's turn; `holder` is noted in it.
 
     Raises:
         PcorrError: somebody else still holds it after so many seconds.
@@ -75,9 +69,23 @@ def waiting_lock(path: Path, what: str, *, seconds: float = 120) -> Iterator[Non
                         f"({path}). Look for one that hangs and end it; then launch this again."
                     ) from None
                 time.sleep(0.05)
+        if holder is not None:
+            _note(descriptor, path, holder)
         yield
     finally:
         os.close(descriptor)
+
+
+def _note(descriptor: int, path: Path, holder: str) -> None:
+    note = {
+        "holder": holder,
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    with writing(path):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(note).encode(), 0)
 
 
 def _open(path: Path) -> int:

@@ -8,6 +8,7 @@ belong here: SQL (see `views`), and what the numbers mean.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 from pcorr_assets.config.keys import from_slug, to_slug
 from pcorr_assets.errors import DamagedFileError, PcorrError
 from pcorr_assets.warehouse.files import atomic_path, sha256_file
-from pcorr_assets.warehouse.locks import partition_lock
+from pcorr_assets.warehouse.locks import partition_lock, waiting_lock
 from pcorr_assets.warehouse.parquet_files import (
     SealedWriter,
     naming_damage,
@@ -198,11 +199,19 @@ class Warehouse:
         Raises:
             PcorrError: at once, naming the holder, if another run has the partition.
         """
-        path = (self.home / "locks").joinpath(table, *(to_slug(key) for key in keys))
-        with partition_lock(
-            path.with_name(f"{path.name}.lock"), f"{table} {'|'.join(keys)}", holder
-        ):
+        with partition_lock(self._lock(table, keys), f"{table} {'|'.join(keys)}", holder):
             yield
+
+    @contextmanager
+    def lock_when_free(self, table: str, *keys: str, holder: str) -> Iterator[None]:
+        """As `lock`, but wait, however long, until no other run has the partition."""
+        what = f"{table} {'|'.join(keys)}"
+        with waiting_lock(self._lock(table, keys), what, seconds=math.inf, holder=holder):
+            yield
+
+    def _lock(self, table: str, keys: tuple[str, ...]) -> Path:
+        path = (self.home / "locks").joinpath(table, *(to_slug(key) for key in keys))
+        return path.with_name(f"{path.name}.lock")
 
 
 def damaged_partition(

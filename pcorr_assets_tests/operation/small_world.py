@@ -46,8 +46,13 @@ class SmallWorld:
         architectures: Sequence[str],
         listed: int,
         max_parallel_llms: int = 2,
+        **of_sample: Any,
     ) -> None:
-        """`listed`: so many of the LLMs stand in the file; the others can be added to it."""
+        """`listed`: so many of the LLMs stand in the file; the others can be added to it.
+
+        `of_sample` are further keys of the sample.
+        """
+        self._of_sample = of_sample
         self.folder = folder
         self._max_parallel_llms = max_parallel_llms
         self.config = folder / "pcorr.yaml"
@@ -124,6 +129,7 @@ class SmallWorld:
                     "domain_column": "domain",
                     "reference_tokenizer": str(self.folder / "zoo" / "tiny-0"),
                     "chunk_tokens": 32,
+                    **self._of_sample,
                 }
             },
             "llms": [

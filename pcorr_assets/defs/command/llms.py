@@ -148,8 +148,8 @@ def _look(edit: Edit, scratch: Path) -> Finding:
     from pcorr_assets.lm.probe import look_at
     from pcorr_assets.warehouse import Warehouse
 
-    samples = edit.settings.samples
-    chunk_tokens = {key: samples[key].chunk_tokens for key in edit.settings.text_samples}
+    samples = edit.settings.written_samples
+    chunk_tokens = {key: sample.chunk_tokens for key, sample in samples.items() if sample.is_text}
     return look_at(edit.spec, Warehouse(edit.settings.home), chunk_tokens, scratch)
 
 

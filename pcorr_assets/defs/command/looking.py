@@ -59,7 +59,7 @@ def check_config(
     """
     settings = configured()
     counts = {
-        "samples": settings.samples,
+        "samples": settings.written_samples,
         "LLMs": settings.llm_specs,
         "benchmarks": settings.benchmarks,
         "targets": settings.targets,

@@ -34,8 +34,10 @@ def deep_check(settings: Settings, say: Callable[[str], None]) -> Findings:
 
 
 def _asks_hub(settings: Settings) -> bool:
-    sources = [source.dataset for source in (*settings.samples.values(), *settings.pools.values())]
-    tokenizers = [sample.reference_tokenizer for sample in settings.samples.values()]
+    sources = [
+        source.dataset for source in (*settings.written_samples.values(), *settings.pools.values())
+    ]
+    tokenizers = [sample.reference_tokenizer for sample in settings.written_samples.values()]
     tokenizers += [one.tokenizer for one in (settings.selection, *settings.targets.values())]
     return any(map(texts.is_on_hub, (*sources, *tokenizers))) or any(
         spec.path is None for spec in settings.llm_specs.values()
@@ -45,7 +47,7 @@ def _asks_hub(settings: Settings) -> bool:
 def _checks(settings: Settings, hub_problem: str | None) -> Iterator[tuple[str, Check]]:
     yield "home", partial(places.check_home, settings)
     yield "Dagster's home", partial(places.check_dagster_home, settings)
-    for key, sample in settings.samples.items():
+    for key, sample in settings.written_samples.items():
         yield f"sample {key}", partial(texts.check_sample, key, sample, hub_problem=hub_problem)
     for key in settings.pools:
         yield f"pool {key}", partial(texts.check_pool, key, settings, hub_problem=hub_problem)

@@ -58,7 +58,8 @@ class Schedule:
 def _upstream(planner: Planner, part: Part, chosen: dict[Part, int]) -> set[Part]:
     graph, (asset, partition) = planner.graph, part
     key = dg.AssetKey(asset)
-    found = {need for need in planner.needs(part, chosen).parts if need in chosen}
+    needs = planner.needs(part, chosen)
+    found = {need for need in (*needs.parts, *needs.first) if need in chosen}
     for parent in graph.get(key).parent_keys:
         name = parent.to_user_string()
         if graph.get(parent).partitions_def is None:
