@@ -69,6 +69,9 @@ SHOWN_LLMS = 100
 SHOWN_OF_RELIABILITY = (
     "benchmark", "metric", "is_used", "llm_count", "item_count", "reliability",
 )  # fmt: skip
+SHOWN_OF_PILOT = (
+    "page_share", "is_pilot", "overlap", "overlap_low", "overlap_high", "changed_share", "suffices",
+)  # fmt: skip
 
 
 def assets(platform: Platform) -> list[dg.AssetsDefinition]:
@@ -220,7 +223,7 @@ def _estimate(platform: Platform) -> dg.AssetsDefinition:
     @table_asset(
         platform,
         tables=("estimates",),
-        rooms=("stats", "steps/estimates.py", *INPUTS),
+        rooms=("stats", "steps/estimates.py", "steps/pilots.py", *INPUTS),
         sections=(*OF_ESTIMATES, "validation.bootstrap", "validation.halvings", "validation.seed"),
         checks=specs("estimate", platform.partitions.sample_target),
         **from_matrix_and_errors(platform),
@@ -236,6 +239,8 @@ def _estimate(platform: Platform) -> dg.AssetsDefinition:
                     keys = (sample, found.target)
                     last = estimates_before(wh, platform.settings, *keys)
                     part = wh.write("estimates", keys, found.table, found.notes)
+                    if found.pilot is not None:
+                        wh.write("pilots", keys, found.pilot.table, found.notes)
                     level = level_of(platform.settings, *keys)
                     checks = estimated(last, "|".join(keys), level, found)
                     run.finished(
@@ -277,8 +282,21 @@ def _estimate_metadata(found: TargetEstimates) -> dict[str, Any]:
             "cells left out of estimate_without_low_cells": found.low_cell_count,
             "LLMs with only BPB or only errors": sentences(found.left_out),
             **_combination_metadata(found),
+            **_pilot_metadata(found),
         }
     )
+
+
+def _pilot_metadata(found: TargetEstimates) -> dict[str, Any]:
+    """Of a pilot: how much of the selection would stay if all of its sample were scored."""
+    if found.pilot is None:
+        return {}
+    return {
+        "pilot": found.pilot.sentence,
+        "overlap with the selection of all pages, by share of them": rows_table(
+            found.pilot.table, SHOWN_OF_PILOT
+        ),
+    }
 
 
 def _combination_metadata(found: TargetEstimates) -> dict[str, Any]:

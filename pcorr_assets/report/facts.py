@@ -73,7 +73,7 @@ class EstimateFacts:
 
     `values` (D,), `included` (D,) or None without a distribution, `frequency` (D,) or None,
     `permuted` (P, D') by chance. `shown` are the units of the table, a part of D.
-    `top` and `bottom` are those with snippets.
+    `top` and `bottom` are those with snippets. `pilot` says of a pilot what it leaves open.
     """
 
     values: np.ndarray
@@ -86,6 +86,7 @@ class EstimateFacts:
     shown: tuple[UnitFacts, ...]
     top: tuple[UnitFacts, ...]
     bottom: tuple[UnitFacts, ...]
+    pilot: str | None = None
 
     @property
     def count(self) -> int:

@@ -25,7 +25,7 @@ PACKAGES = (
 _SAMPLE_TABLES = ("chunks", "bpb_matrix", "matrix_coverage")
 _TARGET_TABLES = (
     "estimates", "rank_predictions", "verdicts", "sensitivity", "next_llms",
-    "learning_curves", "sampling_distributions", "fasttext_filters",
+    "learning_curves", "pilots", "sampling_distributions", "fasttext_filters",
 )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ from pcorr_assets.stats.permuted_errors import permuted_estimates
 from pcorr_assets.stats.projection import linear
 from pcorr_assets.stats.ranks import rank_correlation
 from pcorr_assets.stats.verdict import GROUPS_FOR_GO, LARGEST_P
-from pcorr_assets.steps.estimates import CHOSEN_NOTE, FREQUENCY_NOTE
+from pcorr_assets.steps.estimates import CHOSEN_NOTE, FREQUENCY_NOTE, PILOT_NOTE
 from pcorr_assets.steps.inputs import VECTOR_HASH, AlignedInputs, level_of, read_inputs
 from pcorr_assets.steps.rank_predictions import IMPOSSIBLE_NOTE
 from pcorr_assets.warehouse import Warehouse
@@ -255,7 +255,8 @@ class _Units:
                 self._pages = pages_of_chunks(self._wh, inputs.sample, named)
             ends = {self._names[int(self.order[at])].as_py() for at in (*top, *bottom)}
             snippets = read_snippets(self._wh, inputs.sample, level, ends)
-        note = self._wh.metadata("estimates", inputs.sample, self._target).get(FREQUENCY_NOTE)
+        notes = self._wh.metadata("estimates", inputs.sample, self._target)
+        note = notes.get(FREQUENCY_NOTE)
         firmness = json.loads(note) if note else {}
         distribution = self._distribution
         return f.EstimateFacts(
@@ -276,6 +277,7 @@ class _Units:
             shown=tuple(self._unit(at) for at in positions),
             top=tuple(self._unit(at, snippets) for at in top),
             bottom=tuple(self._unit(at, snippets) for at in bottom),
+            pilot=notes.get(PILOT_NOTE),
         )
 
     def _unit(

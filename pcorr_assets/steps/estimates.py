@@ -30,10 +30,12 @@ from pcorr_assets.stats.stability import stability
 from pcorr_assets.steps.caps import unit_caps
 from pcorr_assets.steps.combined import Combination
 from pcorr_assets.steps.inputs import AlignedInputs, read_inputs
+from pcorr_assets.steps.pilots import PilotReader, PilotStatement
 from pcorr_assets.warehouse import TABLES, Warehouse
 
 FREQUENCY_NOTE = "selection_frequency"
 INCLUSION_NOTE = "inclusion_probability"
+PILOT_NOTE = "pilot"
 CHOSEN_NOTE = "chosen_estimator"
 
 
@@ -48,7 +50,8 @@ class TargetEstimates:
     unexpectedly low errors; `chosen` is the selected estimator, the one that was chosen if that
     is `auto`; `left_out` names LLMs that have only BPB or only
     errors; `made_from` holds the hashes of the matrix and the error vector. Of a target that
-    combines others there is the `combination`, and what the selection `gives` each of them.
+    combines others there is the `combination`, and what the selection `gives` each of them; of a
+    sample that is a pilot, what the `pilot` leaves open.
     """
 
     target: str
@@ -67,6 +70,7 @@ class TargetEstimates:
     made_from: dict[str, str]
     combination: Combination | None = None
     gives: dict[str, float] = field(default_factory=dict)
+    pilot: PilotStatement | None = None
 
     @property
     def notes(self) -> dict[str, str]:
@@ -83,6 +87,7 @@ class TargetEstimates:
             FREQUENCY_NOTE: json.dumps(firmness),
             CHOSEN_NOTE: self.chosen,
             INCLUSION_NOTE: json.dumps({"reason": self.inclusion.reason}),
+            **({} if self.pilot is None else {PILOT_NOTE: self.pilot.sentence}),
         }
 
 
@@ -101,10 +106,11 @@ def estimate_targets(
     for inputs in read_inputs(wh, settings, sample, targets, failures):
         estimates = estimate_all(inputs.X, inputs.errors, target_names=inputs.targets)
         cells = find_low_cells(inputs.X)
+        pilot = PilotReader(wh, settings, inputs)
         for position, target in enumerate(inputs.targets):
             own = {name: values[:, position] for name, values in estimates.items()}
             try:
-                yield _of_target(wh, settings, inputs, target, own, cells)
+                yield _of_target(wh, settings, inputs, target, own, cells, pilot)
             except PcorrError as error:
                 failures[target] = error
 
@@ -116,6 +122,7 @@ def _of_target(
     target: str,
     estimates: dict[str, np.ndarray],
     cells: LowCells,
+    pilot: PilotReader,
 ) -> TargetEstimates:
     selection, validation = settings.selection_for(target), settings.validation
     units = inputs.units.to_pylist()
@@ -165,6 +172,7 @@ def _of_target(
         left_out=inputs.left_out[target],
         made_from=inputs.made_from[target],
         combination=combination,
+        pilot=pilot.statement(target, fixed),
         gives={} if combination is None else combination.gives(inputs.X, estimate, caps.tau),
     )
 

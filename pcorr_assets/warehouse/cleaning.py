@@ -58,6 +58,7 @@ LOCK_OF_TABLE = {
     "verdicts": "rank_predictions",
     "learning_curves": "next_llms",
     "changes": "reports",
+    "pilots": "estimates",
 }
 # Written together by whoever holds the lock of a group.
 OF_A_GROUP = ("pool_documents", "pool_scores")

@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 
 from pcorr_assets.config import load_settings
+from pcorr_assets.config.keys import to_slug
 from pcorr_assets.defs.build import build_definitions
 from pcorr_assets.defs.instance import open_instance
 from pcorr_assets.defs.plans import OUT_OF_DATE, Planner
@@ -49,15 +50,24 @@ def materialisations(world: SmallWorld, asset: str) -> list[tuple[str, dict[str,
 
 
 def test_the_pilot_is_a_sample_of_its_own(tmp_path: Path) -> None:
-    world = SmallWorld(tmp_path, LLMS, len(LLMS), pilot={"pages_per_domain": 1})
-    run(world, "--to", "rank_prediction", "--sample", "web@pilot")
+    world = SmallWorld(tmp_path, LLMS, len(LLMS), pilot={"pages_per_domain": 2})
+    run(world, "--to", "report", "--sample", "web@pilot")
     assert [name for name, _ in materialisations(world, "chunked_dataset")] == ["web", "web@pilot"]
     scored = sorted(name for name, _ in materialisations(world, "chunk_bpb"))
     assert scored == [f"tiny-{number}|web@pilot" for number in range(len(LLMS))]
     wh = Warehouse(world.home)
     assert wh.partitions("verdicts") == [("web@pilot", "colour")]
     pages = set(wh.read("chunks", "web@pilot")["page_id"].to_pylist())
-    assert Counter(page.split("/")[0] for page in pages) == Counter(map(str, range(8)))
+    assert Counter(page.split("/")[0] for page in pages) == dict.fromkeys(map(str, range(8)), 2)
+
+    rows = wh.read("pilots", "web@pilot", "colour").to_pylist()
+    (own,) = [row for row in rows if row["is_pilot"]]
+    assert own["page_share"] == 2 / 3
+    assert 0 <= own["overlap_low"] <= own["overlap"] <= own["overlap_high"] <= 1
+    (noted,) = [noted for _, noted in materialisations(world, "estimate")]
+    assert str(noted["pilot"]).startswith("Of the selection made from 16 of 24 pages (67%), ")
+    page = (world.home / "reports" / to_slug("web@pilot") / "colour.html").read_text()
+    assert str(noted["pilot"]) in page
 
     with open_instance(load_settings(world.config)) as instance:
         world.materialise(instance, ["chunk_bpb"])

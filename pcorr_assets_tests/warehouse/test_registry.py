@@ -36,6 +36,8 @@ PROMISED = {
     "width, width_alone, width_in_order",
     "learning_curves": "sample, target, unit_count, group_count, llm_count, draws, gain, "
     "stability, power, go_share, strength, advice",
+    "pilots": "sample, target, level, page_share, is_pilot, overlap, overlap_low, overlap_high, "
+    "changed_share, suffices",
     "sampling_distributions": "sample, target, level, unit, token_count, tau, weight, included",
     "pool_files": "pool, pool_group, shard, path, first_row, row_count, byte_count, version, "
     "present",

@@ -252,4 +252,22 @@ CORRELATION_TABLES = (
             Column("advice", TEXT, "What to do next; NULL but for the whole", nullable=True),
         ),
     ),
+    Table(
+        "pilots",
+        "How much of a pilot's selection would stay if all pages of its sample were scored.",
+        ("sample", "target"),
+        ("sample", "target", "page_share", "is_pilot"),
+        (
+            SAMPLE,
+            TARGET,
+            LEVEL,
+            share("page_share", "Share of the pages of each unit scored", nullable=False),
+            Column("is_pilot", FLAG, "Is this the pilot, as it was scored? Else one that might be"),
+            share("overlap", "Expected: sum of the smaller of both weights", nullable=False),
+            share("overlap_low", "In 19 of 20 draws it is at least this", nullable=False),
+            share("overlap_high", "In 19 of 20 draws it is at most this", nullable=False),
+            share("changed_share", "Share of the units of all pages' selection not selected"),
+            Column("suffices", FLAG, "Is the expected overlap 95 % or more?"),
+        ),
+    ),
 )
