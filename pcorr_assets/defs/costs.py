@@ -17,6 +17,7 @@ from pcorr_assets.config import LLMSpec, Settings
 from pcorr_assets.defs.membership import kind_of_device
 from pcorr_assets.lm.cost import Cost, Measured, Rate, devices_needed, fit, size_in_name
 from pcorr_assets.lm.placement import BYTES_OF_DTYPE
+from pcorr_assets.text.pilot import pilot_chunks
 from pcorr_assets.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -52,10 +53,7 @@ def missing_costs(
     tokens = {sample: _tokens(settings, wh, sample, unknown) for sample in samples}
     costs = []
     for key, spec in settings.llm_specs.items():
-        missing = [
-            name for name, count in tokens.items()
-            if count is not None and not wh.exists("chunk_bpb", key, name)
-        ]  # fmt: skip
+        missing = _missing_tokens(settings, wh, key, tokens)
         if not missing:
             continue
         parameters, source = _parameters(settings, wh, spec, ask_hub)
@@ -65,7 +63,8 @@ def missing_costs(
                 + ("" if ask_hub else ", or ask the hub with --hub")
             )
             continue
-        total = sum(tokens[name] or 0 for name in missing)
+        total = sum(missing.values())
+        of_pilots = sum(missing[name] for name in missing if settings.samples[name].pilot_of)
         memory = parameters * BYTES_OF_DTYPE[_dtype(spec, wh, device)]
         devices = devices_needed(memory, device)
         costs.append(
@@ -76,6 +75,8 @@ def missing_costs(
                 parameters_from=source,
                 samples=tuple(missing),
                 tokens=total,
+                pilot_tokens=of_pilots,
+                pilot_hours=rate.seconds(parameters, of_pilots) / 3600 * devices,
                 # Spread over devices, one computes while the others hold its layers and wait.
                 hours=rate.seconds(parameters, total) / 3600 * devices,
                 memory=memory,
@@ -97,10 +98,45 @@ def predicted_seconds(
     return rate.seconds(parameters, tokens) / (noted.get("scoring_devices") or 1)
 
 
+def _missing_tokens(
+    settings: Settings, wh: Warehouse, llm: str, tokens: Mapping[str, int | None]
+) -> dict[str, int]:
+    """Tokens to score by sample, each chunk once: what a pilot has its sample takes over."""
+    missing = {}
+    for name, count in tokens.items():
+        if count is None or wh.exists("chunk_bpb", llm, name):
+            continue
+        whole, pilot = settings.samples[name].pilot_of, settings.pilot_of(name)
+        if whole is not None and wh.exists("chunk_bpb", llm, whole):
+            continue
+        if pilot is not None and (pilot in tokens or wh.exists("chunk_bpb", llm, pilot)):
+            count = max(0, count - (tokens.get(pilot) or _tokens(settings, wh, pilot, []) or 0))
+        missing[name] = count
+    return missing
+
+
+def _pilot_tokens(settings: Settings, wh: Warehouse, key: str) -> int | None:
+    """Tokens of a pilot that is not cut out of its sample yet; None: nothing states them."""
+    stated = settings.samples[key]
+    assert stated.pilot_of is not None
+    assert stated.pilot is not None
+    if wh.exists("chunks", stated.pilot_of):
+        columns = ["page_id", "domain", "reference_token_count"]
+        chunks = wh.read("chunks", stated.pilot_of, columns=columns)
+        inside = pilot_chunks(chunks, stated.pilot, stated.seed)
+        return int(chunks["reference_token_count"].to_numpy()[inside].sum())
+    whole, share = settings.plan.tokens.get(stated.pilot_of), stated.pilot.share
+    if stated.pilot.pages_per_domain and stated.pages_per_domain:
+        share = min(1.0, stated.pilot.pages_per_domain / stated.pages_per_domain)
+    return None if whole is None or share is None else round(whole * share)
+
+
 def _tokens(settings: Settings, wh: Warehouse, sample: str, unknown: list[str]) -> int | None:
     """Tokens of a sample: of the reference tokenizer, as the LLMs so far had more or fewer."""
     if not wh.exists("chunks", sample):
         stated = settings.plan.tokens.get(sample)
+        if stated is None and settings.samples[sample].pilot_of is not None:
+            stated = _pilot_tokens(settings, wh, sample)
         if stated is None:
             unknown.append(
                 f"how many tokens sample {sample} has: materialise chunked_dataset, or state a "

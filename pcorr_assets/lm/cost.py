@@ -78,7 +78,8 @@ class Cost:
     """What is missing of one LLM: tokens of all samples, and what scoring them takes.
 
     `parameters_from` says where the number of parameters was found; `download` and `memory` are
-    bytes, `devices` how many of the kind its weights need.
+    bytes, `devices` how many of the kind its weights need. Of `tokens` and `hours`, those of pilots
+    are `pilot_tokens` and `pilot_hours`.
     """
 
     llm: str
@@ -91,6 +92,8 @@ class Cost:
     memory: int
     devices: int
     download: int
+    pilot_tokens: int = 0
+    pilot_hours: float = 0.0
 
 
 def size_in_name(name: str) -> int | None:

@@ -7,11 +7,12 @@ import shutil
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
 from pcorr_assets.defs import membership
 from pcorr_assets.lm.cost import Measured
-from pcorr_assets.warehouse import Warehouse
+from pcorr_assets.warehouse import TABLES, Warehouse
 from pcorr_assets_tests.dagster_ui import PROJECT
 from pcorr_assets_tests.defs.command_world import CommandWorld
 from pcorr_assets_tests.lm import tiny
@@ -67,6 +68,40 @@ def test_measurements_count_once_there_are_some(
     assert "2 LLMs scored on NVIDIA A100, float16" in said
     assert "one/llm-2b (NVIDIA A100, float16)" in said
     assert "+5%" in said
+
+
+def test_a_pilot_and_the_rest_of_its_sample_cost_what_the_sample_does(paper: CommandWorld) -> None:
+    def bill(*arguments: str) -> list[float]:
+        found = json.loads(paper.run("plan", "--json", *arguments))["missing"]
+        names = ("tokens", "pilot_tokens", "hours", "pilot_hours")
+        return [sum(one[name] for one in found) for name in names]
+
+    tokens, _, hours, _ = bill()
+    text = paper.config.read_text()
+    paper.config.write_text(
+        text.replace("\n  rpjv2:\n", "\n  rpjv2:\n    pilot: {pages_per_domain: 5}\n")
+    )
+    assert bill() == pytest.approx([tokens, tokens / 5, hours, hours / 5])
+    assert bill("--sample", "rpjv2@pilot") == pytest.approx([tokens / 5] * 2 + [hours / 5] * 2)
+    assert bill("--sample", "rpjv2") == pytest.approx([tokens, 0, hours, 0])
+    said = paper.run("plan")
+    assert "\nfirst the pilots: " in said
+
+    # Where the sample is chunked, its pilot's tokens are counted; what is scored is not paid twice.
+    tiny.write_chunks(paper.home, "rpjv2", tiny.TEXTS)
+    counts = [len(text.split()) for text in tiny.TEXTS]
+    found = json.loads(paper.run("plan", "--json"))["missing"][0]
+    assert found["tokens"] == sum(counts)
+    assert 0 < found["pilot_tokens"] <= sum(sorted(counts)[-5:])
+    wh = Warehouse(paper.home)
+    tiny.write_chunks(paper.home, "rpjv2@pilot", tiny.TEXTS[:3])
+    values = ("rpjv2@pilot", found["llm"], "chunk", 1.0, 10, 20, 1.0, 0)
+    schema = TABLES["chunk_bpb"].schema
+    rows = pa.Table.from_pylist([dict(zip(schema.names, values, strict=True))], schema=schema)
+    wh.write("chunk_bpb", (found["llm"], "rpjv2@pilot"), rows)
+    again = json.loads(paper.run("plan", "--json"))["missing"][0]
+    assert (again["llm"], again["pilot_tokens"]) == (found["llm"], 0)
+    assert again["tokens"] == found["tokens"] - 10
 
 
 def test_only_what_is_missing_of_a_sample_that_is_chunked(paper: CommandWorld) -> None:

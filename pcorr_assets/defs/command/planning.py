@@ -135,6 +135,13 @@ def _print_costs(costs: Sequence[Cost], rate: Rate) -> None:
     name = f"{len(costs)} LLMs"
     typer.echo(f"{name:{width}}" + "".join(f"  {cell:>10}" for cell in total))
     typer.echo(f"device-hours by {rate.basis}; memory and devices of the largest")
+    if of_pilots := sum(cost.pilot_hours for cost in costs):
+        rest = sum(cost.hours for cost in costs) - of_pilots
+        typer.echo(
+            f"first the pilots: {_hours(of_pilots)} hours, "
+            f"{_count(sum(cost.pilot_tokens for cost in costs))} tokens; "
+            f"then the rest: {_hours(rest)} hours"
+        )
 
 
 def _print_budget(costs: Sequence[Cost], chosen: Sequence[Cost], hours: float) -> None:
