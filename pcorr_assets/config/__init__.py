@@ -23,7 +23,7 @@ from pcorr_assets.config.loading import find_config, load_settings, settings_fro
 from pcorr_assets.config.planning import Plan
 from pcorr_assets.config.settings import Settings
 from pcorr_assets.config.storage import Exports, Storage
-from pcorr_assets.config.texts import MatrixCsv, Pilot, Pool, Sample
+from pcorr_assets.config.texts import MatrixCsv, NearDuplicates, Pilot, Pool, Sample
 
 __all__ = [
     "Automation",
@@ -36,6 +36,7 @@ __all__ = [
     "LLMSpec",
     "MatrixCsv",
     "Model",
+    "NearDuplicates",
     "Pilot",
     "Plan",
     "Pool",

@@ -25,6 +25,7 @@ from pcorr_assets.config.fields import (
     YesNo,
     ZeroToOne,
     globs,
+    number,
     one_of,
 )
 from pcorr_assets.config.section import Mistake, Section, did_you_mean
@@ -214,11 +215,23 @@ def _unknown_levels(data: Mapping[str, Any]) -> Iterator[Mistake]:
             yield ("unit_tokens", str(level)), f"{level!r} is no level of this sample; {hint}"
 
 
+class NearDuplicates(Section):
+    """Documents of a pool that are nearly the same: of those the best is selected.
+
+    `jaccard` is how alike they are: the share of their n-grams of `ngram` words that they have in
+    common, as MinHash signatures estimate it.
+    """
+
+    jaccard: Annotated[float, number("a number from 0.7 to 1", lambda x: 0.7 <= x <= 1)] = 0.8
+    ngram: Positive = 5
+
+
 class Pool(TextSource):
     """Documents to select pretraining data from, with the filters of a text sample.
 
     `group_bytes` is how many bytes of files make a group, which is a partition (unset: from
-    the size of the pool).
+    the size of the pool). `near_duplicates` (unset: off) leaves out documents that are nearly the
+    same as a better one.
 
     What is selected is written in `format` below the home, and put below the URL `output`.
     """
@@ -233,6 +246,7 @@ class Pool(TextSource):
         Literal["parquet", "jsonl", "jsonl.zst"], one_of("parquet", "jsonl", "jsonl.zst")
     ] = "parquet"
     group_bytes: Positive | None = None
+    near_duplicates: NearDuplicates | None = None
     output: OutputUrl | None = None
 
     @classmethod

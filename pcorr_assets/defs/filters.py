@@ -31,7 +31,7 @@ from pcorr_assets.warehouse import WrittenPartition
 
 BUDGET_CHECK = "filter_beats_random"
 # Which documents a pool has, and which filter scores them.
-SOURCE = (*TextSource.model_fields, "files", "sample", "token_count_column")
+SOURCE = (*TextSource.model_fields, "files", "sample", "token_count_column", "near_duplicates")
 # How the documents of a pool are read.
 READING = (
     "filters/pools.py",
@@ -46,6 +46,8 @@ OF_A_PASS = (
     "filters/ids.py",
     "filters/parts.py",
     "filters/passes.py",
+    "filters/shingles.py",
+    "filters/signatures.py",
     "filters/tokens.py",
 )
 SCORING = ("filters/model.py", "filters/normalise.py")
@@ -228,6 +230,9 @@ def _selected_data(platform: Platform) -> dg.AssetsDefinition:
         platform,
         tables=("selections",),
         rooms=(
+            "filters/choosing.py",
+            "filters/near_duplicates.py",
+            "filters/signatures.py",
             "filters/selection.py",
             "filters/scored.py",
             "filters/selected.py",

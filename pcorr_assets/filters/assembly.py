@@ -20,7 +20,13 @@ import pyarrow as pa
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters.parts import Part, Segment, rows_of
-from pcorr_assets.filters.passes import PassPlan, add_up, score_column, tokens_column
+from pcorr_assets.filters.passes import (
+    SIGNATURE,
+    PassPlan,
+    add_up,
+    score_column,
+    tokens_column,
+)
 from pcorr_assets.warehouse import Warehouse, WrittenPartition
 
 ROWS_PER_GROUP = 131_072
@@ -214,6 +220,7 @@ def _rows_of_output(one: Output, rows: Mapping[str, Any], names: pa.Table) -> pa
     }
     if one.target is None:
         columns["pool_group"] = names["pool_group"]
+        columns[SIGNATURE] = rows.get(SIGNATURE, pa.nulls(names.num_rows, pa.binary()))
     else:
         columns["target"] = pa.repeat(one.target, names.num_rows)
         columns["score"] = rows[score_column(one.target)]

@@ -27,6 +27,7 @@ from pcorr_assets.filters.pools import (
     file_version,
     iter_documents,
 )
+from pcorr_assets.filters.signatures import signatures
 from pcorr_assets.filters.tokens import TokenCounter, token_counter, token_counts
 from pcorr_assets.text.bad_rows import PLACES_KEPT, BadRows
 from pcorr_assets.text.rows import TextColumn, note_place
@@ -39,6 +40,8 @@ logger = logging.getLogger(__name__)
 SECONDS_PER_PART = 30.0
 # However fast it goes: the rows of a part are in memory.
 ROWS_PER_PART = 1 << 19
+# The column of parts, and of `pool_documents`, with the signatures.
+SIGNATURE = "signature"
 
 
 @dataclass(frozen=True)
@@ -59,17 +62,19 @@ class PassPlan:
     """What a pass works out of each document, beside the hash of its text.
 
     `documents`: id and bytes; `counts`: tokens, by the name of what counts them (the tokenizer;
-    None: a column of the pool); `targets`: the score of each target's filter.
+    None: a column of the pool); `targets`: the score of each target's filter; `ngram`: the
+    signature that near-duplicates are told by, of n-grams of so many words.
     """
 
     documents: bool
     counts: Mapping[str, str | None]
     targets: Mapping[str, FilterFile]
+    ngram: int | None = None
 
     @property
     def is_needed(self) -> bool:
         """Is there anything to read texts for?"""
-        return bool(self.documents or self.counts or self.targets)
+        return bool(self.documents or self.counts or self.targets or self.ngram)
 
     @property
     def schema(self) -> pa.Schema:
@@ -80,6 +85,7 @@ class PassPlan:
                 ("content_sha256", pa.string()),
                 *((tokens_column(name), pa.int64()) for name in self.counts),
                 *((score_column(target), pa.float64()) for target in self.targets),
+                *([(SIGNATURE, pa.binary())] * bool(self.ngram)),
             ]
         )
 
@@ -192,6 +198,8 @@ class Pass:
             ]
         for target, model in self._models.items():
             columns[score_column(target)] = model.score(lines)
+        if self._plan.ngram:
+            columns[SIGNATURE] = signatures(lines, self._plan.ngram)
         counted.empty = sum(not line for line in lines)
         counted.row_count = len(documents)
         counted.text_bytes = sum(len(document.utf8) for document in documents)

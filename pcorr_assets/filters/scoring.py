@@ -5,8 +5,9 @@ belong here: reading texts (`passes`, `workers`), writing tables (`assembly`), t
 (`model`), choosing documents (`selection`).
 
 What a table was made of is noted beside its rows. So a target more, or another filter, reads
-texts but counts no tokens; another tokenizer counts, but scores nothing; and what is as it
-would come out is left as it is.
+texts but counts no tokens; another tokenizer counts, but scores nothing; signatures for
+near-duplicates that are wanted later need neither; and what is as it would come out is left as
+it is.
 """
 
 from __future__ import annotations
@@ -33,10 +34,12 @@ from pcorr_assets.filters.model import FilterFile
 from pcorr_assets.filters.parts import PartFolder
 from pcorr_assets.filters.passes import (
     SECONDS_PER_PART,
+    SIGNATURE,
     PassPlan,
     score_column,
     tokens_column,
 )
+from pcorr_assets.filters.signatures import KIND, signature_kind
 from pcorr_assets.filters.tokens import token_source
 from pcorr_assets.filters.workers import run_pass
 from pcorr_assets.warehouse import Warehouse, WrittenPartition
@@ -76,7 +79,8 @@ class ScoredGroup:
     """The partitions of a group, all of them, and what was worked out for them.
 
     `passed` counts documents whose text was read now; `counted` and `scored` name what counted
-    their tokens and which targets scored them. All empty: everything was there.
+    their tokens and which targets scored them; `signed` says whether signatures were made. All
+    empty: everything was there.
     """
 
     partitions: dict[Partition, WrittenPartition] = field(default_factory=dict)
@@ -84,6 +88,7 @@ class ScoredGroup:
     passed: int = 0
     counted: list[str] = field(default_factory=list)
     scored: list[str] = field(default_factory=list)
+    signed: bool = False
     notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -126,7 +131,9 @@ def score_group(
     """
     state = _State(warehouse, group, pool, filters, tokenizer, tokenizers or {}, code)
     plan, outputs = state.plan(), state.outputs()
-    scored = ScoredGroup(counted=list(plan.counts), scored=list(plan.targets))
+    scored = ScoredGroup(
+        counted=list(plan.counts), scored=list(plan.targets), signed=bool(plan.ngram)
+    )
     if outputs:
         folder = PartFolder(state.folder, state.identity(plan))
         parts = run_pass(folder, group, pool, plan, options) if plan.is_needed else []
@@ -198,6 +205,9 @@ class _State:
         self._source = token_source(pool, first)
         self._tokenizers = {self._source: first}
         self._tokenizers |= {self._sources[target]: name for target, name in named.items()}
+        near = pool.near_duplicates
+        self._ngram = near.ngram if near is not None else None
+        self._kind = signature_kind(near) if near is not None else ""
         self._key = _documents_key(group, pool, code)
         self._documents = self._noted(("pool_documents", (group.key,)))
         self._scores = {
@@ -246,7 +256,12 @@ class _State:
             targets={
                 target: file for target, file in self._filters.items() if self._is_due(target)
             },
+            ngram=None if self._has_signatures else self._ngram,
         )
+
+    @property
+    def _has_signatures(self) -> bool:
+        return self._documents is not None and self._documents[KIND] == self._kind
 
     def _with_tokens(self, source: str) -> Partition | None:
         """A table that has the counts of this source."""
@@ -269,8 +284,9 @@ class _State:
         """The tables that are not as they should be."""
         notes = {"documents_key": self._key}
         found = []
-        if self._documents is None or self._documents["token_source"] != self._source:
-            noted = {**notes, "token_source": self._source}
+        is_counted = self._documents and self._documents["token_source"] == self._source
+        if not (is_counted and self._has_signatures):
+            noted = {**notes, "token_source": self._source, KIND: self._kind}
             found.append(Output(self.partitions[0], self._source, None, noted))
         for target, partition in zip(self._filters, self.partitions[1:], strict=True):
             before, source = self._scores[target], self._sources[target]
@@ -290,6 +306,9 @@ class _State:
         if not plan.documents:
             for name in ("document_id", "byte_count", "content_sha256"):
                 found[name] = (self.partitions[0], name)
+        is_wanted = any(one.target is None for one in outputs)
+        if is_wanted and self._kind and self._has_signatures:
+            found[SIGNATURE] = (self.partitions[0], SIGNATURE)
         for one in outputs:
             if (partition := self._with_tokens(one.tokens)) is not None:
                 found[tokens_column(one.tokens)] = (partition, "token_count")
@@ -303,6 +322,7 @@ class _State:
             self._key,
             json.dumps(asdict(self._code)),
             str(plan.documents),
+            *([self._kind] * bool(plan.ngram)),
             *plan.counts,
             *(f"{target} {file.sha256}" for target, file in plan.targets.items()),
         )

@@ -51,7 +51,7 @@ def token_counter(pool: Pool, tokenizer: str | None) -> TokenCounter | None:
     inner: Any = rust_tokenizer(load_tokenizer(str(tokenizer)))
 
     def count(texts: Sequence[bytes]) -> list[int]:
-        pieces = [(index, piece) for index, text in enumerate(texts) for piece in _pieces(text)]
+        pieces = [(index, piece) for index, text in enumerate(texts) for piece in pieces_of(text)]
         found = inner.encode_batch_fast(
             [piece.decode() for _, piece in pieces], add_special_tokens=False
         )
@@ -63,14 +63,14 @@ def token_counter(pool: Pool, tokenizer: str | None) -> TokenCounter | None:
     return count
 
 
-def _pieces(text: bytes) -> list[bytes]:
-    """The text in pieces of at most 1 MiB, each (but the first) from a space on."""
+def pieces_of(text: bytes, piece_bytes: int = PIECE_BYTES) -> list[bytes]:
+    """The text in pieces of at most so many bytes, each (but the first) from a space on."""
     pieces = []
     start = 0
-    while len(text) - start > PIECE_BYTES:
-        cut = text.rfind(b" ", start + 1, start + PIECE_BYTES)
+    while len(text) - start > piece_bytes:
+        cut = text.rfind(b" ", start + 1, start + piece_bytes)
         if cut < 0:
-            cut = start + PIECE_BYTES
+            cut = start + piece_bytes
             while text[cut] & 0xC0 == 0x80:  # never inside a character
                 cut -= 1
         pieces.append(text[start:cut])

@@ -191,8 +191,9 @@ _process: dict[str, Any] = {}
 
 
 def _begin(reader: _Reader, done: Any, stop: Any, parent: int) -> None:
-    # Each process has a core; the tokenizers' own threads would want all of them.
+    # Each process has a core; the own threads of tokenizers and of rensa would want all of them.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["RAYON_NUM_THREADS"] = "1"
     _process.update(reader=reader, done=done, stop=stop)
     end_with(parent)  # nobody waits for its parts then
 

@@ -144,6 +144,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
             "documents": scored.document_count,
             "documents read now": scored.passed,
             "tokens counted now by": ", ".join(scored.counted) or "nothing",
+            "signatures made now": "yes" if scored.signed else "no",
             "scored now for": ", ".join(scored.scored) or "no target",
             "workers": workers,
             "seconds": seconds,

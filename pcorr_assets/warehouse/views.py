@@ -122,7 +122,7 @@ def glob_literal(path: Path) -> str:
 def sql_type(kind: pa.DataType) -> str:
     """DuckDB's name of a type that the registry uses."""
     names = {pa.string(): "VARCHAR", pa.int32(): "INTEGER", pa.int64(): "BIGINT"}
-    return {**names, pa.float64(): "DOUBLE", pa.bool_(): "BOOLEAN"}[kind]
+    return {**names, pa.float64(): "DOUBLE", pa.bool_(): "BOOLEAN", pa.binary(): "BLOB"}[kind]
 
 
 def ensure_layout(home: Path, *, with_database: bool = True) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pcorr_assets.config import Pool
+from pcorr_assets.config import NearDuplicates, Pool
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters import passes, scoring, standing, workers
 from pcorr_assets.filters.groups import PoolGroup, read_group, refresh_groups
@@ -198,6 +198,40 @@ def test_another_tokenizer_counts_again_and_scores_nothing(
     assert counted.take() == (0, 0)
 
 
+def test_signatures_that_are_wanted_later_need_texts_and_nothing_else(
+    scene: Scene, tokenizer: str, counted: Counted, tmp_path: Path
+) -> None:
+    without = scene.score("one", "two", tokenizer=tokenizer)
+    assert not without.signed
+    before = scene.hashes()
+    signatures = scene.warehouse.read("pool_documents", KEY)["signature"]
+    assert signatures.null_count == DOCUMENTS
+    counted.take()
+    scene.pool = scene.pool.model_copy(update={"near_duplicates": NearDuplicates()})
+    later = scene.score("one", "two", tokenizer=tokenizer)
+    assert counted.take() == (0, 0)
+    assert (later.signed, later.passed, later.counted, later.scored) == (True, DOCUMENTS, [], [])
+    at_once = Scene(Warehouse(tmp_path / "other"), scene.pool, scene.filters, scene.folder)
+    at_once.score("one", "two", tokenizer=tokenizer)
+    assert scene.hashes() == at_once.hashes()
+    rows = scene.warehouse.read("pool_documents", KEY).to_pylist()
+    assert {len(row["signature"]) for row in rows if row["signature"]} == {256}
+    assert [row["signature"] is None for row in rows] == [row["byte_count"] == 0 for row in rows]
+    counted.take()
+    # Another threshold needs nothing, another tokenizer no text of its own for signatures,
+    # other n-grams other signatures; without the setting they go, and no text is read.
+    scene.pool = scene.pool.model_copy(update={"near_duplicates": NearDuplicates(jaccard=0.9)})
+    assert scene.score("one", "two", tokenizer=tokenizer).passed == 0
+    other = str(save_tokenizer(tmp_path / "other-tokenizer", "mast"))
+    assert not scene.score("one", "two", tokenizer=other).signed
+    assert scene.warehouse.read("pool_documents", KEY).to_pylist()[0]["signature"]
+    scene.pool = scene.pool.model_copy(update={"near_duplicates": NearDuplicates(ngram=3)})
+    assert scene.score("one", "two", tokenizer=tokenizer).signed
+    scene.pool = scene.pool.model_copy(update={"near_duplicates": None})
+    assert scene.score("one", "two", tokenizer=tokenizer).passed == 0
+    assert scene.hashes() == before
+
+
 def test_a_column_counts_tokens_as_it_says(scene: Scene, counted: Counted) -> None:
     pool = scene.pool.model_copy(update={"token_count_column": "tokens"})
     score_group(scene.warehouse, scene.group, pool, {"one": scene.filters["one"]})
@@ -321,6 +355,7 @@ def test_kill_minus_nine_loses_little(scene: Scene, tokenizer: str, tmp_path: Pa
     rows = [{"id": str(n), "text": page_text("sailing", n)} for n in range(500)]
     text = "".join(f"{json.dumps(row)}\n" for row in rows)
     (scene.folder / "a.jsonl").write_text(text * 40)
+    scene.pool = scene.pool.model_copy(update={"near_duplicates": NearDuplicates()})
     undisturbed = Scene(Warehouse(tmp_path / "whole"), scene.pool, scene.filters, scene.folder)
     undisturbed.score("one", tokenizer=tokenizer)
     scene.group  # noqa: B018
@@ -333,7 +368,8 @@ def test_kill_minus_nine_loses_little(scene: Scene, tokenizer: str, tmp_path: Pa
         "from pcorr_assets.filters.scoring import Options, score_group\n"
         "from pcorr_assets.warehouse import Warehouse\n"
         "home, files, model, sha256, tokenizer = sys.argv[1:]\n"
-        "pool = Pool.model_validate({'sample': 's', 'files': [files], 'keep_ratio': 0.5})\n"
+        "pool = Pool.model_validate({'sample': 's', 'files': [files], 'keep_ratio': 0.5,\n"
+        "                            'near_duplicates': {}})\n"
         "group = read_group(Warehouse(Path(home)), 'crawl/0000')\n"
         "filters = {'one': FilterFile(Path(model), sha256)}\n"
         "score_group(Warehouse(Path(home)), group, pool, filters, tokenizer=tokenizer,\n"

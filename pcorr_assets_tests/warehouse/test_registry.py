@@ -42,7 +42,7 @@ PROMISED = {
     "pool_files": "pool, pool_group, shard, path, first_row, row_count, byte_count, version, "
     "present",
     "pool_documents": "pool, pool_group, shard, document_id, token_count, byte_count, "
-    "content_sha256",
+    "content_sha256, signature",
     "pool_scores": "pool, shard, target, document_id, score, token_count, byte_count, "
     "content_sha256",
     "selections": "pool, target, document_id, shard, score, token_count, is_boundary",

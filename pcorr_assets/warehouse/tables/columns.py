@@ -15,6 +15,7 @@ TEXT = pa.string()
 COUNT = pa.int64()
 NUMBER = pa.float64()
 FLAG = pa.bool_()
+BINARY = pa.binary()
 
 LEVELS = ("chunk", "page", "domain")
 

@@ -6,6 +6,7 @@ Belongs here: their columns. Does not belong here: reading, writing or computing
 from __future__ import annotations
 
 from pcorr_assets.warehouse.tables.columns import (
+    BINARY,
     BYTE_COUNT,
     FLAG,
     LEVEL,
@@ -132,6 +133,13 @@ SELECTION_TABLES = (
             count("token_count", "Tokens of the document, by selection.tokenizer", "tokens"),
             BYTE_COUNT,
             CONTENT_SHA256,
+            Column(
+                "signature",
+                BINARY,
+                "MinHash signature, four bits for each of 512 slots; NULL: the text has no word, "
+                "or near_duplicates of the pool is off",
+                nullable=True,
+            ),
         ),
     ),
     Table(
