@@ -81,6 +81,7 @@ audit: setup .cache/tools/installed  ## known vulnerabilities of what is locked 
 STUDY ?= study_worlds
 
 study: setup  ## worlds whose truth is known, and docs/studies.md from them (half an hour; it continues)
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m scripts.studies.pilots $(STUDY)
 	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m scripts.studies --folder $(STUDY)
 
 clean:  ## remove the demo world and caches; .venv stays

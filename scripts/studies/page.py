@@ -18,6 +18,7 @@ from scipy.stats import beta
 from pcorr_assets.stats.verdict import LARGEST_P
 from scripts.studies.advice import SIGMAS
 from scripts.studies.cells import CELLS
+from scripts.studies.pilot_page import section
 from scripts.studies.plots import draw
 from scripts.studies.verdicts import HALVINGS, RANDOMISATIONS, RIVALS
 
@@ -78,6 +79,7 @@ def page(folder: Path) -> str:
     ).stdout.strip()
     head = HEAD.format(commit=commit, halvings=HALVINGS, randomisations=RANDOMISATIONS)
     absent = [name for name in CELLS if name not in cells]
+    pilots = section(folder)
     draw(PICTURE, _coverage(cells), _bins(cells))
     parts = [
         head,
@@ -88,6 +90,7 @@ def page(folder: Path) -> str:
         *_inclusion_part(cells),
         *_least_part(cells),
         *_next_part(folder, cells),
+        pilots,
         TRIED.read_text(encoding="utf-8"),
     ]
     if absent:
