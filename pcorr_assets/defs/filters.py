@@ -269,6 +269,13 @@ def _selected_data(platform: Platform) -> dg.AssetsDefinition:
             "folder": dg.MetadataValue.path(str(selected.folder)),
             **({"output": selected.output} if selected.output is not None else {}),
             "manifest": dg.MetadataValue.json(dict(selected.manifest)),
+            **numbers(
+                {
+                    f"{what} left out": selected.manifest[f"{name}_{unit}_count"]
+                    for name, of in (("duplicate", "copies"), ("near_duplicate", "near-duplicates"))
+                    for unit, what in (("document", of), ("token", f"tokens of {of}"))
+                }
+            ),
             "shards taken over from an interrupted run": selected.reused_shard_count,
             "boundary document": rows_table(boundary, boundary.schema.names),
             **overview(shards_overview(rows)),
