@@ -17,7 +17,7 @@ the few right before it: work and memory grow with documents, not with pairs. In
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,9 +75,8 @@ def signed_files(
 class NearDuplicateSearch:
     """Fills the table `near_copies` from `scored` without `copies`, the selection's tables.
 
-    Signatures lie in a file in the scratch folder, 256 bytes for each candidate, and the bands in
-    tables of DuckDB, as many bytes again; memory holds the documents of one band that have it in
-    common with others.
+    Signatures lie in a file in the scratch folder, 256 bytes for each document, of which memory
+    holds what is free for it; beside that it holds some 40 bytes for each, to sort one band.
     """
 
     def __init__(
@@ -110,11 +109,12 @@ class NearDuplicateSearch:
         if not count:
             return
         signatures = np.memmap(self._file, np.uint8, "w+", shape=(count, SIGNATURE_BYTES))
-        bands = self._read(signatures, bytes_of_band(self._near.jaccard))
+        signed = self._read(signatures)
+        size, least = bytes_of_band(self._near.jaccard), least_equal(self._near.jaccard)
         found = np.zeros(count, bool)
-        for band in range(bands):
-            for numbers, firsts in self._groups(band):
-                _compare(signatures, least_equal(self._near.jaccard), numbers, firsts, found)
+        for band in range(SIGNATURE_BYTES // size):
+            keys = _keys(signatures, signed, slice(band * size, (band + 1) * size))
+            _compare(signatures, least, *_groups(signed, keys), found)
         left_out = pa.table({"number": np.flatnonzero(found)})
         self._sql.register("left_out_numbers", left_out)
         self._sql.execute(
@@ -122,58 +122,48 @@ class NearDuplicateSearch:
             FROM ordered SEMI JOIN left_out_numbers USING (number)"""
         )
         self._sql.unregister("left_out_numbers")
-        self._sql.execute("DROP TABLE ordered; DROP TABLE bands")
+        self._sql.execute("DROP TABLE ordered")
         del signatures
         self._file.unlink()
 
-    def _read(self, signatures: np.ndarray, size: int) -> int:
-        """Lay signatures out by number, and each one's bands; returns how many bands there are."""
-        bands = SIGNATURE_BYTES // size
-        columns = ", ".join(f"band{band} UBIGINT" for band in range(bands))
-        self._sql.execute(f"CREATE OR REPLACE TABLE bands (number BIGINT, {columns})")
-        reader = self._sql.cursor()
-        batches = reader.sql(
+    def _read(self, signatures: np.ndarray) -> np.ndarray:
+        """Lay signatures out by number; returns the numbers that have one, in order."""
+        has_one = np.zeros(len(signatures), bool)
+        batches = self._sql.sql(
             """SELECT number, signature FROM signed JOIN ordered USING (file_index, file_row_number)
             WHERE signature IS NOT NULL"""
         ).to_arrow_reader(ROWS_AT_ONCE)
         for batch in batches:
             numbers = batch.column("number").to_numpy()
             held = np.frombuffer(b"".join(batch.column("signature").to_pylist()), np.uint8)
-            held = held.reshape(-1, SIGNATURE_BYTES)
-            signatures[numbers] = held
-            keys = _keys(held, size, bands)
-            part = pa.table({"number": numbers, **{f"band{n}": k for n, k in enumerate(keys)}})
-            self._sql.register("part_of_bands", part)
-            self._sql.execute("INSERT INTO bands FROM part_of_bands")
-            self._sql.unregister("part_of_bands")
-        return bands
-
-    def _groups(self, band: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Documents with a band in common with others, in order group by group, and the place
-        that the group of each begins at."""
-        rows = self._sql.sql(
-            f"""SELECT number, band{band} AS key FROM bands
-            SEMI JOIN (SELECT band{band} FROM bands GROUP BY ALL HAVING count(*) > 1)
-            USING (band{band}) ORDER BY key, number"""
-        ).to_arrow_table()
-        keys, numbers = rows["key"].to_numpy(), rows["number"].to_numpy()
-        if len(keys):
-            begins = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
-            sizes = np.diff(np.append(begins, len(keys)))
-            yield numbers, np.repeat(begins, sizes)
+            signatures[numbers] = held.reshape(-1, SIGNATURE_BYTES)
+            has_one[numbers] = True
+        return np.flatnonzero(has_one)
 
 
-def _keys(signatures: np.ndarray, size: int, bands: int) -> list[np.ndarray]:
-    """A number of 64 bits for each band of each signature; equal bytes, equal numbers."""
-    keys = []
-    for band in range(bands):
-        held = signatures[:, band * size : (band + 1) * size]
-        key = np.zeros(len(signatures), np.uint64)
-        for place in range(size):
-            # Up to eight bytes fit as they are; beyond that their polynomial is a hash.
-            key = key * np.uint64(256 if size <= 8 else 0x9E3779B97F4A7C15) + held[:, place]
-        keys.append(key)
+def _keys(signatures: np.ndarray, signed: np.ndarray, band: slice) -> np.ndarray:
+    """A number of 64 bits for the band of each signature; equal bytes, equal numbers."""
+    keys = np.zeros(len(signed), np.uint64)
+    # Up to eight bytes fit as they are; beyond that their polynomial is a hash.
+    base = np.uint64(256 if band.stop - band.start <= 8 else 0x9E3779B97F4A7C15)
+    for start in range(0, len(signed), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        held = signatures[signed[part], band]
+        for place in range(held.shape[1]):
+            keys[part] = keys[part] * base + held[:, place]
     return keys
+
+
+def _groups(signed: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Documents with a band in common with others, in order group by group, and the place that
+    the group of each begins at."""
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    is_same = keys[1:] == keys[:-1]
+    is_shared = (np.append(is_same, False) | np.append(False, is_same))[: len(keys)]
+    numbers, keys = signed[order[is_shared]], keys[is_shared]
+    begins = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+    return numbers, np.repeat(begins, np.diff(np.append(begins, len(keys))))
 
 
 def _compare(
