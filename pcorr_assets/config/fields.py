@@ -38,6 +38,8 @@ Estimator = Literal["product", "sign", "sign_cdf", "sign_sign", "spearmanr", "au
 Projection = Literal["linear", "l2"]
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 Overlong = Literal["error", "nan", "window"]
+# Those of transformers that are no code from the hub.
+Attention = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
 
 
 def whole_number(low: int, high: int = _LARGEST_WHOLE) -> BeforeValidator:
@@ -315,3 +317,7 @@ EstimatorField = Annotated[
 ProjectionField = Annotated[Projection, one_of("linear", "l2")]
 DtypeField = Annotated[Dtype, one_of("auto", "float32", "float16", "bfloat16")]
 OverlongField = Annotated[Overlong, one_of("error", "nan", "window")]
+AttentionField = Annotated[
+    Attention,
+    one_of("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"),
+]

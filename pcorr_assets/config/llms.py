@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Field
 from pcorr_assets.config.compute import SlurmResources
 from pcorr_assets.config.fields import (
     AbsolutePath,
+    AttentionField,
     DtypeField,
     LLMKey,
     NameKey,
@@ -35,13 +36,20 @@ _MODEL_FORMS = (
 )
 
 
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_GGUF_NAME = re.compile(r"[^./\\\0][^/\\\0]*\.gguf")
+_GGUF_PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
+
+
 @dataclass(frozen=True, slots=True)
 class LLMSpec:
     """One LLM: a hub name at a revision, or a local folder, and how to load it.
 
     `name` is None for a local folder, `path` is None for a hub LLM. `dtype` is `auto`,
     `float32`, `float16` or `bfloat16`; `overlong` is `error`, `nan` or `window`; `slurm`
-    holds what its jobs ask for beyond the general settings.
+    holds what its jobs ask for beyond the general settings. `subfolder` of a hub repository
+    and `gguf_file` say which of its files are the LLM; `code_revision` pins code that its
+    configuration takes from another repository.
     """
 
     key: str
@@ -54,6 +62,16 @@ class LLMSpec:
     allow_pickle: bool = False
     overlong: str = "error"
     slurm: SlurmResources | None = None
+    attn_implementation: str | None = None
+    subfolder: str | None = None
+    gguf_file: str | None = None
+    code_revision: str | None = None
+
+    @property
+    def full_name(self) -> str:
+        """Name on the hub or folder, and which part of it is the LLM where that is said."""
+        parts = (self.name or str(self.path), self.subfolder, self.gguf_file)
+        return "/".join(part for part in parts if part)
 
 
 def _hub_name(value: object) -> str:
@@ -74,6 +92,30 @@ def _revision(value: object) -> str:
     return value
 
 
+def _subfolder(value: object) -> str:
+    parts = value.split("/") if isinstance(value, str) else []
+    if not parts or any(part in ("", ".", "..") or "\\" in part for part in parts):
+        raise expected(value, "a folder of the repository, such as checkpoints/step-1000")
+    return "/".join(parts)
+
+
+def _gguf_file(value: object) -> str:
+    if not isinstance(value, str) or not _GGUF_NAME.fullmatch(value):
+        raise expected(value, "the name of a .gguf file, without a folder")
+    if _GGUF_PART.search(value):
+        raise said(
+            f"got {value!r}, one part of several, which transformers does not read; merge them "
+            "(`llama-gguf-split --merge`) into a local folder"
+        )
+    return value
+
+
+def _code_revision(value: object) -> str:
+    if not isinstance(value, str) or not _COMMIT.fullmatch(value):
+        raise expected(value, "a commit of 40 hexadecimal digits, in quotes: a branch pins nothing")
+    return value
+
+
 class LoadOptions(Section):
     """How LLMs are loaded: set for a family, and again for one model where it differs."""
 
@@ -81,6 +123,8 @@ class LoadOptions(Section):
     trust_remote_code: YesNo | None = None
     allow_pickle: YesNo | None = None
     overlong: OverlongField | None = None
+    attn_implementation: AttentionField | None = None
+    code_revision: Annotated[str, BeforeValidator(_code_revision)] | None = None
     slurm: SlurmResources | None = None
 
 
@@ -95,6 +139,8 @@ class Model(LoadOptions):
     revisions: Annotated[list[Annotated[str, BeforeValidator(_revision)]], list_of("revision")] = (
         Field(default_factory=lambda: ["main"])
     )
+    subfolder: Annotated[str, BeforeValidator(_subfolder)] | None = None
+    gguf_file: Annotated[str, BeforeValidator(_gguf_file)] | None = None
 
     @classmethod
     def prepare(cls, data: object) -> object:
@@ -118,16 +164,24 @@ class Model(LoadOptions):
         elif "path" in data:
             if "key" not in data:
                 yield ("key",), "missing; a local folder needs a key of your choice"
-            if "revisions" in data:
-                yield ("revisions",), "a local folder has no revisions; remove this key"
+            for name in ("revisions", "subfolder"):
+                if name in data:
+                    yield (name,), f"a local folder has no {name}; remove this key"
+        elif "subfolder" in data or "gguf_file" in data:
+            # A repository may hold several LLMs: its name alone is the key of none of them.
+            if "key" not in data:
+                yield ("key",), "missing; one of several LLMs of a repository needs a key"
+            if len(data.get("revisions") or ["main"]) > 1:
+                yield ("revisions",), "one key has one revision; list the others as models"
         elif "key" in data:
             yield ("key",), "the key of a hub LLM is its name; remove this key"
 
     def identities(self) -> Iterator[tuple[str, str]]:
         """`(key, revision)` of every LLM of this entry."""
-        if self.name is None:
-            yield str(self.key), "main"
+        if self.key is not None:
+            yield self.key, self.revisions[0]
             return
+        assert self.name is not None
         for revision in self.revisions:
             yield hub_llm_key(self.name, revision), revision
 
@@ -209,6 +263,10 @@ class Family(LoadOptions):
                     allow_pickle=_first(model.allow_pickle, self.allow_pickle),
                     overlong=model.overlong or self.overlong or overlong,
                     slurm=self.slurm.override(model.slurm) if self.slurm else model.slurm,
+                    attn_implementation=model.attn_implementation or self.attn_implementation,
+                    subfolder=model.subfolder,
+                    gguf_file=model.gguf_file,
+                    code_revision=model.code_revision or self.code_revision,
                 )
 
 
@@ -276,14 +334,14 @@ def written_keys(families: object) -> Iterator[tuple[Location, str]]:
             place = (i, "models", j)
             if isinstance(model, str) and (parts := split_hub_key(model)):
                 yield place, hub_llm_key(*parts)
+            elif isinstance(model, Mapping) and isinstance(model.get("key"), str):
+                yield place, model["key"]
             elif isinstance(model, Mapping) and isinstance(model.get("name"), str):
                 revisions = model.get("revisions") or ["main"]
                 written = [revisions] if isinstance(revisions, str) else revisions
                 listed = written if isinstance(written, list) else []
                 for revision in dict.fromkeys(r for r in listed if isinstance(r, str)):
                     yield place, hub_llm_key(model["name"], revision)
-            elif isinstance(model, Mapping) and isinstance(model.get("key"), str):
-                yield place, model["key"]
 
 
 def _first(*values: bool | None) -> bool:

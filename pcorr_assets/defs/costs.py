@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from pcorr_assets.config import LLMSpec, Settings
 from pcorr_assets.defs.membership import kind_of_device
+from pcorr_assets.lm.checkpoints import plain_dtype, text_parameter_count
 from pcorr_assets.lm.cost import Cost, Measured, Rate, devices_needed, fit, size_in_name
 from pcorr_assets.lm.placement import BYTES_OF_DTYPE
 from pcorr_assets.text.pilot import pilot_chunks
@@ -178,7 +179,7 @@ def _of_folder(spec: LLMSpec) -> int | None:
 
     # The content does not matter: nothing but the configuration is read.
     skeleton = load_skeleton(ResolvedLLM(spec, ""))
-    return sum(weights.numel() for weights in skeleton.parameters())
+    return text_parameter_count(skeleton)
 
 
 def _dtype(spec: LLMSpec, wh: Warehouse, device: str | None) -> str:
@@ -186,6 +187,6 @@ def _dtype(spec: LLMSpec, wh: Warehouse, device: str | None) -> str:
         return spec.dtype
     if wh.exists("llms", spec.key):
         rows: list[Mapping[str, str]] = wh.read("llms", spec.key, columns=["dtype"]).to_pylist()
-        if rows and rows[0]["dtype"] in BYTES_OF_DTYPE:
-            return rows[0]["dtype"]
+        if rows and (known := plain_dtype(rows[0]["dtype"] or "")) in BYTES_OF_DTYPE:
+            return known
     return "bfloat16" if device else "float32"

@@ -130,6 +130,10 @@ class MadeFrom:
         stated = {f"{place} dtype": spec.dtype}
         if scored:
             stated[f"{place} overlong"] = spec.overlong
+        # Only where they are set: what was made before they existed is not stale for them.
+        for name in ("attn_implementation", "subfolder", "gguf_file", "code_revision"):
+            if (value := getattr(spec, name)) is not None:
+                stated[f"{place} {name}"] = value
         return stated | self._one(f"{place} path", spec.path)
 
     @cached_property

@@ -35,6 +35,10 @@ class LLMDescription(BaseModel):
     trust_remote_code: bool = False
     allow_pickle: bool = False
     overlong: Literal["error", "nan", "window"] = "error"
+    attn_implementation: str | None = None
+    subfolder: str | None = None
+    gguf_file: str | None = None
+    code_revision: str | None = None
 
     def spec(self) -> LLMSpec:
         """The same as the type that the LLM room takes."""

@@ -7,12 +7,16 @@ belong here: how an LLM is resolved and loaded (`lm`).
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.jobs.description import LLMJob
+from pcorr_assets.lm.checkpoints import plain_dtype
 from pcorr_assets.lm.identity import ResolvedLLM, resolve
 from pcorr_assets.warehouse import TABLES, Warehouse
+
+if TYPE_CHECKING:
+    from pcorr_assets.config import LLMSpec
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +37,16 @@ class JobLLM:
         self._wh = wh
         spec = job.llm.spec()
         recorded = _recorded(wh, spec.key)
+        if recorded and _names_other_files(recorded["name"], spec):
+            raise PcorrError(
+                f"{spec.key} is on record as {recorded['name']}, and pcorr.yaml now says "
+                f"{spec.full_name}: another LLM. Give it a key of its own."
+            )
         self.resolved: ResolvedLLM = resolve(spec, _expected(job, recorded, wh))
         self.device = choose_device(job.device)
         wanted = spec.dtype
         if wanted == "auto" and recorded and recorded["dtype"]:
-            wanted = recorded["dtype"]
+            wanted = plain_dtype(recorded["dtype"])
         self.dtype = choose_dtype(wanted, self.device)
         if job.threads is not None:
             import torch
@@ -92,6 +101,13 @@ def _expected(job: LLMJob, recorded: dict[str, Any] | None, wh: Warehouse) -> st
             f"it, remove {wh.path('llms', job.llm.key)} and score and evaluate it again."
         )
     return wanted or on_record
+
+
+def _names_other_files(recorded: str, spec: LLMSpec) -> bool:
+    """Is it another repository, subfolder or GGUF file? A local folder may have moved."""
+    if spec.name is not None:
+        return recorded != spec.full_name
+    return spec.gguf_file is not None and not recorded.endswith(f"/{spec.gguf_file}")
 
 
 def _recorded(wh: Warehouse, key: str) -> dict[str, Any] | None:

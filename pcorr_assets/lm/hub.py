@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.causes import UNWRITABLE
-from pcorr_assets.lm.weights import INDEX, files_of_index, refuse_adapter, weights_file
+from pcorr_assets.lm.weights import (
+    INDEX,
+    files_of_index,
+    refuse_adapter,
+    refuse_missing_gguf,
+    weights_file,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +62,15 @@ class Repository:
     missing_bytes: int | None
 
 
-def describe_repository(name: str, commit: str, folder: Path, *, allow_pickle: bool) -> Repository:
+def describe_repository(
+    name: str,
+    commit: str,
+    folder: Path,
+    *,
+    allow_pickle: bool,
+    subfolder: str | None = None,
+    gguf_file: str | None = None,
+) -> Repository:
     """Fetch everything but the weights of one commit into `folder`.
 
     The cache of huggingface_hub is left alone: a configuration that is there stands for an
@@ -67,21 +81,23 @@ def describe_repository(name: str, commit: str, folder: Path, *, allow_pickle: b
     """
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
+    part = Part(subfolder, gguf_file)
     with translated(name, commit):
-        sizes = _repository_files(name, commit, with_sizes=True)
+        sizes = _repository_files(name, commit, part, with_sizes=True)
         if sizes is None:
-            return Repository(_cached_folder(name, commit), (), None, 0)
-        small, head = _needed(name, commit, sizes, allow_pickle=allow_pickle)
+            return Repository(_cached_folder(name, commit, part), (), None, 0)
+        small, head = _needed(name, commit, sizes, part, allow_pickle=allow_pickle)
         for file in small:
             hf_hub_download(name, file, revision=commit, local_dir=folder)
         weights = [head]
         if head.endswith(INDEX):
-            weights = files_of_index(folder / head, name)
+            weights = part.within(files_of_index(folder / head, name))
         needed = dict.fromkeys([*small, *weights])
         cached = [isinstance(try_to_load_from_cache(name, f, revision=commit), str) for f in needed]
     known = [sizes.get(file) for file in needed]
     missing = [size for size, is_cached in zip(known, cached, strict=True) if not is_cached]
-    return Repository(folder, tuple(weights), _total(known), _total(missing))
+    inside = folder / subfolder if subfolder else folder
+    return Repository(inside, tuple(weights), _total(known), _total(missing))
 
 
 def stated_parameters(name: str) -> int | None:
@@ -97,42 +113,114 @@ def stated_parameters(name: str) -> int | None:
     return found.total if found is not None else None
 
 
-def download(name: str, commit: str, *, allow_pickle: bool) -> Path:
+def download(
+    name: str,
+    commit: str,
+    *,
+    allow_pickle: bool,
+    subfolder: str | None = None,
+    gguf_file: str | None = None,
+) -> Path:
     """The folder that holds configuration, tokenizer and weights of one commit.
 
     Files that are in the cache of huggingface_hub are taken from there. Safetensors
-    weights are preferred; pickled ones are fetched only where there are no others.
+    weights are preferred; pickled ones are fetched only where there are no others. All are
+    those of `subfolder`, if it is given; with `gguf_file` it holds everything.
 
     Raises:
-        PcorrError: no access, no connection, or only pickled weights without `allow_pickle`.
+        PcorrError: no access, no connection, no such file, or only pickled weights without
+            `allow_pickle`.
     """
     from huggingface_hub import hf_hub_download
 
+    part = Part(subfolder, gguf_file)
     with translated(name, commit):
-        files = _repository_files(name, commit)
+        files = _repository_files(name, commit, part)
         if files is None:
-            return _cached_folder(name, commit)
-        small, head = _needed(name, commit, files, allow_pickle=allow_pickle)
-        weights = _weights(name, commit, head)
-        # config.json last: where it is in the cache, everything else is there as well.
+            return _cached_folder(name, commit, part)
+        small, head = _needed(name, commit, files, part, allow_pickle=allow_pickle)
+        weights = _weights(name, commit, head, part)
+        # The marker last: where it is in the cache, everything else is there as well.
         ordered = [*dict.fromkeys([*small, *weights])]
-        ordered.append(ordered.pop(ordered.index("config.json")))
+        ordered.append(ordered.pop(ordered.index(part.marker)))
         paths = [hf_hub_download(name, file, revision=commit) for file in ordered]
     return Path(paths[-1]).parent
 
 
+def fetch_code(classes: Iterable[str], commit: str) -> None:
+    """Have the Python files of other repositories in the cache, as they are at one commit.
+
+    `classes` are named as `json_files.FOREIGN_CODE` has them.
+
+    Raises:
+        PcorrError: no such repository or commit, no access, or no connection.
+    """
+    for name, module in sorted(set(map(_repository_and_module, classes))):
+        with translated(name, commit):
+            _fetch_python_files(name, commit, module)
+
+
+def _repository_and_module(named: str) -> tuple[str, str]:
+    repository, _, path = named.partition("--")
+    return repository, path.rpartition(".")[0] + ".py"
+
+
+def _fetch_python_files(name: str, commit: str, module: str) -> None:
+    import httpx2
+    from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    try:
+        siblings = HfApi().model_info(name, revision=commit).siblings or []
+    except (OfflineModeIsEnabled, httpx2.TransportError):
+        if isinstance(try_to_load_from_cache(name, module, revision=commit), str):
+            return
+        raise
+    files = [sibling.rfilename for sibling in siblings if sibling.rfilename.endswith(".py")]
+    # The one that is looked for last: where it is in the cache, so are those that it imports.
+    for file in sorted(files, key=lambda file: file == module):
+        hf_hub_download(name, file, revision=commit)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which files of a repository are the LLM: those of a subfolder, or one GGUF file."""
+
+    subfolder: str | None = None
+    gguf_file: str | None = None
+
+    @property
+    def prefix(self) -> str:
+        """What their paths begin with."""
+        return f"{self.subfolder}/" if self.subfolder else ""
+
+    @property
+    def marker(self) -> str:
+        """The file that is downloaded last."""
+        return self.prefix + (self.gguf_file or "config.json")
+
+    def within(self, names: Iterable[str]) -> list[str]:
+        """Paths in the repository of files of this part."""
+        return [self.prefix + name for name in names]
+
+
 def _needed(
-    name: str, commit: str, files: Collection[str], *, allow_pickle: bool
+    name: str, commit: str, files: Collection[str], part: Part, *, allow_pickle: bool
 ) -> tuple[list[str], str]:
     """The small files of a transformers model, and the file that its weights start from."""
-    refuse_adapter(name, files)
-    if "config.json" not in files:
+    own = [file.removeprefix(part.prefix) for file in files if file.startswith(part.prefix)]
+    place = f"{name} at {commit[:12]}" + (f", folder {part.subfolder}," if part.subfolder else "")
+    refuse_adapter(name, own)
+    small = part.within(file for file in own if SMALL_FILES.fullmatch(file))
+    if part.gguf_file is not None:
+        refuse_missing_gguf(part.gguf_file, own, place)
+        return small, part.marker
+    if "config.json" not in own:
         raise PcorrError(
-            f"{name} at {commit[:12]} has no config.json, so it is no transformers model; "
+            f"{place} has no config.json, so it is no transformers model; "
             "give the name of one, or a local folder that was saved with save_pretrained."
         )
-    head = weights_file(name, files, allow_pickle=allow_pickle)
-    return [file for file in files if SMALL_FILES.fullmatch(file)], head
+    return small, part.prefix + weights_file(name, own, allow_pickle=allow_pickle)
 
 
 def _total(sizes: Collection[int | None]) -> int | None:
@@ -140,17 +228,17 @@ def _total(sizes: Collection[int | None]) -> int | None:
     return sum(known) if len(known) == len(sizes) else None
 
 
-def _weights(name: str, commit: str, head: str) -> list[str]:
+def _weights(name: str, commit: str, head: str, part: Part) -> list[str]:
     from huggingface_hub import hf_hub_download
 
     if not head.endswith(INDEX):
         return [head]
     index = Path(hf_hub_download(name, head, revision=commit))
-    return [head, *files_of_index(index, name)]
+    return [head, *part.within(files_of_index(index, name))]
 
 
 def _repository_files(
-    name: str, commit: str, *, with_sizes: bool = False
+    name: str, commit: str, part: Part, *, with_sizes: bool = False
 ) -> dict[str, int | None] | None:
     """A commit's files, with sizes in bytes if wanted; None if only the cache can be asked."""
     import httpx2
@@ -160,7 +248,7 @@ def _repository_files(
     try:
         info = HfApi().model_info(name, revision=commit, files_metadata=with_sizes)
     except (OfflineModeIsEnabled, httpx2.TransportError) as error:
-        if isinstance(_cached_config(name, commit), str):
+        if isinstance(_cached_marker(name, commit, part), str):
             logger.info("%s: the hub cannot be reached (%s); using the cache", name, error)
             return None
         raise
@@ -169,14 +257,14 @@ def _repository_files(
     return dict.fromkeys(HfApi().list_repo_files(name, revision=commit))
 
 
-def _cached_config(name: str, commit: str) -> object:
+def _cached_marker(name: str, commit: str, part: Part) -> object:
     from huggingface_hub import try_to_load_from_cache
 
-    return try_to_load_from_cache(name, "config.json", revision=commit)
+    return try_to_load_from_cache(name, part.marker, revision=commit)
 
 
-def _cached_folder(name: str, commit: str) -> Path:
-    return Path(str(_cached_config(name, commit))).parent
+def _cached_folder(name: str, commit: str, part: Part) -> Path:
+    return Path(str(_cached_marker(name, commit, part))).parent
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.content import folder_files, folder_sha256
-from pcorr_assets.lm.weights import refuse_adapter
+from pcorr_assets.lm.weights import refuse_adapter, refuse_missing_gguf
 
 if TYPE_CHECKING:
     from pcorr_assets.config import LLMSpec
@@ -95,7 +95,9 @@ def _resolve_folder(spec: LLMSpec, folder: Path) -> ResolvedLLM:
         )
     with _readable(folder, spec.key):
         refuse_adapter(spec.key, {path.name for path in folder.iterdir()})
-        if not (folder / "config.json").is_file():
+        if spec.gguf_file is not None:
+            refuse_missing_gguf(spec.gguf_file, {path.name for path in folder.iterdir()}, spec.key)
+        elif not (folder / "config.json").is_file():
             raise PcorrError(
                 f"The folder of {spec.key}, {folder}, has no config.json: expected what "
                 "save_pretrained of transformers writes (config.json, tokenizer files, "

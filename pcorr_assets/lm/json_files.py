@@ -34,28 +34,40 @@ ALTERNATIVES = {
 EXPLICIT_WEIGHTS = "transformers_weights"
 # A class of code in the folder, as auto_map names it: module.Class.
 OWN_CODE = re.compile(r"[\w-]+(/[\w-]+)*\.\w+")
+# The same of another repository: org/name--module.Class.
+FOREIGN_CODE = re.compile(r"([\w.-]+/[\w.-]+)--[\w-]+(/[\w-]+)*\.\w+")
 # Entries that count layers, which are made one after the other, with weights or without.
 LAYER_COUNT = re.compile(r"(num|n)_(\w+_)?layers?")
 MOST_LAYERS = 2000
 
 
-def check_json_files(folder: Path, label: str, *, runs_code: bool) -> None:
+def check_json_files(
+    folder: Path, label: str, *, runs_code: bool, pinned: bool = False
+) -> list[str]:
     """Refuse JSON files that transformers would misread, ignore, or follow out of the folder.
 
-    `runs_code`: the code that comes with the LLM is trusted, so it has to be in the folder.
+    `runs_code`: the code that comes with the LLM is trusted, so it has to be in the folder,
+    or, where its commit is `pinned`, in another repository. A folder of a GGUF file need not
+    have a config.json.
+
+    Returns:
+        The classes of other repositories that are named as code.
 
     Raises:
         PcorrError: one is not a JSON object, names a path as another file to read, names a
             weight file of its own, names code that is not in the folder, or counts more layers
             than any LLM has.
     """
+    foreign: list[str] = []
     for file in OBJECT_FILES:
         if not (folder / file).is_file():
             continue
         content = read_object(folder / file, label)
         _refuse_paths(content, file, label)
         if runs_code:
-            _refuse_foreign_code(content, file, label)
+            foreign += _foreign_code(content, file, label, pinned=pinned)
+    if not (folder / "config.json").exists() and any(folder.glob("*.gguf")):
+        return foreign
     config = read_object(folder / "config.json", label)
     _refuse_endless(config, label)
     weights = config.get(EXPLICIT_WEIGHTS)
@@ -65,6 +77,7 @@ def check_json_files(folder: Path, label: str, *, runs_code: bool) -> None:
             "only model.safetensors or the files of its index are loaded. Remove the entry, or "
             "save the model anew with save_pretrained."
         )
+    return foreign
 
 
 def read_object(path: Path, label: str) -> dict[str, Any]:
@@ -116,18 +129,23 @@ def _refuse_paths(content: dict[str, Any], file: str, label: str) -> None:
     )
 
 
-def _refuse_foreign_code(content: dict[str, Any], file: str, label: str) -> None:
+def _foreign_code(content: dict[str, Any], file: str, label: str, *, pinned: bool) -> list[str]:
     named = content.get("auto_map")
     flat = list(named.values()) if isinstance(named, dict) else [named]
     classes = [c for group in flat for c in (group if isinstance(group, list) else [group])]
+    foreign: list[str] = []
     for found in classes:
         if found is None:
+            continue
+        if isinstance(found, str) and FOREIGN_CODE.fullmatch(found) and pinned:
+            foreign.append(found)
             continue
         if isinstance(found, str) and "--" in found:
             raise PcorrError(
                 f"{file} of {label} takes code from another repository ({found}), which no commit "
-                "pins. Put that code into a local folder with the LLM, and name it in auto_map "
-                "without the repository."
+                "pins. Say which commit you trust (`code_revision`, 40 digits, in pcorr.yaml); or "
+                "put that code into a local folder with the LLM, and name it in auto_map without "
+                "the repository."
             )
         if not isinstance(found, str) or not OWN_CODE.fullmatch(found):
             raise PcorrError(
@@ -135,6 +153,7 @@ def _refuse_foreign_code(content: dict[str, Any], file: str, label: str) -> None
                 "class of a file in its folder; nothing outside is loaded. Expected module.Class, "
                 "with module.py beside it."
             )
+    return foreign
 
 
 def _refuse_endless(config: dict[str, Any], label: str) -> None:

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.causes import errors_belong_to_llm
-from pcorr_assets.lm.hub import download
+from pcorr_assets.lm.checkpoints import (
+    dtype_name,
+    load_options,
+    model_class,
+    quantisation,
+    text_parameter_count,
+)
+from pcorr_assets.lm.hub import download, fetch_code
 from pcorr_assets.lm.identity import ResolvedLLM, resolve
 from pcorr_assets.lm.json_files import check_json_files
 from pcorr_assets.lm.placement import budgets, free_bytes, refuse_offloaded, weight_bytes
@@ -31,10 +38,12 @@ __all__ = [
     "context_length",
     "describe",
     "devices_of_workers",
+    "folder_of",
     "is_spread",
     "load_model",
     "load_skeleton",
     "load_tokenizer",
+    "quantisation_of",
     "resolve",
 ]
 
@@ -111,13 +120,10 @@ def load_tokenizer(resolved: ResolvedLLM) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
-    folder = _folder(resolved)
-    trusted = resolved.spec.trust_remote_code
-    check_json_files(folder, resolved.label, runs_code=trusted)
+    folder = folder_of(resolved)
+    _check_files(resolved, folder)
     with errors_belong_to_llm(resolved.label, "tokenizer", folder):
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=trusted, local_files_only=True
-        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, **load_options(resolved.spec))
         # Without its files transformers makes one that knows nothing but special tokens.
         tokens = tokenizer(ANY_TEXT, add_special_tokens=False)["input_ids"]
         special_tokens(tokenizer)  # what is put around a text may fail on its own
@@ -145,25 +151,29 @@ def load_model(resolved: ResolvedLLM, device: str, dtype: str) -> PreTrainedMode
             changed while they were loaded.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
-    folder = _folder(resolved)
+    spec = resolved.spec
+    folder = folder_of(resolved)
     device = choose_device(device)
     dtype = choose_dtype(dtype, device)
     config = _load_config(resolved, folder)
-    files = weight_files(folder, resolved.label, allow_pickle=resolved.spec.allow_pickle)
+    files = weight_files(
+        folder, resolved.label, allow_pickle=spec.allow_pickle, gguf_file=spec.gguf_file
+    )
     head, *_ = files
+    quantised = quantisation_of(resolved, config)
     shares = _budgets(resolved, config, device, dtype, [folder / name for name in files])
     with errors_belong_to_llm(resolved.label, "weights", folder):
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = model_class(config).from_pretrained(
             folder,
             dtype=getattr(torch, dtype),
-            **_spread(shares),
+            attn_implementation=spec.attn_implementation,
+            # Libraries of quantised weights put them onto the device themselves.
+            **(_spread(shares) or ({"device_map": {"": device}} if quantised else {})),
             use_safetensors=head in SAFE_WEIGHTS,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are refused by name below
-            trust_remote_code=resolved.spec.trust_remote_code,
-            local_files_only=True,
+            **load_options(spec),
         )
         model, info = loaded
         refuse_wrong_weights(model, info, resolved.label)
@@ -171,7 +181,7 @@ def load_model(resolved: ResolvedLLM, device: str, dtype: str) -> PreTrainedMode
             part.use_cache = False  # scoring reads each text once; a cache would only cost memory
         if resolved.spec.path is not None:
             own_memory(model)
-        model = (model if shares else model.to(device)).eval()
+        model = (model if shares or quantised else model.to(device)).eval()
         refuse_offloaded(model, resolved.label)
     resolved.refuse_changes()
     return model
@@ -183,16 +193,22 @@ def load_skeleton(resolved: ResolvedLLM) -> PreTrainedModel:
     Raises:
         PcorrError: as `load_model`, but for the weights.
     """
-    folder = _folder(resolved)
+    folder = folder_of(resolved)
     return _skeleton(resolved, _load_config(resolved, folder), folder)
+
+
+def quantisation_of(resolved: ResolvedLLM, config: Any) -> str | None:
+    """How the LLM's weights are quantised; None if they are not. Raises as `quantisation`."""
+    gguf_file = resolved.spec.gguf_file
+    path = folder_of(resolved) / gguf_file if gguf_file else None
+    return quantisation(config, path, resolved.label)
 
 
 def _skeleton(resolved: ResolvedLLM, config: Any, folder: Path) -> PreTrainedModel:
     import torch
-    from transformers import AutoModelForCausalLM
 
     with errors_belong_to_llm(resolved.label, "configuration", folder), torch.device("meta"):
-        return AutoModelForCausalLM.from_config(
+        return model_class(config).from_config(
             config, trust_remote_code=resolved.spec.trust_remote_code
         )
 
@@ -207,7 +223,7 @@ def _budgets(
         # Some code of others needs real memory to say its shape: loading will tell.
         logger.info("what %s needs is not known before it is loaded: %s", resolved.label, error)
         return []
-    needed = weight_bytes(skeleton, dtype, files)
+    needed = weight_bytes(skeleton, dtype, sum(path.stat().st_size for path in files))
     shares = budgets(needed, device, free_bytes(device), resolved.label, dtype)
     if shares:
         logger.info("%s is spread over %d GPUs", resolved.label, len(shares))
@@ -226,12 +242,9 @@ def is_spread(model: PreTrainedModel) -> bool:
 def _load_config(resolved: ResolvedLLM, folder: Path) -> Any:
     from transformers import AutoConfig
 
-    trusted = resolved.spec.trust_remote_code
-    check_json_files(folder, resolved.label, runs_code=trusted)
+    _check_files(resolved, folder)
     with errors_belong_to_llm(resolved.label, "configuration", folder):
-        config = AutoConfig.from_pretrained(
-            folder, trust_remote_code=trusted, local_files_only=True
-        )
+        config = AutoConfig.from_pretrained(folder, **load_options(resolved.spec))
         _refuse_kernels(config, resolved.label)
     if getattr(config, "is_encoder_decoder", False):
         raise PcorrError(
@@ -239,6 +252,17 @@ def _load_config(resolved: ResolvedLLM, folder: Path) -> Any:
             f"({config.model_type}); its loss on a text is not defined. Remove it from pcorr.yaml."
         )
     return config
+
+
+def _check_files(resolved: ResolvedLLM, folder: Path) -> None:
+    """Refuse what transformers would misread, and have the pinned code of others at hand."""
+    spec = resolved.spec
+    pinned = spec.code_revision is not None
+    foreign = check_json_files(
+        folder, resolved.label, runs_code=spec.trust_remote_code, pinned=pinned
+    )
+    if foreign and spec.code_revision is not None:
+        fetch_code(foreign, spec.code_revision)
 
 
 def _refuse_kernels(config: Any, label: str) -> None:
@@ -266,20 +290,24 @@ def describe(
 ) -> dict[str, Any]:
     """The LLM's row of the table `llms`.
 
-    `vocab_size` counts the tokenizer's entries (a model may have more embeddings), and
-    `parameter_count` counts tied weights once.
+    `vocab_size` counts the tokenizer's entries (a model may have more embeddings),
+    `parameter_count` what texts go through, tied weights once and quantised ones as many as
+    they stand for, and `dtype` says how they are quantised.
     """
     spec = resolved.spec
+    # As it was read: transformers takes the entry away where it undoes the quantisation.
+    quantised = quantisation_of(resolved, _load_config(resolved, folder_of(resolved)))
+    whole = load_skeleton(resolved) if quantised else model
     prefix, suffix = special_tokens(tokenizer)
     return {
         "llm": spec.key,
         "source": "lm_eval",
         "family": spec.family,
-        "name": spec.name or str(spec.path),
+        "name": spec.full_name,
         "revision": spec.revision if spec.path is None else "main",
         "commit_sha": resolved.commit_sha,
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "parameter_count": sum(weights.numel() for weights in model.parameters()),
+        "dtype": dtype_name(str(model.dtype).removeprefix("torch."), quantised),
+        "parameter_count": text_parameter_count(whole),
         "vocab_size": len(tokenizer),
         "context_length": context_length(model.config),
         "tokenizer_sha256": tokenizer_sha256(tokenizer),
@@ -341,10 +369,15 @@ def peak_memory_bytes(device: str) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _folder(resolved: ResolvedLLM) -> Path:
+def folder_of(resolved: ResolvedLLM) -> Path:
+    """Where the files of an LLM lie, downloaded if need be. Raises PcorrError as `download`."""
     if resolved.spec.path is not None:
         return resolved.spec.path
     assert resolved.spec.name is not None
     return download(
-        resolved.spec.name, resolved.commit_sha, allow_pickle=resolved.spec.allow_pickle
+        resolved.spec.name,
+        resolved.commit_sha,
+        allow_pickle=resolved.spec.allow_pickle,
+        subfolder=resolved.spec.subfolder,
+        gguf_file=resolved.spec.gguf_file,
     )

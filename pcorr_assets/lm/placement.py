@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from pcorr_assets.errors import PcorrError
@@ -20,10 +19,11 @@ BYTES_OF_DTYPE = {"float32": 4, "float16": 2, "bfloat16": 2}
 SHARE_FOR_WEIGHTS = 0.85
 
 
-def weight_bytes(skeleton: Any, dtype: str, files: Sequence[Path]) -> int:
+def weight_bytes(skeleton: Any, dtype: str, file_bytes: int | None) -> int:
     """Memory of the weights of a model in `dtype`; of a quantised one what its files have."""
-    if getattr(skeleton.config, "quantization_config", None) is not None:
-        return sum(path.stat().st_size for path in files)
+    quantised = getattr(skeleton.config, "quantization_config", None) is not None
+    if quantised and file_bytes is not None:
+        return file_bytes
     return sum(weights.numel() for weights in skeleton.parameters()) * BYTES_OF_DTYPE[dtype]
 
 

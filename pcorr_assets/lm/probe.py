@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.lm.checkpoints import dtype_name, plain_dtype, text_parameter_count
 from pcorr_assets.lm.cost import Measured, fit, usual_kind
 from pcorr_assets.lm.hub import describe_repository
 from pcorr_assets.lm.identity import ResolvedLLM, resolve
-from pcorr_assets.lm.loading import ANY_TEXT
-from pcorr_assets.lm.placement import BYTES_OF_DTYPE
+from pcorr_assets.lm.loading import ANY_TEXT, folder_of
+from pcorr_assets.lm.placement import weight_bytes
 from pcorr_assets.lm.tokens import check_context, check_vocabulary, embedding_count, tokenise
 from pcorr_assets.lm.weights import weight_files
 from pcorr_assets.warehouse import Warehouse
@@ -102,10 +103,11 @@ def look_at(
         context_length,
         load_skeleton,
         load_tokenizer,
+        quantisation_of,
     )
 
     resolved = resolve(spec)
-    described, download_bytes = _without_weights(resolved, scratch)
+    described, download_bytes, file_bytes = _without_weights(resolved, scratch)
     skeleton = load_skeleton(described)
     tokenizer = load_tokenizer(described)
     context = context_length(skeleton.config)
@@ -121,15 +123,14 @@ def look_at(
             warnings += _overlong(cost, spec, context)
         else:
             warnings += _not_chunked(sample, setting, context)
-    parameters = sum(weights.numel() for weights in skeleton.parameters())
     dtype = choose_dtype(spec.dtype, choose_device())
     return Finding(
         resolved=resolved,
         architecture=type(skeleton).__name__,
-        parameter_count=parameters,
+        parameter_count=text_parameter_count(skeleton),
         context_length=context,
-        dtype=dtype,
-        weight_bytes=parameters * BYTES_OF_DTYPE[dtype],
+        dtype=dtype_name(dtype, quantisation_of(described, skeleton.config)),
+        weight_bytes=weight_bytes(skeleton, dtype, file_bytes),
         download_bytes=download_bytes,
         samples=tuple(samples),
         warnings=tuple(warnings),
@@ -154,7 +155,8 @@ def try_out(finding: Finding) -> float:
     ids = ids[: min(FORWARD_TOKENS, finding.context_length or FORWARD_TOKENS)]
     if len(ids) < 2:
         raise PcorrError(f"The tokenizer of {label} makes {len(ids)} tokens of a whole text.")
-    model = prepare(load_model(finding.resolved, device, finding.dtype), ids, label)
+    dtype = plain_dtype(finding.dtype)
+    model = prepare(load_model(finding.resolved, device, dtype), ids, label)
     loss = float(model.nll([ids])[0]) / (len(ids) - 1)
     if not math.isfinite(loss):
         raise PcorrError(
@@ -171,18 +173,31 @@ def seconds_to_score(finding: Finding, measured: Sequence[Measured]) -> float | 
     return rate.seconds(finding.parameter_count, finding.token_count) if rate else None
 
 
-def _without_weights(resolved: ResolvedLLM, scratch: Path) -> tuple[ResolvedLLM, int | None]:
-    """The LLM as a folder that need not have weights, and what is to be downloaded."""
+def _without_weights(
+    resolved: ResolvedLLM, scratch: Path
+) -> tuple[ResolvedLLM, int | None, int | None]:
+    """The LLM as a folder that need not have weights, bytes to be downloaded, and of its files.
+
+    A GGUF file is downloaded: nothing else says what it holds.
+    """
     spec = resolved.spec
-    if spec.path is not None:
-        weight_files(spec.path, resolved.label, allow_pickle=spec.allow_pickle)
-        return resolved, 0
+    if spec.path is not None or spec.gguf_file is not None:
+        folder = folder_of(resolved)
+        files = weight_files(
+            folder, resolved.label, allow_pickle=spec.allow_pickle, gguf_file=spec.gguf_file
+        )
+        return resolved, 0, sum((folder / file).stat().st_size for file in files)
     assert spec.name is not None
     repository = describe_repository(
-        spec.name, resolved.commit_sha, scratch, allow_pickle=spec.allow_pickle
+        spec.name,
+        resolved.commit_sha,
+        scratch,
+        allow_pickle=spec.allow_pickle,
+        subfolder=spec.subfolder,
     )
-    local = replace(spec, name=None, path=repository.folder)
-    return ResolvedLLM(local, resolved.commit_sha), repository.missing_bytes
+    local = replace(spec, name=None, path=repository.folder, subfolder=None)
+    described = ResolvedLLM(local, resolved.commit_sha)
+    return described, repository.missing_bytes, repository.byte_count
 
 
 def _sample_cost(

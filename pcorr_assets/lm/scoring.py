@@ -50,6 +50,7 @@ SCORING_VERSION = "1"
 # Scores of another sample may be used where this is the same.
 OF_THE_LLM = (
     "llm", "commit_sha", "dtype", "device", "tokenizer_sha256", "overlong", "scoring_version",
+    "attn_implementation",
 )  # fmt: skip
 
 
@@ -156,7 +157,10 @@ class Scoring:
         self.shard_folder = shard_folder
 
     def _identity(self) -> dict[str, str]:
+        attention = self.resolved.spec.attn_implementation
         return {
+            # Not stated where it is not set: shards from before it could be still hold.
+            **({"attn_implementation": attention} if attention else {}),
             "sample": self.chunks.sample,
             "llm": self.resolved.spec.key,
             "chunks_sha256": self.chunks.sha256,
@@ -175,7 +179,7 @@ class Scoring:
 
         What is taken over are whole batches, so that the others are as they would be without.
         """
-        mine = {name: self.identity[name] for name in OF_THE_LLM}
+        mine = {name: self.identity.get(name) for name in OF_THE_LLM}
         theirs = {name: known.notes.get(name) for name in OF_THE_LLM}
         self.known = known if mine == theirs else None
         return self.known is not None

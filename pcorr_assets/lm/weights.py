@@ -60,6 +60,15 @@ def weights_file(name: str, files: Collection[str], *, allow_pickle: bool) -> st
     return pickles[0]
 
 
+def refuse_missing_gguf(gguf_file: str, files: Collection[str], label: str) -> None:
+    """PcorrError, with those that there are, if the GGUF file of an LLM is not there."""
+    if gguf_file in files:
+        return
+    others = sorted(file for file in files if file.endswith(".gguf"))
+    there = f"it has {', '.join(others[:5])}" if others else "it has no GGUF file at all"
+    raise PcorrError(f"{label} has no {gguf_file}: {there}. Correct `gguf_file` in pcorr.yaml.")
+
+
 def refuse_adapter(name: str, files: Collection[str]) -> None:
     """PcorrError if there is an adapter, alone or beside full weights."""
     if ADAPTER_CONFIG in files:
@@ -93,13 +102,18 @@ def files_of_index(index: Path, label: str) -> list[str]:
     return sorted(names)
 
 
-def weight_files(folder: Path, label: str, *, allow_pickle: bool) -> list[str]:
+def weight_files(
+    folder: Path, label: str, *, allow_pickle: bool, gguf_file: str | None = None
+) -> list[str]:
     """The names of all files that weights are loaded from; an index comes first.
 
     Raises:
         PcorrError: as `weights_file` and `files_of_index`, or a file is not there.
     """
     present = {path.name for path in folder.iterdir() if path.is_file()}
+    if gguf_file is not None:
+        refuse_missing_gguf(gguf_file, present, label)
+        return [gguf_file]
     head = weights_file(label, present, allow_pickle=allow_pickle)
     if not head.endswith(INDEX):
         return [head]

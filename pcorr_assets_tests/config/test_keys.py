@@ -116,9 +116,14 @@ def test_slugs_as_they_stand_in_the_warehouse() -> None:
     assert to_slug("é") == "%C3%A9"
 
 
-@given(st.text(min_size=1, max_size=60))
+@given(
+    st.text(
+        st.characters(exclude_categories=("C", "Z")) | st.sampled_from(" \0\n"),
+        min_size=1,
+        max_size=60,
+    )
+)
 def test_any_slug_is_a_safe_file_name_and_gives_its_key_back(key: str) -> None:
-    assume(key.isprintable() or "\x00" in key or "\n" in key)
     try:
         slug = to_slug(key)
     except PcorrError:

@@ -175,6 +175,52 @@ def test_models_inherit_from_their_family_and_compute() -> None:
     assert config.llm_spec("org/b@step1") == b
 
 
+def test_one_of_several_llms_of_a_repository_has_a_key_of_its_own() -> None:
+    family = {
+        "family": "f",
+        "attn_implementation": "eager",
+        "models": [
+            {"name": "org/many", "key": "org/q4", "gguf_file": "x-Q4_K.gguf", "revisions": ["v1"]},
+            {"name": "org/many", "key": "org/step", "subfolder": "steps/100"},
+            {"path": "../m", "key": "org/mine", "gguf_file": "m.gguf"},
+            {"name": "org/code", "code_revision": "a" * 40, "attn_implementation": "sdpa"},
+        ],
+    }
+    q4, step, mine, code = read(llms=[family]).llm_specs.values()
+    assert (q4.key, q4.full_name, q4.revision) == ("org/q4", "org/many/x-Q4_K.gguf", "v1")
+    assert (step.key, step.full_name, step.revision) == ("org/step", "org/many/steps/100", "main")
+    assert (mine.key, mine.full_name) == ("org/mine", "/m/m.gguf")
+    assert (code.code_revision, code.attn_implementation) == ("a" * 40, "sdpa")
+    assert step.attn_implementation == "eager"
+
+
+@pytest.mark.parametrize(
+    ("model", "place", "words"),
+    [
+        ({"name": "org/many", "gguf_file": "a.gguf"}, "key", "needs a key"),
+        ({"name": "org/many", "key": "k", "subfolder": "../up"}, "subfolder", "a folder of the"),
+        ({"name": "org/many", "key": "k", "subfolder": "/etc"}, "subfolder", "a folder of the"),
+        ({"path": "m", "key": "k", "gguf_file": "sub/a.gguf"}, "gguf_file", "without a folder"),
+        ({"path": "m", "key": "k", "gguf_file": "a-00001-of-00002.gguf"}, "gguf_file", "merge"),
+        ({"path": "m", "key": "k", "subfolder": "s"}, "subfolder", "has no subfolder"),
+        (
+            {"name": "org/m", "key": "k", "subfolder": "s", "revisions": ["a", "b"]},
+            "revisions",
+            "one key has one revision",
+        ),
+        ({"name": "org/m", "code_revision": "main"}, "code_revision", "40 hexadecimal"),
+        ({"name": "org/m", "attn_implementation": "org/kernel"}, "attn_implementation", "sdpa"),
+    ],
+)
+def test_what_is_wrong_with_a_part_of_a_repository(
+    model: dict[str, Any], place: str, words: str
+) -> None:
+    found = mistakes(llms=[{"family": "f", "models": [model]}])
+    assert len(found) == 1
+    assert f"llms[0].models[0].{place}" in found[0]
+    assert words in found[0]
+
+
 def test_a_key_that_the_file_does_not_list_is_a_hub_llm() -> None:
     spec = read(compute={"overlong": "nan"}).llm_spec("EleutherAI/pythia-70m@step1000")
     assert (spec.key, spec.name) == ("EleutherAI/pythia-70m@step1000", "EleutherAI/pythia-70m")

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import pcorr_assets
-from pcorr_assets_tests.lm import tiny
+from pcorr_assets_tests.lm import gguf_files, tiny
 from pcorr_assets_tests.lm.hub_server import Hub, Repository, serve
 
 MAIN, OLD = "a" * 40, "b" * 40
@@ -33,7 +33,7 @@ request = json.loads(sys.argv[1])
 answers = []
 for spec, expected in request:
     try:
-        resolved = resolve(LLMSpec(key=spec["name"], family="tiny", **spec), expected)
+        resolved = resolve(LLMSpec(**{"key": spec["name"], "family": "tiny", **spec}), expected)
         tokenizer = load_tokenizer(resolved)
         model = load_model(resolved, "cpu", "float32")
         total = float(sum(weights.abs().sum() for weights in model.parameters()))
@@ -60,7 +60,27 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     pickled = tiny.save_llm(folder / "pickled", "llama")
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
     revisions = {"main": MAIN, "step100": OLD}
+    several = folder / "several"
+    tiny.save_llm(several / "steps/100", "llama", seed=1)
+    tiny.save_llm(several / "steps/200", "llama", seed=0)
+    gguf_files.save_gguf(several / "tiny-f32.gguf", tiny.tiny_model("llama"))
+    code = folder / "code"
+    code.mkdir()
+    (code / "own_llama.py").write_text(
+        "from transformers import LlamaConfig as OwnConfig, LlamaForCausalLM as OwnLlama\n"
+    )
+    borrowed = tiny.save_llm(folder / "borrowed", "llama", seed=1)
+    tiny.edit_config(
+        borrowed,
+        auto_map={
+            "AutoConfig": "tiny/code--own_llama.OwnConfig",
+            "AutoModelForCausalLM": "tiny/code--own_llama.OwnLlama",
+        },
+    )
     repositories = {
+        "tiny/several": Repository({MAIN: several}, revisions),
+        "tiny/code": Repository({OLD: code}, {"main": OLD}),
+        "tiny/borrowed": Repository({MAIN: borrowed}, revisions),
         "tiny/llm": Repository(commits, revisions),
         "tiny/gated": Repository(commits, revisions, 403, "GatedRepo"),
         "tiny/gated-plainly": Repository(commits, revisions, 403),
@@ -128,6 +148,40 @@ def test_two_revisions_and_a_pinned_commit(hub: Hub, tmp_path: Path) -> None:
     assert "HF_HUB_OFFLINE is set" in missing["error"]
     (unreachable,) = ask("http://127.0.0.1:9", tmp_path, {"name": "tiny/llm"})
     assert unreachable == main
+
+
+def test_one_of_several_llms_of_a_repository(hub: Hub, tmp_path: Path) -> None:
+    step: dict[str, Any] = {"name": "tiny/several", "key": "step", "subfolder": "steps/100"}
+    gguf: dict[str, Any] = {"name": "tiny/several", "key": "gguf", "gguf_file": "tiny-f32.gguf"}
+    hub.requests.clear()
+    one, other, nowhere, absent = ask(
+        hub.url, tmp_path, step, gguf, step | {"subfolder": "steps"}, gguf | {"gguf_file": "q.gguf"}
+    )
+    assert one["total"] == pytest.approx(total(1))
+    assert other["total"] == pytest.approx(total(0))
+    assert not [line for line in hub.requests if "steps/200" in line]
+    assert "folder steps, has no config.json" in nowhere["error"]
+    assert "has no q.gguf: it has tiny-f32.gguf" in absent["error"]
+    # What is in the cache is found without the hub.
+    assert ask("http://127.0.0.1:9", tmp_path, step, gguf) == [one, other]
+
+
+def test_code_of_another_repository_is_run_at_a_commit_that_is_named(
+    hub: Hub, tmp_path: Path
+) -> None:
+    trusted: dict[str, Any] = {"name": "tiny/borrowed", "trust_remote_code": True}
+    pinned, loose, elsewhere = ask(
+        hub.url,
+        tmp_path,
+        trusted | {"code_revision": OLD},
+        trusted,
+        trusted | {"code_revision": "c" * 40},
+    )
+    assert pinned["total"] == pytest.approx(total(1))
+    assert "`code_revision`" in loose["error"]
+    assert "tiny/code has no revision" in elsewhere["error"]
+    (again,) = ask("http://127.0.0.1:9", tmp_path, trusted | {"code_revision": OLD})
+    assert again == pinned
 
 
 def test_what_cannot_be_had_says_what_to_do(hub: Hub, tmp_path: Path) -> None:

@@ -14,13 +14,14 @@ import pyarrow as pa
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
-    AutoModelForCausalLM,
     BambaConfig,
     BloomConfig,
+    CLIPVisionConfig,
     CohereConfig,
     FalconConfig,
     FalconH1Config,
     Gemma2Config,
+    Gemma3Config,
     Gemma3TextConfig,
     GPT2Config,
     GPTNeoConfig,
@@ -29,6 +30,7 @@ from transformers import (
     GraniteConfig,
     JambaConfig,
     LlamaConfig,
+    LlavaConfig,
     Mamba2Config,
     MambaConfig,
     MistralConfig,
@@ -45,6 +47,7 @@ from transformers import (
 )
 
 from pcorr_assets.config import LLMSpec
+from pcorr_assets.lm.checkpoints import model_class
 from pcorr_assets.lm.scoring import ChunkTexts
 from pcorr_assets.text.chunked_dataset import chunk_ids_sha256
 from pcorr_assets.warehouse import TABLES, Warehouse
@@ -79,6 +82,11 @@ SHAPE: dict[str, Any] = {
     "initializer_range": 0.2,
 }
 GROUPED: dict[str, Any] = {**SHAPE, "num_key_value_heads": 1, "max_position_embeddings": 256}
+
+TOWER: dict[str, Any] = {
+    "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+    "num_attention_heads": 1, "image_size": 8, "patch_size": 4, "projection_dim": 16,
+}  # fmt: skip
 
 CONFIGS: dict[str, Callable[[], Any]] = {
     "gpt2": lambda: GPT2Config(
@@ -160,6 +168,14 @@ CONFIGS: dict[str, Callable[[], Any]] = {
         moe_intermediate_size=32, shared_expert_intermediate_size=32,
         layer_types=["linear_attention", "full_attention"],
     ),
+    "llava_multimodal": lambda: LlavaConfig(
+        text_config=LlamaConfig(**GROUPED), vision_config=CLIPVisionConfig(**TOWER),
+        image_token_index=VOCABULARY - 1,
+    ),
+    "gemma3_multimodal": lambda: Gemma3Config(
+        text_config={**GROUPED, "head_dim": 16, "sliding_window": 8}, mm_tokens_per_image=4,
+        vision_config={**TOWER, "model_type": "siglip_vision_model"},
+    ),
 }  # fmt: skip
 
 
@@ -169,7 +185,7 @@ def tiny_model(architecture: str, seed: int = 0, **changes: Any) -> PreTrainedMo
     config = CONFIGS[architecture]()
     for name, value in changes.items():
         setattr(config, name, value)
-    return AutoModelForCausalLM.from_config(config).eval()
+    return model_class(config).from_config(config).eval()
 
 
 @functools.cache

@@ -69,17 +69,16 @@ def check_benchmarks(settings: Settings, findings: Findings) -> None:
 
 
 def _check_folder(spec: LLMSpec, folder: Path) -> None:
-    from pcorr_assets.lm.hub import weights_file
     from pcorr_assets.lm.identity import ResolvedLLM
     from pcorr_assets.lm.loading import load_skeleton, load_tokenizer
+    from pcorr_assets.lm.weights import weight_files
 
-    if not (folder / "config.json").is_file():
+    if spec.gguf_file is None and not (folder / "config.json").is_file():
         raise PcorrError(
             f"{folder} is no folder of an LLM (no config.json); correct `path`, or save one there "
             "with save_pretrained"
         )
-    names = {path.name for path in folder.iterdir()}
-    weights_file(spec.key, names, allow_pickle=spec.allow_pickle)
+    weight_files(folder, spec.key, allow_pickle=spec.allow_pickle, gguf_file=spec.gguf_file)
     unhashed = ResolvedLLM(spec, "")
     load_skeleton(unhashed)
     load_tokenizer(unhashed)
@@ -90,4 +89,11 @@ def _check_hub(spec: LLMSpec, scratch: Path) -> None:
 
     assert spec.name is not None
     commit = resolve_commit(spec.name, spec.revision)
-    describe_repository(spec.name, commit, scratch, allow_pickle=spec.allow_pickle)
+    describe_repository(
+        spec.name,
+        commit,
+        scratch,
+        allow_pickle=spec.allow_pickle,
+        subfolder=spec.subfolder,
+        gguf_file=spec.gguf_file,
+    )
