@@ -12,7 +12,7 @@ ifneq ($(PUBLISHED),)
 export PCORR_PUBLISHED_DATA ?= $(PUBLISHED)
 endif
 
-.PHONY: help setup demo ui test test-slurm test-faults test-inputs lint format types docs bench full-size study lock audit clean
+.PHONY: help setup demo ui test test-slurm test-faults test-inputs lint format types docs bench bench-gpu full-size study lock audit clean
 
 help:  ## show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ format: setup  ## let ruff mend what it can
 
 bench: setup  ## speed, as ratios against named alternatives
 	$(BIN)/python scripts/bench.py
+
+bench-gpu: setup  ## scoring on one GPU: tokens per second and utilisation, at three sizes of LLM
+	$(BIN)/python scripts/bench_gpu.py
 
 full-size: setup  ## pools at full size: kills in 1 GB, 200 million documents (docs/performance.md)
 	for what in kills selection pass api; do $(BIN)/python scripts/full_size.py $$what || exit 1; done

@@ -135,7 +135,8 @@ def test_the_text_part_is_the_language_model_alone(tmp_path: Path) -> None:
     ],
 )
 def test_what_quantised_weights_are_called(stated: dict[str, Any], expected: str) -> None:
-    config = LlamaConfig(quantization_config=stated)
+    options: dict[str, Any] = {"quantization_config": stated}
+    config = LlamaConfig(**options)
     assert quantisation(config, None, "tiny/llm") == expected
     assert quantisation(LlamaConfig(), None, "tiny/llm") is None
     assert plain_dtype(f"bfloat16+{expected}") == plain_dtype("bfloat16") == "bfloat16"
