@@ -11,6 +11,8 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pcorr_assets.cards.filter_card import write_filter_card
+from pcorr_assets.cards.selection_card import selection_card
 from pcorr_assets.config.texts import TextSource
 from pcorr_assets.defs.compute import run_job
 from pcorr_assets.defs.metadata import numbers, overview, rows_table, sentences
@@ -104,6 +106,7 @@ def _fasttext_filter(platform: Platform) -> dg.AssetsDefinition:
                 estimates=estimates_of(wh, sample, target, selection.estimator),
                 verdict=verdict_of(wh, sample, target),
             )
+            card = write_filter_card(wh, platform.settings, sample, target)
         path = wh.path(table, sample, target)
         check = dg.AssetCheckResult(
             check_name=BUDGET_CHECK,
@@ -113,13 +116,13 @@ def _fasttext_filter(platform: Platform) -> dg.AssetsDefinition:
         )
         written = WrittenPartition(path, 1, path.stat().st_size, built.sha256)
         return materialised(
-            platform, [(table, (sample, target), written)], _shown(built), checks=[check]
+            platform, [(table, (sample, target), written)], _shown(built, card), checks=[check]
         )
 
     return fasttext_filter
 
 
-def _shown(built: BuiltFilter) -> dict[str, Any]:
+def _shown(built: BuiltFilter, card: Path) -> dict[str, Any]:
     metrics = {name: value for name, value in built.row.items() if isinstance(value, float | int)}
     terms = {
         f"terms of {label}": sentences([f"{term.text}: {term.weight:.3f}" for term in found])
@@ -129,6 +132,7 @@ def _shown(built: BuiltFilter) -> dict[str, Any]:
         {
             **metrics,
             "model": dg.MetadataValue.path(str(built.path)),
+            "card": dg.MetadataValue.path(str(card)),
             "boundary unit": built.row["boundary_unit"],
             "notes": sentences(built.notes),
             "languages": dg.MetadataValue.json(
@@ -261,6 +265,7 @@ def _selected_data(platform: Platform) -> dg.AssetsDefinition:
                 config=pool.model_dump(mode="json"),
                 run_id=context.run.run_id,
                 compute=platform.settings.compute.selection,
+                card=lambda manifest: selection_card(wh, platform.settings, name, target, manifest),
             )
         written = wh.written("selections", name, target)
         rows = wh.read("selections", name, target)

@@ -113,7 +113,7 @@ def build_filter(
         _chunks(warehouse, sample, PAGE_COLUMNS), _of_pages(warehouse, sample, labels)
     )
     split = split_pages(pages, selection.fasttext.test_fraction, selection.fasttext.seed)
-    folder = _model_folder(warehouse, sample, target)
+    folder = filter_folder(warehouse, sample, target)
     with scratch_folder(folder, SCRATCH) as scratch:
         lines = write_lines(
             _chunks(warehouse, sample, TEXT_COLUMNS), pages.page_ids, scratch / "pages.txt"
@@ -302,9 +302,10 @@ def find_filter(warehouse: Warehouse, sample: str, target: str) -> FilterFile:
         PcorrError: there is no filter of them.
     """
     row = warehouse.read("fasttext_filters", sample, target).to_pylist()[0]
-    path = _model_folder(warehouse, sample, target) / Path(row["model_path"]).name
+    path = filter_folder(warehouse, sample, target) / Path(row["model_path"]).name
     return FilterFile(path, row["sha256"])
 
 
-def _model_folder(warehouse: Warehouse, sample: str, target: str) -> Path:
+def filter_folder(warehouse: Warehouse, sample: str, target: str) -> Path:
+    """Where the model file of a sample and target lies, and its card."""
     return warehouse.home / "filters" / to_slug(sample) / to_slug(target)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,11 +33,12 @@ from pcorr_assets.warehouse.files import (
     replace_folder,
     restore_folder,
     sha256_file,
+    write_text,
 )
 from pcorr_assets.warehouse.json_files import read_json, write_json
 from pcorr_assets.warehouse.parquet_files import SealedWriter
 from pcorr_assets.warehouse.store import content_hash
-from pcorr_assets.warehouse.verification import MANIFEST
+from pcorr_assets.warehouse.verification import CARD, MANIFEST
 
 if TYPE_CHECKING:
     from pcorr_assets.config import Pool, SelectionCompute
@@ -71,6 +72,7 @@ def write_selected(
     config: Mapping[str, Any] | None = None,
     run_id: str | None = None,
     compute: SelectionCompute | None = None,
+    card: Callable[[Mapping[str, Any]], str] | None = None,
 ) -> SelectedData:
     """Select the documents of a pool for a target and write them out.
 
@@ -86,6 +88,7 @@ def write_selected(
         shards: all shards of the pool; groups: those that they are in.
         config: the settings to note in the manifest; run_id: the run's.
         compute: threads and memory, as for `select_documents`.
+        card: the text of `README.md` beside the manifest, from the manifest; None: no such file.
 
     Raises:
         PcorrError: as `select_documents`; a shard changed since it was scored.
@@ -112,7 +115,11 @@ def write_selected(
             manifest = _manifest(selection, pool_name, pool, target, parts, config, run_id)
             table.metadata["manifest"] = str(folder / MANIFEST)
             write_json(unfinished / MANIFEST, manifest, indent=2)
-            _keep_only(unfinished, {MANIFEST, *(part["file"] for part in parts)})
+            kept = {MANIFEST, *(part["file"] for part in parts)}
+            if card is not None:
+                write_text(unfinished / CARD, card(manifest))
+                kept.add(CARD)
+            _keep_only(unfinished, kept)
             replace_folder(unfinished, folder, aside)
     output = None
     if pool.output is not None:

@@ -224,6 +224,7 @@ class BenchmarkFacts:
     highest: float
     reliability: float | None = None
     reliability_of_others: str = ""
+    task_version: str = ""
 
 
 @dataclass(frozen=True)

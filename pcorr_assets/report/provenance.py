@@ -67,6 +67,17 @@ def _file(wh: Warehouse, table: str, keys: tuple[str, ...]) -> TableFile:
 _OF_TEXTS = ("level", "tokenizer", "language_model", "fasttext.")
 
 
+def settings_of_sample(settings: Settings, sample: str) -> dict[str, str]:
+    """Settings of a sample as they stand in a page, by name; paths are relative."""
+    folder = settings.path.parent if settings.path is not None else settings.home
+    imported = not settings.samples[sample].is_text
+    return {
+        name: _in_words(value, folder)
+        for name, value in _flat(settings.samples[sample].model_dump(mode="json"))
+        if value is not None and not (imported and _only_of_texts(f"samples.{sample}", name))
+    }
+
+
 def _settings(settings: Settings, sample: str, target: str) -> dict[str, dict[str, str]]:
     imported = not settings.samples[sample].is_text
     folder = settings.path.parent if settings.path is not None else settings.home

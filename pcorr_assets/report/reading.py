@@ -113,7 +113,7 @@ def read_facts(wh: Warehouse, settings: Settings, sample: str, target: str) -> f
             settings,
             sample,
             target,
-            read_benchmarks(wh, settings, sample, target, inputs),
+            read_benchmarks(wh, settings, sample, target, inputs.llms),
             read_reliability(wh, settings, sample, target),
         ),
     )

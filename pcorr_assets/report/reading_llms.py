@@ -7,7 +7,7 @@ deciding who is in (`matrix`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -37,7 +37,7 @@ def read_llms(
         errors = {llm: {**row, "error": here.get(llm, row["error"])} for llm, row in errors.items()}
     coverage = {row["llm"]: row for row in wh.read("matrix_coverage", sample).to_pylist()}
     names = [*coverage, *(llm for llm in errors if llm not in coverage)]
-    known = {row["llm"]: row for row in _records(wh, source, names)}
+    known = {row["llm"]: row for row in read_records(wh, source, names)}
     used = frozenset(inputs.llms)
     return tuple(
         _llm(llm, coverage.get(llm), known.get(llm), errors.get(llm), llm in used) for llm in names
@@ -77,7 +77,8 @@ def _llm(
     )
 
 
-def _records(wh: Warehouse, source: str, llms: Iterable[str]) -> Iterator[dict[str, Any]]:
+def read_records(wh: Warehouse, source: str, llms: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Rows of `llms`: of these LLMs, or all that were imported with a source."""
     if source != OWN_SOURCE:
         yield from wh.read("llms", IMPORTED, source).to_pylist()
         return
@@ -87,21 +88,19 @@ def _records(wh: Warehouse, source: str, llms: Iterable[str]) -> Iterator[dict[s
 
 
 def read_benchmarks(
-    wh: Warehouse, settings: Settings, sample: str, target: str, inputs: AlignedInputs
+    wh: Warehouse, settings: Settings, sample: str, target: str, llms: Sequence[str]
 ) -> tuple[BenchmarkFacts, ...]:
     """How the target's benchmarks were evaluated, over the LLMs that the estimates rest on."""
     source = source_of(settings, sample)
     if source == OWN_SOURCE:
         parts = [
-            wh.read("benchmark_errors", llm)
-            for llm in inputs.llms
-            if wh.exists("benchmark_errors", llm)
+            wh.read("benchmark_errors", llm) for llm in llms if wh.exists("benchmark_errors", llm)
         ]
     else:
         parts = [wh.read("benchmark_errors", IMPORTED, source)]
     if not parts:
         return ()
-    used = pc.SetLookupOptions(pa.array(inputs.llms, pa.string()))
+    used = pc.SetLookupOptions(pa.array(llms, pa.string()))
     table = pa.concat_tables(parts)
     rows = table.filter(pc.call_function("is_in", [table["llm"]], used)).to_pylist()
     found = (
@@ -147,6 +146,7 @@ def _benchmark(
             for row in known
             if not row["is_used"]
         ),
+        task_version=_different(rows, "task_version"),
     )
 
 

@@ -21,6 +21,8 @@ import pyarrow.compute as pc
 import yaml
 from pydantic_core import PydanticCustomError
 
+from pcorr_assets.cards.header import read_card, write_card
+from pcorr_assets.cards.matrix_card import matrix_card
 from pcorr_assets.config import Settings, Storage
 from pcorr_assets.config.storage import output_url
 from pcorr_assets.config.urls import is_url
@@ -37,6 +39,7 @@ from pcorr_assets.warehouse.export import ExportedDatabase, export_database
 from pcorr_assets.warehouse.export_place import refuse_other_files
 from pcorr_assets.warehouse.export_readme import ESTIMATOR_SECTION, NAN_SECTION
 from pcorr_assets.warehouse.files import atomic_path, scratch_folder
+from pcorr_assets.warehouse.verification import CARD
 
 DATABASE_NAME = "pcorr_export.duckdb"
 
@@ -72,16 +75,19 @@ class SharedDatabase:
 @dataclass(frozen=True)
 class SharedMatrix:
     """The files of each level, and the URL that they were put below; `is_local`: they are on this
-    machine as well."""
+    machine as well. `card` is None where a README.md of somebody else's was in its place."""
 
     levels: list[PublishedFiles]
     url: str | None = None
     is_local: bool = True
+    card: Path | None = None
 
     @property
     def places(self) -> list[str]:
         """Where to look for the files."""
         paths = dict.fromkeys(path for files in self.levels for path in files.paths)
+        if self.card is not None:
+            paths[self.card] = None
         local = [str(path) for path in paths if self.is_local]
         return local + [f"{self.url}/{path.name}" for path in paths if self.url is not None]
 
@@ -168,17 +174,19 @@ def share_published(
         _refuse_inputs(settings, url, wanted, format)
         with scratch_folder(exports_folder(settings), ".upload-") as scratch:
             files = _published(settings, sample, scratch / "files", wanted, format)
-            _put_published(files, url, options)
-            return SharedMatrix(files, url, is_local=False)
+            card = _write_card(settings, sample, scratch / "files", files)
+            _put_published(files, card, url, options)
+            return SharedMatrix(files, url, is_local=False, card=card)
     target = Path(folder) if folder else exports_folder(settings) / "published" / sample
     _refuse_inputs(settings, target, wanted, format)
     url = None if folder or store is None else f"{store}/published/{sample}"
     if url is not None:
         _refuse_inputs(settings, url, wanted, format)
     files = _published(settings, sample, target, wanted, format)
+    card = _write_card(settings, sample, target, files)
     if url is not None:
-        _put_published(files, url, options)
-    return SharedMatrix(files, url)
+        _put_published(files, card, url, options)
+    return SharedMatrix(files, url, card=card)
 
 
 def _published(
@@ -198,11 +206,32 @@ def _published(
     ]
 
 
-def _put_published(files: Sequence[PublishedFiles], url: str, options: Storage) -> None:
+def _write_card(
+    settings: Settings, sample: str, folder: Path, files: Sequence[PublishedFiles]
+) -> Path | None:
+    """Write the card beside the files; not in the place of a README.md of somebody else's."""
+    path = folder / CARD
+    text = matrix_card(Warehouse(settings.home), settings, sample, files, earlier=read_card(path))
+    return path if write_card(path, text) else None
+
+
+def _put_published(
+    files: Sequence[PublishedFiles], card: Path | None, url: str, options: Storage
+) -> None:
     """Put the files below a URL, and take away token counts that the targets no longer agree on."""
     paths = list(dict.fromkeys(path for one in files for path in one.paths))
+    if card is not None and _is_ours(f"{url}/{CARD}", options):
+        paths.append(card)
     gone = [_unit_tokens_name(one.level) for one in files if one.unit_tokens is None]
     put_files(paths, url, options, gone=gone)
+
+
+def _is_ours(url: str, options: Storage) -> bool:
+    """May a card be put there: is nothing there, or an earlier card?"""
+    if not is_there(url, options):
+        return True
+    with local_copy(url, options) as old:
+        return bool(read_card(old))
 
 
 def _output(text: str) -> str:

@@ -23,6 +23,8 @@ from pcorr_assets.warehouse.views import DATABASE, SCHEMA_FILE, database_is_whol
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
+# What is given away has it beside itself, and its owner writes into it.
+CARD = "README.md"
 _MODEL = re.compile(r"([0-9a-f]{64})\.(bin|ftz)")
 
 # The first folder under the home, and what to do about a damaged file in it.
@@ -115,7 +117,8 @@ def _verifier(place: tuple[str, ...]) -> Callable[[Path], bool] | None:
     if place[0] == "filters":
         return _verify_model if _MODEL.fullmatch(name) else None
     if place[0] == "selected":
-        return _verify_selected
+        # A card is there to be edited.
+        return None if name == CARD else _verify_selected
     if suffix == ".parquet" and place[0] in OF_PARQUET:
         return _verify_parquet
     if suffix == ".json" and place[0] in ("evaluations", "cache"):

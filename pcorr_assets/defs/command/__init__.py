@@ -18,6 +18,7 @@ from pcorr_assets.defs.command.files import clean, export, verify
 from pcorr_assets.defs.command.llms import add_llm_command, register, remove_llm_command
 from pcorr_assets.defs.command.looking import check_config, sql, status
 from pcorr_assets.defs.command.planning import plan_command
+from pcorr_assets.defs.command.publishing import publish
 from pcorr_assets.defs.command.running import run
 from pcorr_assets.defs.command.runs import free_slots
 from pcorr_assets.defs.command.serving import demo, ui
@@ -38,6 +39,7 @@ COMMANDS = (
     ("clean", clean, "List the files of keys that are gone; move them away."),
     ("verify", verify, "Name the files that are not as they were written."),
     ("export", export, "One DuckDB file with everything, or a wide matrix."),
+    ("publish", publish, "Push a filter, selection or matrix to the hub."),
     ("register", register, "Add what pcorr.yaml lists as partitions, now."),
 )
 

@@ -1,0 +1,37 @@
+"""What the tables say of benchmark items and near-duplicates in what is given away.
+
+Belongs here: one answer to each question, "not searched" where nobody looked. Does not belong
+here: searching.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pcorr_assets.cards.wording import NOT_SEARCHED
+from pcorr_assets.report.formats import count
+
+BENCHMARK_ITEMS = "test items of the benchmarks in it"
+NEAR_COPIES = "near-duplicates in it"
+COPIES = "exact copies in it"
+
+
+def of_sample() -> dict[str, str]:
+    """The texts of a sample, which a filter is trained on."""
+    return {
+        BENCHMARK_ITEMS: NOT_SEARCHED,
+        NEAR_COPIES: NOT_SEARCHED,
+    }
+
+
+def of_selection(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The documents of a selection, as its manifest says."""
+    copies = manifest.get("duplicate_document_count")
+    return {
+        COPIES: NOT_SEARCHED
+        if copies is None
+        else f"none: {count(copies)} were left out while the budget was filled",
+        BENCHMARK_ITEMS: NOT_SEARCHED,
+        NEAR_COPIES: NOT_SEARCHED,
+    }
