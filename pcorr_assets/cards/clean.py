@@ -33,5 +33,17 @@ def of_selection(manifest: Mapping[str, Any]) -> dict[str, str]:
         if copies is None
         else f"none: {count(copies)} were left out while the budget was filled",
         BENCHMARK_ITEMS: NOT_SEARCHED,
-        NEAR_COPIES: NOT_SEARCHED,
+        NEAR_COPIES: _near(manifest),
     }
+
+
+def _near(manifest: Mapping[str, Any]) -> str:
+    settings = (manifest.get("config") or {}).get("near_duplicates")
+    if settings is None:
+        return NOT_SEARCHED
+    found = manifest["near_duplicate_document_count"]
+    return (
+        f"{count(found)} were left out while the budget was filled: texts that share at least "
+        f"{settings['jaccard']} of their n-grams of {settings['ngram']} words with a better one, "
+        "as estimated by MinHash"
+    )
