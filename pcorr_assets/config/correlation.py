@@ -32,6 +32,7 @@ from pcorr_assets.config.fields import (
     matching,
     number,
     one_of,
+    whole_number,
 )
 from pcorr_assets.config.metrics import known
 from pcorr_assets.config.section import Mistake, Section, expected, said
@@ -150,12 +151,19 @@ class FastText(Section):
     quantize: YesNo = False
 
 
+DecontaminateField = Annotated[Literal["drop", "mark", "off"], one_of("drop", "mark", "off")]
+# Fewer than 5 words in a row stand in many texts by chance.
+NgramField = Annotated[int, whole_number(5, 100)]
+
+
 class Selection(Section):
     """From estimate to selected texts; a target may override each setting.
 
     `keep_ratio` is the desired filter ratio: a unit's cap is its share of tokens divided
     by it. `tokenizer` counts those tokens. `language_model` is a fastText model file that
-    identifies languages.
+    identifies languages. `decontaminate`: documents of a pool that hold text of the benchmarks
+    that a target is measured by are left out (`drop`), marked, or not looked for (`off`);
+    `ngram_words` is how many words in a row they have in common with an item.
     """
 
     level: LevelField = "domain"
@@ -166,6 +174,8 @@ class Selection(Section):
     max_nan_fraction: ZeroToOne = 0.05
     fasttext: FastText = FastText()
     language_model: AbsolutePath | None = None
+    decontaminate: DecontaminateField = "drop"
+    ngram_words: NgramField = 13
 
 
 TargetWeight = Annotated[float, number("a weight above 0", lambda x: x > 0)]
@@ -213,6 +223,8 @@ class Target(Section):
     max_nan_fraction: ZeroToOne | None = None
     fasttext: FastText | None = None
     language_model: AbsolutePath | None = None
+    decontaminate: DecontaminateField | None = None
+    ngram_words: NgramField | None = None
 
     @property
     def target_weights(self) -> dict[str, float]:

@@ -4,6 +4,7 @@ Belongs here: the assets `fasttext_filter`, `pool_files`, `pool_scores` and `sel
 not belong here: training, scoring and choosing (`filters`), and the distribution (`selection`).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from pcorr_assets.filters.training import BuiltFilter, build_filter
 from pcorr_assets.filters.writing import write_selected
 from pcorr_assets.jobs.score_pool_group import partitions_of, score_pool_group_job
 from pcorr_assets.report.overviews import group_overview, scores_overview, shards_overview
+from pcorr_assets.steps.benchmark_ngrams import TABLE as BENCHMARK_NGRAMS
+from pcorr_assets.steps.benchmark_ngrams import write_ngrams
 from pcorr_assets.steps.verdicts import estimates_of, verdict_of
 from pcorr_assets.warehouse import WrittenPartition
 
@@ -52,6 +55,7 @@ OF_A_PASS = (
     "filters/signatures.py",
     "filters/tokens.py",
 )
+SEARCHING = ("clean", "filters/ngram_files.py")
 SCORING = ("filters/model.py", "filters/normalise.py")
 
 
@@ -59,6 +63,7 @@ def assets(platform: Platform) -> list[dg.AssetsDefinition]:
     """The assets of this stage."""
     return [
         _fasttext_filter(platform),
+        _benchmark_ngrams(platform),
         _pool_files(platform),
         _pool_scores(platform),
         _selected_data(platform),
@@ -145,6 +150,38 @@ def _shown(built: BuiltFilter, card: Path) -> dict[str, Any]:
     )
 
 
+def _benchmark_ngrams(platform: Platform) -> dg.AssetsDefinition:
+    @table_asset(
+        platform,
+        tables=(BENCHMARK_NGRAMS,),
+        rooms=("clean", "lm/benchmark_items.py", "steps/benchmark_ngrams.py"),
+        sections=("benchmarks", *selection_sections("decontaminate", "ngram_words")),
+        group_name="selection",
+        partitions_def=platform.partitions.target,
+        kinds={"numpy", "parquet"},
+    )
+    def benchmark_ngrams(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        """Runs of words of the items that a target is measured by: no text may hold them."""
+        target = context.partition_key
+        with platform.lock(context, BENCHMARK_NGRAMS, target):
+            found = write_ngrams(platform.warehouse, platform.settings, target)
+        counts = [{"benchmark": name, **one} for name, one in found.counts.items()]
+        columns = ("benchmark", "items", "too short", "n-grams", "in too many items")
+        shown = {
+            "searched": rows_table(pa.Table.from_pylist(counts), columns)
+            if counts
+            else "nothing: decontaminate is off"
+            if found.is_off
+            else "nothing",
+            "benchmarks without a task": ", ".join(found.without_task) or "none",
+        }
+        return materialised(
+            platform, [(BENCHMARK_NGRAMS, (target,), found.written)], numbers(shown)
+        )
+
+    return benchmark_ngrams
+
+
 def _pool_files(platform: Platform) -> dg.AssetsDefinition:
     @table_asset(
         platform,
@@ -183,10 +220,14 @@ def _pool_scores(platform: Platform) -> dg.AssetsDefinition:
     @table_asset(
         platform,
         tables=tables,
-        rooms=(*reading, *SCORING),
+        rooms=(*reading, *SCORING, *SEARCHING),
         # Not the budget: another one selects anew from the same scores.
         sections=(*(f"pools.*.{name}" for name in SOURCE), *selection_sections("tokenizer")),
-        deps=[("fasttext_filter", dg.AllPartitionMapping()), "pool_files"],
+        deps=[
+            ("fasttext_filter", dg.AllPartitionMapping()),
+            ("benchmark_ngrams", dg.AllPartitionMapping()),
+            "pool_files",
+        ],
         group_name="selection",
         partitions_def=platform.partitions.pool_group,
         backfill_policy=dg.BackfillPolicy.multi_run(1),
@@ -207,6 +248,7 @@ def _pool_scores(platform: Platform) -> dg.AssetsDefinition:
                 targets,
                 reading_code=code_version((*reading, *ALWAYS), settings, tables=tables),
                 scoring_code=code_version(SCORING, settings),
+                searching_code=code_version(SEARCHING, settings),
             )
             partitions = partitions_of(job)
             result = run_job(context, platform, "pool_scores", (group,), job, partitions=partitions)
@@ -237,13 +279,15 @@ def _selected_data(platform: Platform) -> dg.AssetsDefinition:
             "filters/choosing.py",
             "filters/near_duplicates.py",
             "filters/signatures.py",
+            "filters/contamination.py",
             "filters/selection.py",
+            "filters/summary.py",
             "filters/scored.py",
             "filters/selected.py",
             "filters/writing.py",
             *READING,
         ),
-        sections=("pools",),
+        sections=("pools", *selection_sections("decontaminate")),
         deps=[("pool_scores", dg.AllPartitionMapping())],
         group_name="selection",
         partitions_def=platform.partitions.pool_target,
@@ -266,6 +310,7 @@ def _selected_data(platform: Platform) -> dg.AssetsDefinition:
                 run_id=context.run.run_id,
                 compute=platform.settings.compute.selection,
                 card=lambda manifest: selection_card(wh, platform.settings, name, target, manifest),
+                decontaminate=platform.settings.selection_for(target).decontaminate,
             )
         written = wh.written("selections", name, target)
         rows = wh.read("selections", name, target)
@@ -282,6 +327,7 @@ def _selected_data(platform: Platform) -> dg.AssetsDefinition:
                 }
             ),
             "shards taken over from an interrupted run": selected.reused_shard_count,
+            **_contaminated(selected.manifest),
             "boundary document": rows_table(boundary, boundary.schema.names),
             **overview(shards_overview(rows)),
             **overview(scores_overview(wh, "selections", (name, target), f"{name} for {target}")),
@@ -289,6 +335,22 @@ def _selected_data(platform: Platform) -> dg.AssetsDefinition:
         return materialised(platform, [("selections", (name, target), written)], metadata)
 
     return selected_data
+
+
+def _contaminated(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What was found of the target's benchmarks in the pool."""
+    by_benchmark = [
+        {"benchmark": name, **counts} for name, counts in manifest["contaminated_by"].items()
+    ]
+    columns = ("benchmark", "documents", "tokens", "score_enough")
+    shown: dict[str, Any] = {
+        "decontaminate": manifest["decontaminate"],
+        "documents with text of a benchmark": manifest["contaminated_document_count"],
+    }
+    if by_benchmark:
+        rows = pa.Table.from_pylist(by_benchmark)
+        shown["documents with text of a benchmark, by benchmark"] = rows_table(rows, columns)
+    return shown
 
 
 def _boundary(rows: pa.Table) -> pa.Table:

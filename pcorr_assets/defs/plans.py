@@ -48,6 +48,8 @@ class Needs:
         return (*self.every, *self.some, *self.optional)
 
 
+# Assets with a partition for each target.
+OF_TARGETS = ("error_vector", "benchmark_ngrams")
 Keep = Callable[[Mapping[str, str]], bool]
 """Whether a partition, `{dimension: key}`, is asked for."""
 
@@ -235,7 +237,7 @@ class Planner:
         """`{dimension: key}` of a part; empty for an asset without partitions."""
         asset, partition = part
         definition = self.graph.get(dg.AssetKey(asset)).partitions_def
-        return dimensions_of(definition, partition, TARGET if asset == "error_vector" else SAMPLE)
+        return dimensions_of(definition, partition, TARGET if asset in OF_TARGETS else SAMPLE)
 
     def needs(self, part: Part, chosen: Collection[Part] = ()) -> Needs:
         """What a part is made from; of the parts `chosen`, an export needs all."""
@@ -269,12 +271,16 @@ class Planner:
                 pool = settings.pools.get(pool_of(group))
                 of = pool.sample if pool is not None else ""
                 filters = [("fasttext_filter", f"{of}|{one}") for one in settings.targets]
-                return Needs(every=[("pool_files", group)], some=filters)
+                searched = [("benchmark_ngrams", one) for one in settings.targets]
+                return Needs(every=[("pool_files", group)], some=filters, optional=searched)
             case "selected_data":
                 own = [key for key in self._groups if pool_of(key) == keys[POOL]]
                 of = settings.pools[keys[POOL]].sample
                 scores = [("pool_scores", key) for key in own]
-                return Needs(every=[("fasttext_filter", f"{of}|{target}"), *scores])
+                return Needs(
+                    every=[("fasttext_filter", f"{of}|{target}"), *scores],
+                    optional=[("benchmark_ngrams", target)],
+                )
             case "report":
                 made_from = ("estimate", "rank_prediction", "sampling_distribution")
                 beside = ("sensitivity", "next_llms", "fasttext_filter")

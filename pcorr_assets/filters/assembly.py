@@ -24,6 +24,7 @@ from pcorr_assets.filters.passes import (
     SIGNATURE,
     PassPlan,
     add_up,
+    contaminated_column,
     score_column,
     tokens_column,
 )
@@ -224,4 +225,6 @@ def _rows_of_output(one: Output, rows: Mapping[str, Any], names: pa.Table) -> pa
     else:
         columns["target"] = pa.repeat(one.target, names.num_rows)
         columns["score"] = rows[score_column(one.target)]
+        not_searched = pa.nulls(names.num_rows, pa.string())
+        columns["contaminated_by"] = rows.get(contaminated_column(one.target), not_searched)
     return pa.table(columns)

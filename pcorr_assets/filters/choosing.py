@@ -7,8 +7,10 @@ documents that were chosen (`selection`).
 Documents are taken in descending order of score, equal scores in ascending order of
 content hash, until their tokens reach the budget; the document that reaches it is taken
 whole and is the boundary. Of documents with the same content only the first in the order
-(score, then shard, then row) counts, and where the pool says so a document that is nearly the
-same as one before it does not count either (`near_duplicates`). Both look at what comes before
+(score, then shard, then row) counts. Documents that hold text of a benchmark of the target do
+not count at all, where the settings say so (`contamination`), and where the pool says so a
+document that is nearly the same as one before it does not count either (`near_duplicates`).
+Both look at what comes before
 a document in the order and at nothing else, so that it is enough to look at documents down to
 where the budget ends. Sorting everything would need memory for everything;
 so a histogram of log-odds says where the budget ends, and only that slice is sorted.
@@ -18,13 +20,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.filters.contamination import contaminated, counting
 from pcorr_assets.filters.near_duplicates import NearDuplicateSearch
 from pcorr_assets.filters.pools import budget_tokens
 from pcorr_assets.filters.scored import ScoredShards
+from pcorr_assets.filters.summary import Boundary, SelectionSummary
 
 if TYPE_CHECKING:
     import duckdb
@@ -44,44 +47,6 @@ _LOG_ODDS_BIN = (
 )
 
 
-@dataclass(frozen=True)
-class Boundary:
-    """The last document taken, which fills the budget."""
-
-    shard: str
-    document_id: str
-    score: float
-    content_sha256: str
-    token_count: int
-
-
-@dataclass(frozen=True)
-class SelectionSummary:
-    """What was selected. `budget` is in tokens; `pool_*` count all scored documents.
-
-    `is_short` says that the pool holds fewer tokens than the budget; all of it was selected
-    then, and `boundary` is None. `duplicate_*` count the copies that were left out because
-    their content was taken already, `near_duplicate_*` those of which nearly the same was.
-    `threshold` is the lowest score selected.
-    """
-
-    budget: int
-    document_count: int
-    token_count: int
-    pool_document_count: int
-    pool_token_count: int
-    empty_document_count: int
-    duplicate_document_count: int
-    duplicate_token_count: int
-    near_duplicate_document_count: int
-    near_duplicate_token_count: int
-    threshold: float
-    boundary: Boundary | None
-    is_short: bool
-    filter_sha256: str
-    token_source: str
-
-
 class Chooser:
     """The steps of one selection.
 
@@ -95,8 +60,10 @@ class Chooser:
         connection: duckdb.DuckDBPyConnection,
         scored: ScoredShards,
         near: NearDuplicateSearch | None,
+        decontaminate: str = "off",
     ) -> None:
         self._sql = connection
+        self._decontaminate = decontaminate
         self._near = near
         self._in_order = scored.in_order
         listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in scored.paths)
@@ -106,7 +73,9 @@ class Chooser:
             "CREATE VIEW scanned AS SELECT *, file_index, file_row_number FROM read_parquet("
             f"[{listed}])"
         )
-        connection.execute("CREATE VIEW scored AS SELECT * FROM scanned WHERE token_count > 0")
+        connection.execute(
+            f"CREATE VIEW scored AS SELECT * FROM scanned WHERE {counting(decontaminate)}"
+        )
         connection.execute(
             f"""CREATE TABLE bins AS
             SELECT {_LOG_ODDS_BIN} AS bin, min(score) AS low, max(score) AS high,
@@ -125,15 +94,24 @@ class Chooser:
     def choose(
         self, pool_name: str, pool: Pool, filter_sha256: str, source: str
     ) -> SelectionSummary:
-        tokens, documents = self._row("SELECT sum(tokens)::BIGINT, sum(documents) FROM bins")
-        (all_documents,) = self._row("SELECT count(*) FROM scanned")
+        (left,) = self._row("SELECT coalesce(sum(tokens), 0)::BIGINT FROM bins")
+        all_documents, tokens, empty = self._row(
+            """SELECT count(*), coalesce(sum(token_count), 0)::BIGINT,
+                      count(*) FILTER (token_count = 0) FROM scanned"""
+        )
         if not tokens:
             raise PcorrError(
                 f"pool {pool_name}: none of the {all_documents:,} scored documents has a token: "
                 "check text_column and the token counts of the pool"
             )
+        if not left:
+            raise PcorrError(
+                f"pool {pool_name}: all {all_documents - empty:,} documents with a token hold text "
+                "of the target's benchmarks: look at the n-grams (`ngram_words`), or let "
+                "`decontaminate` mark them only"
+            )
         budget = budget_tokens(pool, tokens)
-        available = self._reach(budget, tokens)
+        available = self._reach(budget, left)
         boundary = self._boundary(budget) if available >= budget else None
         left_out = {reason: self._taken(reason, boundary) for reason in LEFT_OUT}
         count, selected = self._taken("candidates", boundary)
@@ -141,25 +119,27 @@ class Chooser:
             "SELECT min(score) FROM candidates "
             "ANTI JOIN left_out USING (file_index, file_row_number)"
         )
+        threshold = boundary.score if boundary else lowest
         return SelectionSummary(
             budget=budget,
             document_count=count - sum(documents for documents, _ in left_out.values()),
             token_count=selected - sum(tokens for _, tokens in left_out.values()),
             pool_document_count=all_documents,
             pool_token_count=tokens,
-            empty_document_count=all_documents - documents,
+            empty_document_count=empty,
             duplicate_document_count=left_out["copies"][0],
             duplicate_token_count=left_out["copies"][1],
             near_duplicate_document_count=left_out["near_copies"][0],
             near_duplicate_token_count=left_out["near_copies"][1],
-            threshold=boundary.score if boundary else lowest,
+            threshold=threshold,
             boundary=boundary,
             is_short=available < budget,
             filter_sha256=filter_sha256,
             token_source=source,
+            **contaminated(self._sql, self._decontaminate, threshold),
         )
 
-    def _reach(self, budget: int, pool_tokens: int) -> int:
+    def _reach(self, budget: int, left: int) -> int:
         """Fill `candidates` from the top, until without what is left out they hold the budget
         (or are all there are). Returns how many tokens they hold without it."""
         wanted = math.ceil(FIRST_REACH * budget)
@@ -173,10 +153,10 @@ class Chooser:
             self._find_candidates(lowest)
             (found,) = self._row("SELECT sum(token_count)::BIGINT FROM candidates")
             kept = found - self._left_out_tokens()
-            if self._near is not None and (kept >= budget or found >= pool_tokens):
+            if self._near is not None and (kept >= budget or found >= left):
                 self._near.find(lowest)
                 kept = found - self._left_out_tokens()
-            if kept >= budget or found >= pool_tokens:
+            if kept >= budget or found >= left:
                 return kept
             # As much more as what was left out so far makes likely, so that this ends soon.
             wanted = max(found + 1, math.ceil(FIRST_REACH * budget * found / max(kept, 1)))

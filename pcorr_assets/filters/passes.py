@@ -10,14 +10,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from pcorr_assets.clean.ngrams import NgramSet, Search
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters.ids import UniqueIds
 from pcorr_assets.filters.model import FilterFile, FilterModel
+from pcorr_assets.filters.ngram_files import NgramFile
 from pcorr_assets.filters.normalise import normalise_utf8
 from pcorr_assets.filters.parts import Part, PartFolder, Segment, column_of_shard
 from pcorr_assets.filters.pools import (
@@ -63,18 +65,21 @@ class PassPlan:
 
     `documents`: id and bytes; `counts`: tokens, by the name of what counts them (the tokenizer;
     None: a column of the pool); `targets`: the score of each target's filter; `ngram`: the
-    signature that near-duplicates are told by, of n-grams of so many words.
+    signature that near-duplicates are told by, of n-grams of so many words; `ngrams`: which
+    benchmarks of each target it holds text of.
     """
 
     documents: bool
     counts: Mapping[str, str | None]
     targets: Mapping[str, FilterFile]
     ngram: int | None = None
+    ngrams: Mapping[str, NgramFile] = field(default_factory=dict)
 
     @property
     def is_needed(self) -> bool:
         """Is there anything to read texts for?"""
-        return bool(self.documents or self.counts or self.targets or self.ngram)
+        works = (self.documents, self.counts, self.targets, self.ngram, self.ngrams)
+        return any(map(bool, works))
 
     @property
     def schema(self) -> pa.Schema:
@@ -86,6 +91,7 @@ class PassPlan:
                 *((tokens_column(name), pa.int64()) for name in self.counts),
                 *((score_column(target), pa.float64()) for target in self.targets),
                 *([(SIGNATURE, pa.binary())] * bool(self.ngram)),
+                *((contaminated_column(target), pa.string()) for target in self.ngrams),
             ]
         )
 
@@ -98,6 +104,11 @@ def tokens_column(source: str) -> str:
 def score_column(target: str) -> str:
     """The column of parts with the scores of a target."""
     return f"score of {target}"
+
+
+def contaminated_column(target: str) -> str:
+    """The column of parts with the benchmarks of a target that a document holds text of."""
+    return f"contaminated by {target}"
 
 
 @dataclass(frozen=True)
@@ -120,6 +131,8 @@ class Pass:
         self._plan = plan
         self._seconds = seconds_per_part
         self._models: dict[str, FilterModel] = {t: f.load() for t, f in plan.targets.items()}
+        self._ngrams: dict[str, NgramSet] = {t: f.load() for t, f in plan.ngrams.items()}
+        self._search = Search(self._ngrams)
         self._counters: dict[str, TokenCounter | None] = {
             name: token_counter(pool, tokenizer) for name, tokenizer in plan.counts.items()
         }
@@ -200,9 +213,26 @@ class Pass:
             columns[score_column(target)] = model.score(lines)
         if self._plan.ngram:
             columns[SIGNATURE] = signatures(lines, self._plan.ngram)
+        columns |= self._contaminated(documents)
         counted.empty = sum(not line for line in lines)
         counted.row_count = len(documents)
         counted.text_bytes = sum(len(document.utf8) for document in documents)
+        return columns
+
+    def _contaminated(self, documents: list[Document]) -> dict[str, pa.Array]:
+        """The benchmarks of each target that each document holds text of."""
+        if not self._ngrams:
+            return {}
+        found = self._search.find([document.utf8.decode() for document in documents])
+        columns = {}
+        for target, ngrams in self._ngrams.items():
+            names: dict[int, list[str]] = {}
+            for text, benchmark in found[target].pairs():
+                names.setdefault(text, []).append(ngrams.benchmarks[benchmark])
+            joined = ["" for _ in documents]
+            for text, benchmarks in names.items():
+                joined[text] = ",".join(sorted(benchmarks))
+            columns[contaminated_column(target)] = joined
         return columns
 
 

@@ -31,11 +31,13 @@ from pcorr_assets.filters.assembly import (
 )
 from pcorr_assets.filters.groups import PoolGroup
 from pcorr_assets.filters.model import FilterFile
+from pcorr_assets.filters.ngram_files import SEARCHED, NgramFile
 from pcorr_assets.filters.parts import PartFolder
 from pcorr_assets.filters.passes import (
     SECONDS_PER_PART,
     SIGNATURE,
     PassPlan,
+    contaminated_column,
     score_column,
     tokens_column,
 )
@@ -57,10 +59,11 @@ OF_DOCUMENTS = ("text_column", "id_column", "file_format", "on_bad_row", "max_ba
 
 @dataclass(frozen=True)
 class Code:
-    """Versions of the code that reads documents, and of the code that scores them."""
+    """Versions of the code that reads documents, scores them, and searches them."""
 
     reading: str = ""
     scoring: str = ""
+    searching: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,8 @@ class ScoredGroup:
     """The partitions of a group, all of them, and what was worked out for them.
 
     `passed` counts documents whose text was read now; `counted` and `scored` name what counted
-    their tokens and which targets scored them; `signed` says whether signatures were made. All
-    empty: everything was there.
+    their tokens and which targets scored them, `searched` those whose n-grams were looked for;
+    `signed` says whether signatures were made. All empty: everything was there.
     """
 
     partitions: dict[Partition, WrittenPartition] = field(default_factory=dict)
@@ -89,6 +92,7 @@ class ScoredGroup:
     counted: list[str] = field(default_factory=list)
     scored: list[str] = field(default_factory=list)
     signed: bool = False
+    searched: list[str] = field(default_factory=list)
     notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -106,6 +110,7 @@ def score_group(
     *,
     tokenizer: str | None = None,
     tokenizers: Mapping[str, str | None] | None = None,
+    ngrams: Mapping[str, NgramFile] | None = None,
     code: Code = Code(),
     options: Options = Options(),
 ) -> ScoredGroup:
@@ -125,14 +130,18 @@ def score_group(
         filters: the filter of each target.
         tokenizer: what counts the tokens in `pool_documents`; `tokenizers`: of a target, where
             it is another one.
+        ngrams: what documents are searched for, for the targets that have it.
 
     Raises:
         PcorrError: the data cannot be read, or there is nothing to count tokens with.
     """
-    state = _State(warehouse, group, pool, filters, tokenizer, tokenizers or {}, code)
+    state = _State(warehouse, group, pool, filters, tokenizer, tokenizers or {}, ngrams or {}, code)
     plan, outputs = state.plan(), state.outputs()
     scored = ScoredGroup(
-        counted=list(plan.counts), scored=list(plan.targets), signed=bool(plan.ngram)
+        counted=list(plan.counts),
+        scored=list(plan.targets),
+        signed=bool(plan.ngram),
+        searched=list(plan.ngrams),
     )
     if outputs:
         folder = PartFolder(state.folder, state.identity(plan))
@@ -193,12 +202,14 @@ class _State:
         filters: Mapping[str, FilterFile],
         tokenizer: str | None,
         tokenizers: Mapping[str, str | None],
+        ngrams: Mapping[str, NgramFile],
         code: Code,
     ) -> None:
         if not filters:
             raise PcorrError(f"{group.key}: there is no filter to score it with")
         self._wh, self._group, self._filters = warehouse, group, filters
         self._code = code
+        self._ngrams = {target: ngrams[target] for target in filters if target in ngrams}
         named = {target: tokenizers.get(target, tokenizer) for target in filters}
         self._sources = {target: token_source(pool, name) for target, name in named.items()}
         first = tokenizer if tokenizer is not None else next(iter(named.values()))
@@ -257,6 +268,11 @@ class _State:
                 target: file for target, file in self._filters.items() if self._is_due(target)
             },
             ngram=None if self._has_signatures else self._ngram,
+            ngrams={
+                target: file
+                for target, file in self._ngrams.items()
+                if not self._is_searched(target)
+            },
         )
 
     @property
@@ -280,6 +296,16 @@ class _State:
             self._code.scoring,
         )
 
+    def _searched(self, target: str) -> str:
+        """What is noted of the n-grams that the documents were searched for; empty: of none."""
+        file = self._ngrams.get(target)
+        return f"{file.sha256} {self._code.searching}" if file is not None else ""
+
+    def _is_searched(self, target: str) -> bool:
+        noted = self._scores[target]
+        # Tables of earlier versions have no note: they were not searched.
+        return noted is not None and noted.get(SEARCHED) == self._searched(target)
+
     def outputs(self) -> list[Output]:
         """The tables that are not as they should be."""
         notes = {"documents_key": self._key}
@@ -290,12 +316,14 @@ class _State:
             found.append(Output(self.partitions[0], self._source, None, noted))
         for target, partition in zip(self._filters, self.partitions[1:], strict=True):
             before, source = self._scores[target], self._sources[target]
-            if before is None or self._is_due(target) or before["token_source"] != source:
+            is_due = self._is_due(target) or not self._is_searched(target)
+            if before is None or is_due or before["token_source"] != source:
                 noted = {
                     **notes,
                     "token_source": source,
                     "filter_sha256": self._filters[target].sha256,
                     "scoring": self._code.scoring,
+                    SEARCHED: self._searched(target),
                 }
                 found.append(Output(partition, source, target, noted))
         return found
@@ -314,6 +342,8 @@ class _State:
                 found[tokens_column(one.tokens)] = (partition, "token_count")
             if one.target is not None and one.target not in plan.targets:
                 found[score_column(one.target)] = (one.partition, "score")
+            if one.target in self._ngrams and one.target not in plan.ngrams:
+                found[contaminated_column(one.target)] = (one.partition, "contaminated_by")
         return found
 
     def identity(self, plan: PassPlan) -> str:
@@ -325,6 +355,7 @@ class _State:
             *([self._kind] * bool(plan.ngram)),
             *plan.counts,
             *(f"{target} {file.sha256}" for target, file in plan.targets.items()),
+            *(f"searched {target} {file.sha256}" for target, file in plan.ngrams.items()),
         )
 
 

@@ -19,9 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.filters.choosing import Chooser, SelectionSummary
+from pcorr_assets.filters.choosing import Chooser
+from pcorr_assets.filters.contamination import SEARCHING, counting, searched_for
 from pcorr_assets.filters.near_duplicates import NearDuplicateSearch, signed_files
 from pcorr_assets.filters.scored import ScoredShards, common_note, find_scored
+from pcorr_assets.filters.summary import SelectionSummary
 from pcorr_assets.machine import cpu_count, free_memory_bytes
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import scratch_folder
@@ -55,14 +57,17 @@ class OpenSelection:
         self.paths = scored.paths
         self._connection = connection
         self._scored = scored
+        is_known = summary.decontaminate in SEARCHING
+        self._contaminated_by = "contaminated_by" if is_known else "NULL::VARCHAR"
+        self._counts = counting(summary.decontaminate)
         self._asked = functools.lru_cache(maxsize=1)(self._documents_of_file)
 
     def documents(self, shard: str) -> pa.Table:
         """The selected documents of one shard, in the shard's order.
 
         Columns: `row` (position in the shard, from 0), `document_id`, `score`,
-        `token_count`, `content_sha256`, `is_boundary`. Cheap for shards of one group after
-        the other.
+        `token_count`, `content_sha256`, `contaminated_by`, `is_boundary`. Cheap for shards
+        of one group after the other.
         """
         place = self._scored.places[shard]
         rows = self._asked(place.file)
@@ -85,9 +90,9 @@ class OpenSelection:
         return self._connection.sql(
             f"""
             SELECT file_row_number AS row, document_id, score, token_count, content_sha256,
-                   {is_boundary} AS is_boundary
+                   {self._contaminated_by} AS contaminated_by, {is_boundary} AS is_boundary
             FROM read_parquet($path, file_row_number = true) AS scored
-            WHERE token_count > 0 AND {condition} AND file_row_number NOT IN (
+            WHERE {self._counts} AND {condition} AND file_row_number NOT IN (
                 SELECT file_row_number FROM left_out WHERE file_index = $file)
             ORDER BY file_row_number
             """,
@@ -104,6 +109,7 @@ def select_documents(
     shards: Sequence[str],
     groups: Sequence[str],
     compute: SelectionCompute | None = None,
+    decontaminate: str = "off",
 ) -> Iterator[OpenSelection]:
     """Choose the documents of a pool that fill its `token_budget` (or `keep_ratio`).
 
@@ -111,15 +117,18 @@ def select_documents(
     `keep_ratio` is of the tokens of all scored documents, copies included. A pool that
     holds less than the budget is selected whole, with a warning. `compute` says how many
     threads and how much memory this takes (unset: all CPUs, and half of the memory, that this
-    process may still use); what does not fit goes to a scratch folder in home.
+    process may still use); what does not fit goes to a scratch folder in home. `decontaminate`
+    says what becomes of documents that hold text of a benchmark of the target.
 
     Raises:
         PcorrError: a shard has no scores, or there are scores of one that the pool has not;
-            groups were scored with different filters or tokenizers, or no document has a token.
+            groups were scored with different filters or tokenizers, no document has a
+            token, or documents were not searched for what `decontaminate` asks for.
     """
     scored = find_scored(warehouse, pool_name, target, shards, groups)
     filter_sha256 = common_note(warehouse, groups, target, "filter_sha256", "filters")
     source = common_note(warehouse, groups, target, "token_source", "token counts")
+    decontaminate = searched_for(warehouse, pool_name, groups, target, decontaminate)
     # DuckDB, which reads them from here on, checks neither pages nor seals.
     for key in groups:
         warehouse.verified("pool_scores", key, target)
@@ -132,7 +141,7 @@ def select_documents(
         if pool.near_duplicates is not None:
             signed = signed_files(warehouse, groups, target, pool.near_duplicates)
             near = NearDuplicateSearch(connection, signed, pool.near_duplicates, scratch)
-        chooser = Chooser(connection, scored, near)
+        chooser = Chooser(connection, scored, near, decontaminate)
         summary = chooser.choose(pool_name, pool, filter_sha256, source)
         if summary.is_short:
             logger.warning(

@@ -21,6 +21,7 @@ import pyarrow as pa
 from pcorr_assets.config.keys import to_slug
 from pcorr_assets.errors import DamagedFileError
 from pcorr_assets.filters.columns import JsonValues
+from pcorr_assets.filters.contamination import NOT_SEARCHED
 from pcorr_assets.filters.model import FASTTEXT_EPSILON
 from pcorr_assets.filters.pools import Shard
 from pcorr_assets.filters.selected import SCORE, SelectedRows
@@ -73,6 +74,7 @@ def write_selected(
     run_id: str | None = None,
     compute: SelectionCompute | None = None,
     card: Callable[[Mapping[str, Any]], str] | None = None,
+    decontaminate: str = "off",
 ) -> SelectedData:
     """Select the documents of a pool for a target and write them out.
 
@@ -87,7 +89,7 @@ def write_selected(
     Args:
         shards: all shards of the pool; groups: those that they are in.
         config: the settings to note in the manifest; run_id: the run's.
-        compute: threads and memory, as for `select_documents`.
+        compute: threads and memory; decontaminate: both as for `select_documents`.
         card: the text of `README.md` beside the manifest, from the manifest; None: no such file.
 
     Raises:
@@ -98,7 +100,9 @@ def write_selected(
     aside = unfinished.with_name(f".old-{unfinished.name}")
     restore_folder(folder, aside)
     keys = [shard.key for shard in shards]
-    with select_documents(warehouse, pool_name, pool, target, keys, groups, compute) as selection:
+    with select_documents(
+        warehouse, pool_name, pool, target, keys, groups, compute, decontaminate
+    ) as selection:
         fingerprint = _fingerprint(selection)
         writer = _ShardWriter(unfinished, pool, selection, fingerprint)
         parts = []
@@ -141,7 +145,9 @@ def _fingerprint(selection: OpenSelection) -> str:
 
 
 def _selection_rows(documents: pa.Table, pool: str, target: str, shard: str) -> pa.Table:
-    rows = documents.select(["document_id", "score", "token_count", "is_boundary"])
+    rows = documents.select(
+        ["document_id", "score", "token_count", "is_boundary", "contaminated_by"]
+    )
     for name, value in (("pool", pool), ("target", target), ("shard", shard)):
         rows = rows.append_column(name, pa.array([value] * rows.num_rows, pa.string()))
     return rows
@@ -274,6 +280,11 @@ def _manifest(
         warnings.append(
             f"the budget is {summary.budget:,} tokens, but the pool holds only "
             f"{summary.token_count:,}: everything was selected"
+        )
+    if summary.decontaminate == NOT_SEARCHED:
+        warnings.append(
+            "benchmark_ngrams was never made, so the documents were not searched for text of the "
+            "target's benchmarks"
         )
     return {
         "pool": pool_name,

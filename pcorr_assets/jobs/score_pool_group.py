@@ -30,8 +30,9 @@ class ScorePoolGroupJob(BaseModel):
 
     `pool_settings` is the pool's section of the configuration as it was written; `tokenizer`
     counts tokens where the pool has no token-count column, and `targets` names that of each
-    target. `reading_code` and `scoring_code` are versions of the code, so that what another
-    version made is made again. `workers` are processes (None: as many as the machine carries).
+    target. `reading_code`, `scoring_code` and `searching_code` are versions of the code, so that
+    what another version made is made again. `workers` are processes (None: as many as the
+    machine carries).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,6 +46,7 @@ class ScorePoolGroupJob(BaseModel):
     tokenizer: str | None = None
     reading_code: str = ""
     scoring_code: str = ""
+    searching_code: str = ""
     workers: int | None = None
     seconds_per_part: float = 30.0
 
@@ -104,6 +106,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     """
     from pcorr_assets.config import Pool
     from pcorr_assets.filters.groups import pool_of, read_group, refresh_groups
+    from pcorr_assets.filters.ngram_files import find_ngrams
     from pcorr_assets.filters.scoring import Code, Options, score_group
     from pcorr_assets.filters.training import find_filter
 
@@ -126,7 +129,12 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         {t: find_filter(warehouse, pool.sample, t) for t in description.targets},
         tokenizer=description.tokenizer,
         tokenizers=description.targets,
-        code=Code(description.reading_code, description.scoring_code),
+        ngrams={
+            target: found
+            for target in description.targets
+            if (found := find_ngrams(warehouse, target)) is not None
+        },
+        code=Code(description.reading_code, description.scoring_code, description.searching_code),
         options=Options(workers, description.seconds_per_part),
     )
     seconds = time.monotonic() - started
@@ -146,6 +154,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
             "tokens counted now by": ", ".join(scored.counted) or "nothing",
             "signatures made now": "yes" if scored.signed else "no",
             "scored now for": ", ".join(scored.scored) or "no target",
+            "searched now for benchmarks of": ", ".join(scored.searched) or "no target",
             "workers": workers,
             "seconds": seconds,
             "documents_per_second": scored.passed / seconds,

@@ -288,6 +288,7 @@ def test_filters_reach_to_the_selected_data(world: AutomationWorld) -> None:
     chosen = asked_for(world)
     assert chosen == {
         ("fasttext_filter", "web|arc"),
+        ("benchmark_ngrams", "arc"),
         *((asset, f"crawl/000{n}") for asset in ("pool_files", "pool_scores") for n in (0, 1)),
         ("selected_data", "crawl|arc"),
         ("report", "web|arc"),

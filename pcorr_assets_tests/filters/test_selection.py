@@ -72,6 +72,7 @@ def scores_of(key: str, rows: list[Scored]) -> pa.Table:
             "token_count": pa.array([row[2] for row in rows], pa.int64()),
             "byte_count": pa.array([1] * len(rows), pa.int64()),
             "content_sha256": pa.array([sha(row[0]) for row in rows], pa.string()),
+            "contaminated_by": pa.nulls(len(rows), pa.string()),
         }
     )
 

@@ -44,8 +44,9 @@ PROMISED = {
     "pool_documents": "pool, pool_group, shard, document_id, token_count, byte_count, "
     "content_sha256, signature",
     "pool_scores": "pool, shard, target, document_id, score, token_count, byte_count, "
-    "content_sha256",
-    "selections": "pool, target, document_id, shard, score, token_count, is_boundary",
+    "content_sha256, contaminated_by",
+    "selections": "pool, target, document_id, shard, score, token_count, is_boundary, "
+    "contaminated_by",
 }
 
 

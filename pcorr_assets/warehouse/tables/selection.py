@@ -8,6 +8,7 @@ from __future__ import annotations
 from pcorr_assets.warehouse.tables.columns import (
     BINARY,
     BYTE_COUNT,
+    COUNT,
     FLAG,
     LEVEL,
     NUMBER,
@@ -25,6 +26,13 @@ from pcorr_assets.warehouse.tables.columns import (
 SHARD = Column("shard", TEXT, "Shard of the pool that the document stands in: pool/file")
 POOL_GROUP = Column("pool_group", TEXT, "Group of files that are read together: pool/number")
 DOCUMENT_ID = Column("document_id", TEXT, "Id of the document in the pool")
+CONTAMINATED_BY = Column(
+    "contaminated_by",
+    TEXT,
+    "Benchmarks of the target that the document holds text of, with a comma between; empty: none; "
+    "NULL: not searched",
+    nullable=True,
+)
 CONTENT_SHA256 = Column("content_sha256", TEXT, "Content hash of the document's text")
 
 SELECTION_TABLES = (
@@ -99,6 +107,20 @@ SELECTION_TABLES = (
         ),
     ),
     Table(
+        "benchmark_ngrams",
+        "Runs of words of the items of a target's benchmarks, which documents are searched for.",
+        ("target",),
+        ("target", "benchmark", "item", "ngram_hash"),
+        (
+            TARGET,
+            Column("benchmark", TEXT, "Key of the benchmark"),
+            Column("item", TEXT, "Item of the benchmark: task/number, from 0"),
+            count("word_count", "selection.ngram_words, or all words of a short item", "words"),
+            Column("anchor_hash", COUNT, "Hash of its first 8 words, by which places are found"),
+            Column("ngram_hash", COUNT, "Hash of all of its words"),
+        ),
+    ),
+    Table(
         "pool_files",
         "The files of a pool, each in the group that it is read with.",
         ("pool_group",),
@@ -156,6 +178,7 @@ SELECTION_TABLES = (
             count("token_count", "Tokens of the document", "tokens"),
             BYTE_COUNT,
             CONTENT_SHA256,
+            CONTAMINATED_BY,
         ),
     ),
     Table(
@@ -171,6 +194,7 @@ SELECTION_TABLES = (
             share("score", "Probability of the label include", nullable=False),
             count("token_count", "Tokens of the document", "tokens"),
             Column("is_boundary", FLAG, "The last document taken, which fills the budget"),
+            CONTAMINATED_BY,
         ),
     ),
 )

@@ -1,0 +1,90 @@
+"""Items as texts, of every kind of task that lm-eval asks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pcorr_assets.config import Benchmark
+from pcorr_assets.errors import PcorrError
+from pcorr_assets.lm.benchmark_items import read_items
+from pcorr_assets_tests.lm.local_tasks import GROUP, LAST_WORD, choice, write_items
+
+ITEMS = [
+    {"question": "Is ice cold?", "choices": ["yes", "no"], "answer": 0},
+    {"question": "Is fire wet?", "choices": ["yes", "no"], "answer": 1},
+]
+WRITTEN = """
+task: written
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: "{data}"}}}}
+test_split: test
+output_type: generate_until
+description: "Answer in one word.\\n"
+doc_to_text: "{{{{question}}}}"
+doc_to_target: "{{{{choices[answer]}}}}"
+generation_kwargs: {{until: ["\\n"]}}
+metric_list:
+  - {{metric: exact_match, aggregation: mean, higher_is_better: true}}
+"""
+ROLLING = """
+task: rolling
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: "{data}"}}}}
+test_split: test
+output_type: loglikelihood_rolling
+doc_to_text: ""
+doc_to_target: "{{{{question}}}}"
+metric_list:
+  - {{metric: word_perplexity, aggregation: weighted_perplexity, higher_is_better: false}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    data = write_items(tmp_path / "items.jsonl", ITEMS)
+    write_items(tmp_path / "train.jsonl", [{**ITEMS[0], "question": "Is an example asked?"}])
+    tasks = tmp_path / "tasks"
+    tasks.mkdir()
+    shots = "num_fewshot: 1\ndescription: 'Questions.'\n"
+    (tasks / "choice.yaml").write_text(choice("choice", data, shots))
+    (tasks / "second.yaml").write_text(choice("second", data))
+    (tasks / "both.yaml").write_text(GROUP)
+    (tasks / "last_word.yaml").write_text(LAST_WORD.format(data=data))
+    (tasks / "written.yaml").write_text(WRITTEN.format(data=data))
+    (tasks / "rolling.yaml").write_text(ROLLING.format(data=data))
+    return tasks
+
+
+def texts(folder: Path, name: str) -> dict[str, tuple[str, ...]]:
+    benchmark = Benchmark.model_validate({"metric": "acc", "task_path": str(folder), "limit": 1})
+    return {item.name: item.texts for item in read_items(name, benchmark)}
+
+
+def test_items_hold_what_is_asked_and_every_answer(folder: Path) -> None:
+    asked = {
+        0: ("Is ice cold? yes", "Is ice cold? no"),
+        1: ("Is fire wet? yes", "Is fire wet? no"),
+    }
+    assert texts(folder, "choice") == {f"choice/{n}": found for n, found in asked.items()}
+    assert texts(folder, "both") == {
+        f"{task}/{n}": found for task in ("choice", "second") for n, found in asked.items()
+    }
+    assert texts(folder, "last_word") == {
+        "last_word/0": ("Is ice cold? yes",),
+        "last_word/1": ("Is fire wet? no",),
+    }
+    assert texts(folder, "written") == {
+        "written/0": ("Is ice cold?", "Is ice cold? yes"),
+        "written/1": ("Is fire wet?", "Is fire wet? no"),
+    }
+    assert texts(folder, "rolling") == {
+        "rolling/0": ("Is ice cold?",),
+        "rolling/1": ("Is fire wet?",),
+    }
+
+
+def test_a_task_that_there_is_not_is_named(folder: Path) -> None:
+    with pytest.raises(PcorrError, match=r"chioce: .*did you mean choice"):
+        texts(folder, "chioce")
