@@ -131,6 +131,10 @@ def test_the_chain_in_a_store_equals_the_local_one(
     selected = {path.name: path.read_bytes() for path in folder.iterdir()}
     uploaded = objects(s3, "selected/crawl/colour/")
     manifests = [json.loads(files.pop("manifest.json")) for files in (selected, uploaded)]
+    # Each card names the tables of its own home.
+    cards = [files.pop("README.md") for files in (selected, uploaded)]
+    card = there.home / "selected" / "crawl" / "colour" / "README.md"
+    assert cards[1] == card.read_bytes()
     assert uploaded == selected
     assert len(uploaded) == 2
     for name in ("token_count", "document_count", "threshold", "boundary", "filter_sha256"):

@@ -196,7 +196,7 @@ def test_an_export_to_a_url_leaves_nothing_here(s3: Any, shared: Settings, tmp_p
     matrix = share_published(shared, "published", f"s3://{BUCKET}/given/wide", format="parquet")
     assert keys(s3) == {
         "given/away.duckdb", "given/wide/bpb_by_page.parquet",
-        "given/wide/benchmark_errors.parquet",
+        "given/wide/benchmark_errors.parquet", "given/wide/README.md",
     }  # fmt: skip
     assert {*matrix.places, url} == {f"s3://{BUCKET}/{key}" for key in keys(s3)}
     assert list((shared.home / "exports").iterdir()) == []
