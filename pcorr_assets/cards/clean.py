@@ -32,9 +32,22 @@ def of_selection(manifest: Mapping[str, Any]) -> dict[str, str]:
         COPIES: NOT_SEARCHED
         if copies is None
         else f"none: {count(copies)} were left out while the budget was filled",
-        BENCHMARK_ITEMS: NOT_SEARCHED,
+        BENCHMARK_ITEMS: _items(manifest),
         NEAR_COPIES: _near(manifest),
     }
+
+
+def _items(manifest: Mapping[str, Any]) -> str:
+    became = {"drop": "were left out", "mark": "were found in the pool, and left in"}
+    done = became.get(manifest.get("decontaminate", ""))
+    if done is None:
+        return NOT_SEARCHED
+    found = count(manifest["contaminated_document_count"])
+    by_benchmark = ", ".join(
+        f"{name} {count(one['documents'])}" for name, one in manifest["contaminated_by"].items()
+    )
+    listed = f" ({by_benchmark})" if by_benchmark else ""
+    return f"{found} documents that hold text of a test item {done}{listed}"
 
 
 def _near(manifest: Mapping[str, Any]) -> str:
