@@ -249,6 +249,9 @@ def _config() -> dict[str, object]:
             "estimator": "spearmanr",
             "projection": "linear",
             "keep_ratio": KEEP_RATIO,
+            # One grammar writes pool and items, so that half of a topic's documents have 13 words
+            # in a row in common with some item: dropped, the topic would be gone.
+            "decontaminate": "mark",
             "tokenizer": "./tokenizer",
             # A small world needs a small model, and more passes over its few pages.
             "fasttext": {"dim": 16, "bucket": 50_000, "epoch": 25, "lr": 0.5},
