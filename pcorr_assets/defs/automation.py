@@ -59,6 +59,7 @@ def conditions(settings: Settings) -> dict[str, Condition]:
     if settings.benchmarks:
         found["benchmark_errors"] = evaluated_once()
     if settings.automation.pools:
+        found["benchmark_ngrams"] = made_once()
         found["pool_scores"] = pool_scored()
         found["selected_data"] = follows_at_last("pool_scores")
     if settings.automation.exports:
@@ -246,13 +247,19 @@ def follows_at_last(*upstream: str, waits_for: tuple[str, ...] = ()) -> Conditio
 # pools and exports, if the configuration says so
 
 
+def made_once() -> Condition:
+    """What a pool is searched for is made where it is missing: it takes no LLM, and seconds."""
+    return ((_appeared() | failed_once()) & ~When.in_progress()).with_label("made once")
+
+
 def pool_scored() -> Condition:
     """A group is scored when it is new or its files changed, and when a filter changed.
 
     It waits until no filter moves any more, so that one pass over the text scores for all
-    targets; a filter that failed is done without, as long as there is one.
+    targets; a filter that failed is done without, as long as there is one. So are
+    n-grams of benchmarks.
     """
-    chain = ("pool_files", "fasttext_filter")
+    chain = ("pool_files", "fasttext_filter", "benchmark_ngrams")
     any_filter = _any_of(("fasttext_filter",), ~When.missing()).with_label("there is a filter")
     return (follows_at_last("pool_files", waits_for=chain[1:]) & any_filter).with_label(
         f"follows {', '.join(chain)} at last"

@@ -371,6 +371,7 @@ def test_nothing_follows_from_what_is_not_there(
 
 
 POOL_GROUPS = {("pool_scores", "crawl/0000"), ("pool_scores", "crawl/0001")}
+NGRAMS = {("benchmark_ngrams", "arc"), ("benchmark_ngrams", "piqa")}
 SELECTIONS = {("selected_data", "crawl|arc"), ("selected_data", "crawl|piqa")}
 
 
@@ -380,7 +381,7 @@ def with_pool(world: AutomationWorld, tmp_path: Path) -> AutomationWorld:
     pools = {"crawl": {"sample": "web", "files": ["*.jsonl"], "keep_ratio": 0.1}}
     world.change(settings(tmp_path, pools=pools, automation={"pools": True, "exports": True}))
     add_groups(world, "crawl/0000", "crawl/0001")
-    carry_out(world, POOL_GROUPS | SELECTIONS)
+    carry_out(world, POOL_GROUPS | SELECTIONS | NGRAMS)
     assert [world.tick(), world.tick()] == [set()] * 2
     return world
 
@@ -408,6 +409,22 @@ def test_one_pass_for_all_filters_that_changed(with_pool: AutomationWorld) -> No
     with_pool.finish(other, "fasttext_filter", "web|piqa")
     asked = [with_pool.tick() & POOL_GROUPS for _ in range(3)]
     assert sorted(map(len, asked)) == [0, 0, 2]
+
+
+def test_what_pools_are_searched_for_is_made_and_then_searched_for(
+    world: AutomationWorld, tmp_path: Path
+) -> None:
+    pools = {"crawl": {"sample": "web", "files": ["*.jsonl"], "keep_ratio": 0.1}}
+    world.change(settings(tmp_path, pools=pools, automation={"pools": True}))
+    add_groups(world, "crawl/0000", "crawl/0001")
+    carry_out(world, POOL_GROUPS | SELECTIONS)
+    asked = [world.tick() for _ in range(3)]
+    assert sorted(map(len, asked)) == [0, 0, 2]
+    assert NGRAMS in asked
+    carry_out(world, NGRAMS)
+    assert [world.tick(), world.tick()] == [set(), POOL_GROUPS]
+    carry_out(world, POOL_GROUPS)
+    assert [world.tick(), world.tick()] == [set(), SELECTIONS]
 
 
 def test_an_export_is_made_in_the_night_if_something_changed(with_pool: AutomationWorld) -> None:
