@@ -37,6 +37,7 @@ TABLE_ASSETS = (
     "next_llms",
     "sampling_distribution",
     "fasttext_filter",
+    "benchmark_ngrams",
     "pool_files",
     "pool_scores",
     "selected_data",

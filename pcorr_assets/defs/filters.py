@@ -157,7 +157,7 @@ def _benchmark_ngrams(platform: Platform) -> dg.AssetsDefinition:
         rooms=("clean", "lm/benchmark_items.py", "steps/benchmark_ngrams.py"),
         sections=("benchmarks", *selection_sections("decontaminate", "ngram_words")),
         group_name="selection",
-        partitions_def=platform.partitions.target,
+        partitions_def=platform.partitions.searched_target,
         kinds={"numpy", "parquet"},
     )
     def benchmark_ngrams(context: dg.AssetExecutionContext) -> dg.MaterializeResult:

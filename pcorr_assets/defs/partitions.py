@@ -69,6 +69,11 @@ class Partitions:
         return dg.StaticPartitionsDefinition(list(self.targets))
 
     @cached_property
+    def searched_target(self) -> dg.StaticPartitionsDefinition:
+        """One partition for each target, where there is a pool to search for its benchmarks."""
+        return dg.StaticPartitionsDefinition(list(self.targets) if self.pools else [])
+
+    @cached_property
     def pool(self) -> dg.StaticPartitionsDefinition:
         """One partition for each pool."""
         return dg.StaticPartitionsDefinition(list(self.pools))

@@ -249,7 +249,7 @@ SHARING = {"report", "comparison", "exported_database", "published_export"}
         (
             "benchmarks",
             {"arc_easy": {"metric": "acc", "limit": 50}},
-            {"benchmark_errors", "error_vector"},
+            {"benchmark_errors", "error_vector", "benchmark_ngrams"},
         ),
         (
             "samples",

@@ -63,6 +63,7 @@ def test_a_key_that_ends_in_parquet_is_a_folder_not_a_partition(tmp_path: Path) 
         "token_count": 3,
         "byte_count": 9,
         "content_sha256": "0" * 64,
+        "contaminated_by": None,
     }
     keys = ("crawl.parquet/x.parquet", "t")
     warehouse.write("pool_scores", keys, pa.Table.from_pylist([row]))

@@ -56,7 +56,6 @@ class Request:
                 )
         if not self.to:
             left_out = {*ONLY_BY_NAME, *(() if settings.benchmarks else SCORES[1:])}
-            left_out |= set() if settings.pools else {"benchmark_ngrams"}
             return [name for name in names if name not in left_out]
         wanted = {dg.AssetKey(name) for name in self.to}
         for key in reversed(keys):
