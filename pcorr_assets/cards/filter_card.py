@@ -145,16 +145,7 @@ def _parts(
     yield "Benchmarks of the target", w.benchmarks(facts.benchmarks)
     yield "LLMs", w.llms(facts.llms)
     yield "What was searched", "In the texts it was trained on:\n\n" + w.searched(clean.of_sample())
-    yield (
-        "Settings",
-        w.settings_of(
-            facts.provenance,
-            {
-                f"samples.{facts.sample}": "Sample",
-                "selection of this target": "Selection and fastText",
-            },
-        ),
-    )
+    yield "Settings", w.settings_of_filter(facts)
     model = f"The model file has the SHA-256 {code(row['sha256'])}."
     yield "Made from", f"{model}\n\n{w.origin(facts.provenance)}"
 

@@ -104,16 +104,7 @@ def _parts(facts: CardFacts, pool: str, manifest: Mapping[str, Any]) -> Iterator
     yield "The filter on texts it has not seen", _filter(facts, manifest)
     yield "Benchmarks of the target", w.benchmarks(facts.benchmarks)
     yield "LLMs", w.llms(facts.llms)
-    yield (
-        "Settings",
-        w.settings_of(
-            facts.provenance,
-            {
-                f"samples.{facts.sample}": "Sample",
-                "selection of this target": "Selection and fastText",
-            },
-        ),
-    )
+    yield "Settings", w.settings_of_filter(facts)
     yield "Made from", w.origin(facts.provenance)
 
 

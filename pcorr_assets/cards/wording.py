@@ -131,6 +131,15 @@ def is_on_hub(name: str) -> bool:
     return name.count("/") == 1 and not name.startswith(("/", ".", "~"))
 
 
+def settings_of_filter(facts: CardFacts) -> str:
+    """Tables of the settings that a filter, and what it selects, were made with."""
+    headings = {
+        f"samples.{facts.sample}": "Sample",
+        "selection of this target": "Selection and fastText",
+    }
+    return settings_of(facts.provenance, headings)
+
+
 def settings_of(provenance: Provenance, headings: Mapping[str, str]) -> str:
     """Tables of settings: `headings` are those of the provenance, with how they are called."""
     parts = []

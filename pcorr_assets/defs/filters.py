@@ -24,12 +24,12 @@ from pcorr_assets.defs.table_asset import ALWAYS, materialised, table_asset
 from pcorr_assets.defs.versions import code_version, selection_sections
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters.groups import groups_of, pool_of, refresh_groups
+from pcorr_assets.filters.ngram_files import TABLE as BENCHMARK_NGRAMS
 from pcorr_assets.filters.pools import list_shards
 from pcorr_assets.filters.training import BuiltFilter, build_filter
 from pcorr_assets.filters.writing import write_selected
 from pcorr_assets.jobs.score_pool_group import partitions_of, score_pool_group_job
 from pcorr_assets.report.overviews import group_overview, scores_overview, shards_overview
-from pcorr_assets.steps.benchmark_ngrams import TABLE as BENCHMARK_NGRAMS
 from pcorr_assets.steps.benchmark_ngrams import write_ngrams
 from pcorr_assets.steps.verdicts import estimates_of, verdict_of
 from pcorr_assets.warehouse import WrittenPartition

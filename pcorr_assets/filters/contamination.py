@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.filters.ngram_files import SEARCHED, TABLE, find_ngrams
+from pcorr_assets.filters.ngram_files import SEARCHED, find_ngrams, made_to_search
 from pcorr_assets.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -63,17 +63,18 @@ def searched_for(
     warehouse: Warehouse, pool: str, groups: Sequence[str], target: str, decontaminate: str
 ) -> str:
     """`decontaminate` as it applies: `NOTHING` where the target has no n-grams, `NOT_SEARCHED`
-    (with a warning) where `benchmark_ngrams` was never made.
+    (with a warning) where `benchmark_ngrams` was never made, or made with `off`.
 
     Raises:
         PcorrError: the documents were not searched for the n-grams that the target has now.
     """
     if decontaminate not in SEARCHING:
         return decontaminate
-    if not warehouse.exists(TABLE, target):
+    if not made_to_search(warehouse, target):
         logger.warning(
             "pool %s, target %s: documents with text of its benchmarks are not left out, for "
-            "benchmark_ngrams was never made: materialise it, then pool_scores and selected_data",
+            "benchmark_ngrams was never made, or with `decontaminate: off`: materialise it, then "
+            "pool_scores and selected_data",
             pool,
             target,
         )

@@ -16,6 +16,8 @@ from pcorr_assets.clean.ngrams import Ngrams, NgramSet
 from pcorr_assets.warehouse import Warehouse
 
 TABLE = "benchmark_ngrams"
+# The note beside n-grams of the setting that they were made under: with `off` there are none.
+DECONTAMINATE = "decontaminate"
 # The note beside scores of what their documents were searched for.
 SEARCHED = "searched_for"
 
@@ -43,6 +45,13 @@ class NgramFile:
                 own["ngram_hash"].to_numpy().view(np.uint64),
             )
         return NgramSet(int(wh.metadata(TABLE, self.target)["ngram_words"]), found)
+
+
+def made_to_search(warehouse: Warehouse, target: str) -> bool:
+    """Was the table of a target made, and made while its benchmarks were to be searched for?"""
+    if not warehouse.exists(TABLE, target):
+        return False
+    return warehouse.metadata(TABLE, target).get(DECONTAMINATE) != "off"
 
 
 def find_ngrams(warehouse: Warehouse, target: str) -> NgramFile | None:

@@ -283,8 +283,8 @@ def _manifest(
         )
     if summary.decontaminate == NOT_SEARCHED:
         warnings.append(
-            "benchmark_ngrams was never made, so the documents were not searched for text of the "
-            "target's benchmarks"
+            "benchmark_ngrams was never made, or with `decontaminate: off`, so the documents were "
+            "not searched for text of the target's benchmarks"
         )
     return {
         "pool": pool_name,

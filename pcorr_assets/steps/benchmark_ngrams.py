@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from pcorr_assets.clean.ngrams import Item, Ngrams, ngrams_of
 from pcorr_assets.config import Benchmark, Settings
+from pcorr_assets.filters.ngram_files import DECONTAMINATE, TABLE
 from pcorr_assets.warehouse import TABLES, Warehouse, WrittenPartition
 
-TABLE = "benchmark_ngrams"
 WORDS, COUNTS = "ngram_words", "counts"
 
 ReadItems = Callable[[str, Benchmark], list[Item]]
@@ -64,7 +64,11 @@ def write_ngrams(
         }
         for name, one in found.items()
     }
-    noted = {WORDS: str(selection.ngram_words), COUNTS: json.dumps(counts)}
+    noted = {
+        WORDS: str(selection.ngram_words),
+        COUNTS: json.dumps(counts),
+        DECONTAMINATE: selection.decontaminate,
+    }
     with warehouse.writer(TABLE, (target,)) as writer:
         for name, one in found.items():
             writer.write(_rows(target, name, one))

@@ -173,6 +173,14 @@ def test_the_same_is_searched_once_and_other_ngrams_for_themselves(case: Case) -
     assert path.read_bytes() == before
 
 
+def test_ngrams_that_were_made_with_off_are_not_taken_for_nothing_to_find(case: Case) -> None:
+    assert case.ngrams(decontaminate="off") == {}
+    case.score({})
+    manifest = case.select("drop")
+    assert manifest["decontaminate"] == "not searched"
+    assert any("with `decontaminate: off`" in warning for warning in manifest["warnings"])
+
+
 def test_scores_that_were_not_searched_are_refused_or_said_to_be(
     case: Case, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -191,7 +199,8 @@ def test_scores_that_were_not_searched_are_refused_or_said_to_be(
 
 
 def test_nothing_is_searched_where_there_is_nothing_to_search_for(case: Case) -> None:
-    assert case.ngrams(decontaminate="off") == {}
+    write_ngrams(case.warehouse, settings_of(case.tmp_path), TARGET, lambda *_: [])
+    assert find_ngrams(case.warehouse, TARGET) is None
     case.score({})
     assert case.select("drop")["decontaminate"] == "nothing to search for"
 
