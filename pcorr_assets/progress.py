@@ -38,7 +38,8 @@ class Progress:
     """Show how far a loop is, with its rate and the time left.
 
     In a terminal it is a tqdm bar; elsewhere (a Dagster run, a cluster job) one
-    INFO line every ten seconds (`every`), and a last one if there was any before it.
+    INFO line every ten seconds (`every`), and a last one if there was any before it that did
+    not say all.
 
     Example:
         with Progress("score pythia-160m", total=token_count, unit="tokens") as progress:
@@ -61,7 +62,7 @@ class Progress:
         self.done = 0
         self._every = every
         self._start = self._last_line = time.monotonic()
-        self._said_something = False
+        self._said: int | None = None
         out = _stream or sys.stderr
         self._bar = (
             # Said outright: TQDM_DISABLE silences the bars of libraries, not these.
@@ -99,12 +100,12 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif self._said_something and kind is None:
+        elif self._said not in (None, self.done) and kind is None:
             self._log()
 
     def _log(self) -> None:
         self._last_line = time.monotonic()
-        self._said_something = True
+        self._said = self.done
         line = f"{self.label}: {self.done:,} {self.unit}, {self.rate:,.0f}/s"
         if self.total:
             seconds_left = (self.total - self.done) / self.rate if self.rate else float("inf")

@@ -140,7 +140,7 @@ def train_zoo(
     worker_count = min(worker_count or len(os.sched_getaffinity(0)), len(missing))
     step_count = sum(llm.schedule.step_count for llm in missing)
     label = f"train {len(missing)} LLMs"
-    with Progress(label, total=step_count, unit="steps", every=30) as progress:
+    with Progress(label, total=step_count, unit="steps", every=60) as progress:
         portions = [missing[number::worker_count] for number in range(worker_count)]
         _run_workers(folder, seed, portions, progress)
     return missing
