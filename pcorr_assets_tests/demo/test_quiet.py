@@ -37,7 +37,7 @@ def test_only_progress_and_warnings_of_our_own_are_shown() -> None:
     assert out == ["before", "after"]
     assert err[0] == "  look here"
     assert all(line.startswith("  train: 1 of 2 steps") for line in err[1:])
-    assert len(err) == 3
+    assert len(err) == 2
 
 
 def test_the_last_words_of_what_failed_are_shown() -> None:
