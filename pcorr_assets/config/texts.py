@@ -226,6 +226,9 @@ class NearDuplicates(Section):
     ngram: Positive = 5
 
 
+METHODS = ("random", "dsir", "classifier", "preselect", "mean_bpb", "strongest_llm")
+
+
 class Pool(TextSource):
     """Documents to select pretraining data from, with the filters of a text sample.
 
@@ -234,6 +237,8 @@ class Pool(TextSource):
     same as a better one.
 
     What is selected is written in `format` below the home, and put below the URL `output`.
+
+    `methods` are other ways to select, which `compared_selections` puts beside the filter.
     """
 
     sample: Text = Field(description="the key of the text sample whose filter scores the pool")
@@ -248,6 +253,10 @@ class Pool(TextSource):
     group_bytes: Positive | None = None
     near_duplicates: NearDuplicates | None = None
     output: OutputUrl | None = None
+    # Where there are none the pool is what it was before there were any.
+    methods: list[Annotated[str, one_of(*METHODS)]] = Field(
+        default=[], exclude_if=lambda found: not found
+    )
 
     @classmethod
     def rules(cls, data: Mapping[str, Any]) -> Iterator[Mistake]:
@@ -257,3 +266,6 @@ class Pool(TextSource):
         if len(written) != 1:
             found = " and ".join(written) if written else "none of them"
             yield (), f"found {found}; expected exactly one of token_budget, keep_ratio"
+        methods = data.get("methods")
+        if isinstance(methods, list) and len(set(map(str, methods))) < len(methods):
+            yield ("methods",), "a method stands there twice; name each once"

@@ -41,6 +41,7 @@ TABLE_ASSETS = (
     "pool_files",
     "pool_scores",
     "selected_data",
+    "compared_selections",
     "report",
 )
 # What README of the database says of the configuration.

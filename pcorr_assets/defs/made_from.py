@@ -78,7 +78,7 @@ class MadeFrom:
                 return self._of_llm(keys[LLM], scored=True)
             case "benchmark_errors":
                 return self._of_llm(keys[LLM], scored=False) | self._tasks
-            case "benchmark_ngrams":
+            case "benchmark_ngrams" | "compared_selections":
                 return self._tasks
             case name if name in WITH_CAPS and stated is not None:
                 return self._of_caps(sample, stated, target)

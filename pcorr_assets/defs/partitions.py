@@ -32,6 +32,7 @@ class Partitions:
     samples: tuple[str, ...]
     targets: tuple[str, ...]
     pools: tuple[str, ...]
+    compared_pools: tuple[str, ...]
 
     @staticmethod
     def of(settings: Settings) -> Partitions:
@@ -41,6 +42,7 @@ class Partitions:
             tuple(settings.samples),
             tuple(settings.targets),
             tuple(settings.pools),
+            tuple(name for name, pool in settings.pools.items() if pool.methods),
         )
 
     @cached_property
@@ -97,6 +99,12 @@ class Partitions:
     def pool_target(self) -> dg.MultiPartitionsDefinition:
         """Pool x target."""
         return dg.MultiPartitionsDefinition({POOL: self.pool, TARGET: self.target})
+
+    @cached_property
+    def compared_pool_target(self) -> dg.MultiPartitionsDefinition:
+        """Pool x target, of the pools that name other methods."""
+        compared = dg.StaticPartitionsDefinition(list(self.compared_pools))
+        return dg.MultiPartitionsDefinition({POOL: compared, TARGET: self.target})
 
     @property
     def to_sample_target(self) -> dg.PartitionMapping | None:

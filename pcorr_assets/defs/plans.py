@@ -273,7 +273,7 @@ class Planner:
                 filters = [("fasttext_filter", f"{of}|{one}") for one in settings.targets]
                 searched = [("benchmark_ngrams", one) for one in settings.targets]
                 return Needs(every=[("pool_files", group)], some=filters, optional=searched)
-            case "selected_data":
+            case "selected_data" | "compared_selections":
                 own = [key for key in self._groups if pool_of(key) == keys[POOL]]
                 of = settings.pools[keys[POOL]].sample
                 scores = [("pool_scores", key) for key in own]

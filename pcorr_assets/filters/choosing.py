@@ -62,7 +62,7 @@ class Chooser:
         near: NearDuplicateSearch | None,
         decontaminate: str = "off",
     ) -> None:
-        self._sql = connection
+        self.connection = self._sql = connection
         self._decontaminate = decontaminate
         self._near = near
         self._in_order = scored.in_order

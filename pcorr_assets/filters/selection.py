@@ -132,16 +132,10 @@ def select_documents(
     # DuckDB, which reads them from here on, checks neither pages nor seals.
     for key in groups:
         warehouse.verified("pool_scores", key, target)
-    with (
-        scratch_folder(warehouse.home, SCRATCH) as scratch,
-        _saying_when_full(warehouse.home),
-        _connect(scratch, compute) as connection,
-    ):
-        near = None
-        if pool.near_duplicates is not None:
-            signed = signed_files(warehouse, groups, target, pool.near_duplicates)
-            near = NearDuplicateSearch(connection, signed, pool.near_duplicates, scratch)
-        chooser = Chooser(connection, scored, near, decontaminate)
+    signed = None
+    if pool.near_duplicates is not None:
+        signed = signed_files(warehouse, groups, target, pool.near_duplicates)
+    with open_chooser(warehouse.home, pool, scored, signed, compute, decontaminate) as chooser:
         summary = chooser.choose(pool_name, pool, filter_sha256, source)
         if summary.is_short:
             logger.warning(
@@ -153,7 +147,32 @@ def select_documents(
                 f"{summary.budget:,}",
                 f"{summary.token_count:,}",
             )
-        yield OpenSelection(summary, connection, scored)
+        yield OpenSelection(summary, chooser.connection, scored)
+
+
+@contextmanager
+def open_chooser(
+    home: Path,
+    pool: Pool,
+    scored: ScoredShards,
+    signed: Sequence[Path] | None,
+    compute: SelectionCompute | None = None,
+    decontaminate: str = "off",
+) -> Iterator[Chooser]:
+    """A chooser over scored files, with the room that it may take; closed at the end.
+
+    `signed` are the files with the signatures, in the order of those with scores, where the
+    pool leaves out near-duplicates. `compute` is as for `select_documents`.
+    """
+    with (
+        scratch_folder(home, SCRATCH) as scratch,
+        _saying_when_full(home),
+        _connect(scratch, compute) as connection,
+    ):
+        near = None
+        if pool.near_duplicates is not None and signed is not None:
+            near = NearDuplicateSearch(connection, signed, pool.near_duplicates, scratch)
+        yield Chooser(connection, scored, near, decontaminate)
 
 
 @contextmanager

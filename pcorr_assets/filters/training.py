@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -110,13 +110,13 @@ def build_filter(
     labels = label_units(warehouse.read("sampling_distributions", sample, target), estimates)
     distribution_sha256 = sha256_file(warehouse.path("sampling_distributions", sample, target))
     pages = label_pages(
-        _chunks(warehouse, sample, PAGE_COLUMNS), _of_pages(warehouse, sample, labels)
+        read_chunks(warehouse, sample, PAGE_COLUMNS), _of_pages(warehouse, sample, labels)
     )
     split = split_pages(pages, selection.fasttext.test_fraction, selection.fasttext.seed)
     folder = filter_folder(warehouse, sample, target)
     with scratch_folder(folder, SCRATCH) as scratch:
         lines = write_lines(
-            _chunks(warehouse, sample, TEXT_COLUMNS), pages.page_ids, scratch / "pages.txt"
+            read_chunks(warehouse, sample, TEXT_COLUMNS), pages.page_ids, scratch / "pages.txt"
         )
         path = _train_and_keep(lines, pages, split, selection.fasttext, folder, scratch)
         model = FilterModel.load(path)
@@ -142,9 +142,32 @@ def _of_pages(warehouse: Warehouse, sample: str, labels: UnitLabels) -> UnitLabe
     return replace(labels, level="page", is_included=included)
 
 
-def _chunks(warehouse: Warehouse, sample: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+def read_chunks(warehouse: Warehouse, sample: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Rows of the chunks of a sample, in batches of some columns."""
     with warehouse.open("chunks", sample) as file:
         yield from file.iter_batches(batch_size=BATCH_ROWS, columns=columns)
+
+
+def train_on(
+    lines: Lines,
+    ids: Sequence[str],
+    indices: np.ndarray,
+    is_included: np.ndarray,
+    settings: FastText,
+    path: Path,
+) -> None:
+    """Train a filter on the lines at `indices`, and write its model file to `path`.
+
+    `ids` (D) and `is_included` (D,) go with the lines; `ids` also decide the order of training.
+    The training file lies beside the model meanwhile.
+
+    Raises:
+        PcorrError: as `train_model`.
+    """
+    corpus = path.with_name(f"{path.name}.txt")
+    write_training_file(lines, ids, indices, is_included, settings.seed, corpus)
+    train_model(corpus, settings, path, quantize=settings.quantize)
+    corpus.unlink()
 
 
 def _verdict_notes(verdict: str | None) -> tuple[str, ...]:
@@ -166,10 +189,8 @@ def _train_and_keep(
 ) -> Path:
     """Train on the train pages and keep the model under the name of its content hash."""
     train = np.flatnonzero(~split.is_test)
-    corpus = scratch / "train.txt"
-    write_training_file(lines, pages.page_ids, train, pages.is_included, settings.seed, corpus)
     trained = scratch / "model"
-    train_model(corpus, settings, trained, quantize=settings.quantize)
+    train_on(lines, pages.page_ids, train, pages.is_included, settings, trained)
     sha256 = sha256_file(trained)
     path = folder / f"{sha256}{'.ftz' if settings.quantize else '.bin'}"
     move_into_place(trained, path)
@@ -246,9 +267,8 @@ def _train_on_shuffled_labels(
     # In the order of the page ids, so that the outcome does not hang on the rows' order.
     train = train[np.argsort(np.array(pages.page_ids)[train])]
     shuffled[train] = generator.permutation(shuffled[train])
-    corpus = scratch / "shuffled.txt"
-    write_training_file(lines, pages.page_ids, train, shuffled, settings.seed, corpus)
-    train_model(corpus, settings, scratch / "shuffled")
+    plain = settings.model_copy(update={"quantize": False})
+    train_on(lines, pages.page_ids, train, shuffled, plain, scratch / "shuffled")
     model = FilterModel.load(scratch / "shuffled")
     return evaluate(
         model.score(lines.read(test)),

@@ -14,8 +14,8 @@ import contextlib
 import logging
 import random
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -36,17 +36,32 @@ def read_items(name: str, benchmark: Benchmark) -> list[Item]:
     Raises:
         PcorrError: there is no such task, or it cannot be loaded; it names the benchmark.
     """
+
+    def items(tasks: dict[str, Any]) -> list[Item]:
+        return [item for key, task in tasks.items() for item in _items(key, task)]
+
+    return asking(name, benchmark, items)
+
+
+Found = TypeVar("Found")
+
+
+def asking(name: str, benchmark: Benchmark, ask: Callable[[dict[str, Any]], Found]) -> Found:
+    """What `ask` finds in the task objects of a benchmark, by the names of its tasks.
+
+    Raises as `read_items`.
+    """
     try:
         with _quiet():
             random.seed(benchmark.seed)
             np.random.seed(benchmark.seed)
             with reading_data(benchmark.storage):
                 tasks = _load(name, benchmark)
-            return [item for key, task in tasks.items() for item in _items(key, task)]
+            return ask(tasks)
     except PcorrError as error:
         raise PcorrError(f"{name}: {error}") from error
     except (Exception, SystemExit) as error:
-        logger.exception("the items of benchmark %s", name)
+        logger.exception("the tasks of benchmark %s", name)
         raise PcorrError(f"{name}: {describe(error, benchmark.task_folder, None)}") from error
 
 
@@ -83,10 +98,11 @@ def _texts_of(task: Any, request: Any) -> list[str]:
     if request.request_type != "generate_until":
         return ["".join(asked)]
     (prompt, *_) = asked
-    return [prompt, *(f"{prompt} {answer}" for answer in _answers(task, request.doc))]
+    return [prompt, *(f"{prompt} {answer}" for answer in answers(task, request.doc))]
 
 
-def _answers(task: Any, doc: Any) -> list[str]:
+def answers(task: Any, doc: Any) -> list[str]:
+    """Every right answer to a document of a task."""
     target = task.doc_to_target(doc)
     if isinstance(target, int) and getattr(task.config, "doc_to_choice", None):
         target = task.doc_to_choice(doc)[target]

@@ -53,7 +53,7 @@ def write_ngrams(
     is_off = selection.decontaminate == "off"
     for name in names:
         if name in settings.benchmarks and not is_off:
-            items = (read_items or _read)(name, _local(settings, name))
+            items = (read_items or _read)(name, local_tasks(settings, name))
             found[name] = ngrams_of(items, selection.ngram_words)
     counts = {
         name: {
@@ -83,7 +83,8 @@ def _read(name: str, benchmark: Benchmark) -> list[Item]:
     return read_items(name, benchmark)
 
 
-def _local(settings: Settings, name: str) -> Benchmark:
+def local_tasks(settings: Settings, name: str) -> Benchmark:
+    """A benchmark with its folder of tasks on this machine; raises PcorrError."""
     from pcorr_assets.lm.task_folders import CACHE, usable_tasks
 
     return usable_tasks(name, settings.benchmarks[name], settings.home / CACHE)

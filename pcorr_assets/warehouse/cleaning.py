@@ -59,6 +59,7 @@ LOCK_OF_TABLE = {
     "learning_curves": "next_llms",
     "changes": "reports",
     "pilots": "estimates",
+    "compared_documents": "compared_selections",
 }
 # Written together by whoever holds the lock of a group.
 OF_A_GROUP = ("pool_documents", "pool_scores")

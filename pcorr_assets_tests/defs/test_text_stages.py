@@ -13,6 +13,7 @@ import pytest
 
 from pcorr_assets.config import Settings
 from pcorr_assets.config.loading import settings_from
+from pcorr_assets.config.texts import METHODS
 from pcorr_assets.defs.build import build_definitions
 from pcorr_assets.defs.partition_status import partition_states
 from pcorr_assets.defs.registration import register_llms, register_pool_groups
@@ -29,7 +30,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(world: Path, tmp_path: Path) -> Settings:
-    return settings_from(configuration(world, tmp_path / "home"), folder=tmp_path)
+    stated = configuration(world, tmp_path / "home")
+    stated["pools"]["crawl"]["methods"] = list(METHODS)
+    return settings_from(stated, folder=tmp_path)
 
 
 def shown(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
@@ -73,6 +76,7 @@ def test_pages_become_selected_documents(
     assert (scored["files"], scored["documents"]) == (2, scored["documents read now"])
     selected = shown(run("selected_data", {"pool": "crawl", "target": "colour"}), "selected_data")
     assert selected["manifest"]["token_count"] >= 60
+    _methods_are_compared(settings, run)
     with connect(settings.home) as connection:
         (tokens, boundaries) = connection.execute(
             "SELECT sum(token_count), count(*) FILTER (is_boundary) FROM selections"
@@ -86,6 +90,35 @@ def test_pages_become_selected_documents(
         assert capped
     assert (settings.home / "mixtures" / "web" / "colour" / "mixture.yaml").is_file()
     _a_changed_file_makes_its_group_stale(settings, instance)
+
+
+def _methods_are_compared(
+    settings: Settings, run: Callable[..., dg.ExecuteInProcessResult]
+) -> None:
+    compared = run("compared_selections", {"pool": "crawl", "target": "colour"})
+    noted = shown(compared, "compared_selections")
+    assert "colours has no training or few-shot split" in str(noted["notes"])
+    with connect(settings.home) as connection:
+        rows = connection.sql(
+            """SELECT method, reason IS NULL AS made, overlap, llm_count, gpu_hours,
+                      scoring_cpu_hours > 0 AS on_cpus, token_count = (
+                          SELECT sum(token_count) FROM compared_documents AS own
+                          WHERE own.method = compared_selections.method)
+            FROM compared_selections"""
+        ).fetchall()
+        own = connection.sql(
+            """SELECT shard, document_id FROM compared_documents WHERE method = 'filter'
+            EXCEPT SELECT shard, document_id FROM selections"""
+        ).fetchall()
+    found = {method: values for method, *values in rows}
+    assert list(found) == ["filter", *settings.pools["crawl"].methods]
+    assert found["filter"] == [True, 1.0, 4, 0.0, True, True]
+    assert own == []
+    assert found["random"][2:] == [0, 0.0, False, True]
+    assert found["preselect"][2:] == [4, 0.0, True, True]
+    assert found["mean_bpb"][2:] == [4, 0.0, True, True]
+    assert found["strongest_llm"][2:] == [1, 0.0, True, True]
+    assert [found[name][0] for name in ("dsir", "classifier")] == [False, False]
 
 
 def _a_changed_file_makes_its_group_stale(settings: Settings, instance: dg.DagsterInstance) -> None:

@@ -9,6 +9,7 @@ import pytest
 from pcorr_assets.config import Benchmark
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.benchmark_items import read_items
+from pcorr_assets.lm.training_texts import read_training_texts
 from pcorr_assets_tests.lm.local_tasks import GROUP, LAST_WORD, choice, write_items
 
 ITEMS = [
@@ -27,6 +28,20 @@ doc_to_target: "{{{{choices[answer]}}}}"
 generation_kwargs: {{until: ["\\n"]}}
 metric_list:
   - {{metric: exact_match, aggregation: mean, higher_is_better: true}}
+"""
+# A text with a gap: what is asked is one of its beginnings, as in winogrande.
+GAP = """
+task: gap
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: "{data}", train: "{train}"}}}}
+training_split: train
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{answer}}}}"
+doc_to_choice: "{{{{choices}}}}"
+doc_to_target: "said it."
+metric_list:
+  - {{metric: acc, aggregation: mean, higher_is_better: true}}
 """
 ROLLING = """
 task: rolling
@@ -88,3 +103,22 @@ def test_items_hold_what_is_asked_and_every_answer(folder: Path) -> None:
 def test_a_task_that_there_is_not_is_named(folder: Path) -> None:
     with pytest.raises(PcorrError, match=r"chioce: .*did you mean choice"):
         texts(folder, "chioce")
+
+
+def test_training_text_is_that_of_examples_and_never_what_is_scored(folder: Path) -> None:
+    def training(name: str) -> list[str]:
+        benchmark = Benchmark.model_validate({"metric": "acc", "task_path": str(folder)})
+        return read_training_texts(name, benchmark)
+
+    data, train = folder.parent / "items.jsonl", folder.parent / "train.jsonl"
+    (folder / "gap.yaml").write_text(GAP.format(data=data, train=train))
+    example = "Is an example asked? yes"
+    assert training("choice") == [example]
+    assert training("both") == [example], "each text once"
+    assert training("gap") == ["yes said it."]
+    assert training("last_word") == []
+    on_itself = choice("self", data).replace("fewshot_split: train", "fewshot_split: test")
+    (folder / "self.yaml").write_text(on_itself)
+    assert training("self") == []
+    with pytest.raises(PcorrError, match="no_such"):
+        training("no_such")

@@ -47,6 +47,10 @@ PROMISED = {
     "content_sha256, contaminated_by",
     "selections": "pool, target, document_id, shard, score, token_count, is_boundary, "
     "contaminated_by",
+    "compared_selections": "pool, target, method, reason, document_count, token_count, overlap, "
+    "shares, cpu_seconds, llm_count, gpu_hours, scoring_cpu_hours",
+    "compared_documents": "pool, target, method, shard, row, document_id, score, token_count, "
+    "content_sha256",
 }
 
 

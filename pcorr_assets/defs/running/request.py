@@ -22,7 +22,7 @@ from pcorr_assets.errors import PcorrError
 SCORES = ("chunk_bpb", "benchmark_errors")
 # What one sends to others, and a look at partitions: made where somebody names it.
 ONLY_BY_NAME = ("exported_database", "published_export", "partition_overview")
-OF_POOLS = ("pool_scores", "selected_data")
+OF_POOLS = ("pool_scores", "selected_data", "compared_selections")
 
 
 @dataclass(frozen=True)

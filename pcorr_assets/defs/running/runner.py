@@ -35,7 +35,7 @@ SECONDS_BETWEEN_LOOKS = 5.0
 # What is out of date again each time that it is made would be made for ever.
 MADE_AT_MOST = 3
 # It takes the memory of the machine; see `compute.selection`.
-ONE_AT_A_TIME = ("selected_data",)
+ONE_AT_A_TIME = ("selected_data", "compared_selections")
 AT_WORK = [
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,

@@ -34,6 +34,7 @@ CONTAMINATED_BY = Column(
     nullable=True,
 )
 CONTENT_SHA256 = Column("content_sha256", TEXT, "Content hash of the document's text")
+METHOD = Column("method", TEXT, "filter (the platform's), or one of the `methods` of the pool")
 
 SELECTION_TABLES = (
     Table(
@@ -195,6 +196,75 @@ SELECTION_TABLES = (
             count("token_count", "Tokens of the document", "tokens"),
             Column("is_boundary", FLAG, "The last document taken, which fills the budget"),
             CONTAMINATED_BY,
+        ),
+    ),
+    Table(
+        "compared_selections",
+        "What other methods would select of a pool for a target, beside the platform's filter.",
+        ("pool", "target"),
+        ("pool", "target", "method"),
+        (
+            POOL,
+            TARGET,
+            METHOD,
+            Column("reason", TEXT, "Why the method was left out; NULL: it was not", nullable=True),
+            count("document_count", "Documents that it selects", "documents", nullable=True),
+            count("token_count", "Their tokens", "tokens", nullable=True),
+            share("overlap", "Share of these tokens that the platform's filter selects as well"),
+            Column(
+                "shares",
+                TEXT,
+                "JSON: shares of its tokens by language and by domain, where they are known",
+                nullable=True,
+            ),
+            Column(
+                "cpu_seconds",
+                NUMBER,
+                "CPU time of learning and of scoring the pool here; that of training the "
+                "platform's filter is not in it",
+                "seconds",
+                nullable=True,
+                minimum=0,
+            ),
+            count("llm_count", "LLMs whose BPB on the sample it needs", "LLMs", nullable=True),
+            Column(
+                "gpu_hours",
+                NUMBER,
+                "Of GPUs, for scoring these LLMs on the sample; NULL: their runs are not known",
+                "hours",
+                nullable=True,
+                minimum=0,
+            ),
+            Column(
+                "scoring_cpu_hours",
+                NUMBER,
+                "The same for those that were scored on CPUs",
+                "hours",
+                nullable=True,
+                minimum=0,
+            ),
+        ),
+    ),
+    Table(
+        "compared_documents",
+        "The documents that each method of `compared_selections` selects.",
+        ("pool", "target"),
+        ("pool", "target", "method", "shard", "row"),
+        (
+            POOL,
+            TARGET,
+            METHOD,
+            SHARD,
+            count("row", "Row of the document in the shard, from 0", "rows"),
+            DOCUMENT_ID,
+            Column(
+                "score",
+                NUMBER,
+                "The method's score, higher is better; NULL: it takes such documents last",
+                nullable=True,
+            ),
+            count("token_count", "Tokens of the document", "tokens"),
+            CONTENT_SHA256,
         ),
     ),
 )
