@@ -74,6 +74,7 @@ class Board:
         self.done = np.load(folder / "done.npy", mmap_mode="r+")
         self._numbers = np.load(folder / "numbers.npy", mmap_mode="r+")
         self._begun = np.load(folder / "begun.npy", mmap_mode="r+")
+        self._waited = np.load(folder / "waited.npy", mmap_mode="r+")
 
     @classmethod
     def create(cls, folder: Path, order: np.ndarray, batch_count: int, workers: int) -> Board:
@@ -83,6 +84,7 @@ class Board:
         np.save(folder / "done.npy", np.zeros(batch_count, dtype=np.uint8))
         np.save(folder / "numbers.npy", np.zeros(_COUNTS + workers, dtype=np.int64))
         np.save(folder / "begun.npy", np.zeros(workers, dtype=np.uint8))
+        np.save(folder / "waited.npy", np.zeros(workers))
         return cls(folder)
 
     def draw(self) -> Iterator[int]:
@@ -113,6 +115,15 @@ class Board:
     def count(self, worker: int, tokens: int) -> None:
         """Note tokens that a process scored; each has a place of its own."""
         self._numbers[_COUNTS + worker] += tokens
+
+    def wait(self, worker: int, seconds: float) -> None:
+        """Note for how long a process waited for batches."""
+        self._waited[worker] = seconds
+
+    @property
+    def seconds_waiting(self) -> float:
+        """For how long processes that noted it waited for batches, together."""
+        return float(self._waited.sum())
 
     @property
     def token_count(self) -> int:
@@ -281,3 +292,4 @@ def _work(task: Task, folder: Path, place: int, device: str, asked: Callable[[],
         lambda: asked() or board.stopped,
         lambda tokens: board.count(place, tokens),
     )
+    board.wait(place, worker.seconds_waiting)

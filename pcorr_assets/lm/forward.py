@@ -1,8 +1,8 @@
 """One pass of texts through a model, to the sum of their token losses.
 
-Belongs here: padding, the forward pass, the cross-entropy, and finding out how a model
-may be driven. Does not belong here: which texts go together (`batching`), what becomes
-of the sums (`scoring`).
+Belongs here: the forward pass, the cross-entropy, and finding out how a model may be driven.
+Does not belong here: padding and the ways to and from the device (`packing`), which texts go
+together (`batching`), what becomes of the sums (`scoring`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.causes import errors_belong_to_llm
+from pcorr_assets.lm.packing import LateLosses, Packed, pack
 from pcorr_assets.lm.tokens import embedding_count, vocabulary_problem
 
 if TYPE_CHECKING:
@@ -65,38 +66,35 @@ class LossModel:
         `units` are token ids (int32), in any order. The result has one float64 a unit,
         in nats; it is what `outputs.loss` of transformers is the mean of.
         """
-        import torch
-
-        losses, rows = self.losses(units)
-        sums = torch.zeros(len(units), dtype=torch.float64)
-        return sums.index_add_(0, rows, losses).numpy()
+        return self.launch(self.pack(units)).sums()
 
     def losses(self, units: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
         """The loss of each predicted token (float64, nats) and the place of its unit (int64)."""
+        launched = self.launch(self.pack(units))
+        return launched.losses(), launched.rows
+
+    def pack(self, units: Sequence[np.ndarray]) -> Packed:
+        """`units` ready for `launch`; another thread may do it."""
+        return pack(units, masked=self.masked, device=self.model.device)
+
+    def launch(self, packed: Packed) -> LateLosses:
+        """Send texts through the model; where it is on CUDA, without waiting for the end."""
         import torch
 
         device = self.model.device
-        lengths = torch.tensor([len(unit) for unit in units])
-        ids = torch.zeros(len(units), int(lengths.max()), dtype=torch.long)
-        for row, unit in enumerate(units):
-            ids[row, : len(unit)] = torch.from_numpy(unit.astype(np.int64))
-        real = torch.arange(ids.shape[1])[None, :] < lengths[:, None]
-        predicted = real[:, 1:].reshape(-1).nonzero()[:, 0]
-        rows = predicted // (ids.shape[1] - 1)
-        targets = ids[:, 1:].reshape(-1)[predicted]
-        # Position t predicts token t + 1: the last column of the states predicts nothing.
-        positions = rows * ids.shape[1] + predicted % (ids.shape[1] - 1)
-        mask = real.long().to(device) if self.masked else None
+        mask = None if packed.mask is None else packed.mask.to(device)
         with torch.inference_mode():
-            states = _states(self.model, ids.to(device), mask, self.sliced)
+            states = _states(self.model, packed.ids.to(device), mask, self.sliced)
             states = states.reshape(-1, states.shape[-1])
             # A model that is spread over devices ends on another one than it begins on.
-            positions, targets = positions.to(states.device), targets.to(states.device)
+            positions, targets = (
+                part.to(states.device) for part in (packed.positions, packed.targets)
+            )
             losses = [
                 self._token_losses(states[positions[piece]], targets[piece])
                 for piece in _slices(len(targets))
             ]
-            return torch.cat(losses).double().cpu(), rows
+            return LateLosses(torch.cat(losses), packed.rows, len(packed.lengths))
 
     def _token_losses(self, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         import torch

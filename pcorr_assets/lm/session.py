@@ -100,6 +100,7 @@ class Session:
         self.settings = settings
         self.label = resolved.label
         self.token_count = 0
+        self.seconds_waiting = 0.0
         self._helpers = list(settings.helpers)
         self._looked = time.monotonic()
         self._at_work = 0
@@ -138,6 +139,7 @@ class Session:
                 "scored_token_count": self.token_count,
                 "seconds": seconds,
                 "tokens_per_second": self.token_count / seconds if seconds else 0.0,
+                "seconds_waiting_for_data": self.seconds_waiting,
                 "effective_batch_tokens": effective,
                 "out_of_memory": effective < self.settings.batch_tokens,
                 "attention_mask": attention_mask,
@@ -181,6 +183,7 @@ class Session:
             else:
                 ended = worker.run(_alone(order, finished, look), stop, note)
                 self._at_work = max(self._at_work, 1)
+        self.seconds_waiting += worker.seconds_waiting
         finished.done[worker.scored] = True
         shards.take_new(finished)
         _lower(finished, worker.batch_tokens)
@@ -229,6 +232,7 @@ class Session:
             crew.refuse_failures()
             show()
             self._at_work = max(self._at_work, 1 + crew.begun())
+            self.seconds_waiting += crew.board.seconds_waiting
         if killed := crew.ended_from_outside():
             self._helpers = self._helpers[: len(helpers) - killed]
             logger.warning(

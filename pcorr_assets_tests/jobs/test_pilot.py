@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ import pytest
 from pcorr_assets.config import Settings, settings_from
 from pcorr_assets.jobs import score_llm
 from pcorr_assets.jobs.description import score_job
-from pcorr_assets.lm.forward import LossModel
 from pcorr_assets.lm.scoring import StoppedError
+from pcorr_assets.lm.work import Worker
 from pcorr_assets.steps.pilot_chunks import write_pilot
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets_tests.conftest import Require
@@ -94,14 +94,14 @@ def world(tmp_path: Path) -> World:
 def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[bytes]]:
     """How often each text went through the model in a batch."""
     seen: Counter[bytes] = Counter()
-    forward = LossModel.nll
+    attempt = Worker._attempt
 
-    def nll(self: LossModel, units: Sequence[np.ndarray]) -> np.ndarray:
-        seen.update(unit.tobytes() for unit in units)
-        return forward(self, units)
+    def counted(self: Worker, ready: Any, start: int, end: int) -> Any:
+        seen.update(self.texts.unit(unit).tobytes() for unit in range(start, end))
+        return attempt(self, ready, start, end)
 
     with monkeypatch.context() as patch:
-        patch.setattr(LossModel, "nll", nll)
+        patch.setattr(Worker, "_attempt", counted)
         yield seen
 
 

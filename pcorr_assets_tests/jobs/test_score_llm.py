@@ -99,6 +99,7 @@ def test_result_table_and_record(home: Path) -> None:
     assert record["context_length"] == 256
     assert result["metadata"]["nan_count"] == int(np.isnan(plain).sum())
     assert result["metadata"]["tokens_per_second"] > 0
+    assert 0 < result["metadata"]["seconds_waiting_for_data"] < result["metadata"]["seconds"]
     assert result["metadata"]["peak_memory_bytes"] > 1e7
     assert not list((home / "shards").rglob("*.parquet"))
 
