@@ -12,7 +12,12 @@ def test_all_ways_give_the_same_losses_and_a_row_each() -> None:
     title, _, rule, *rows = measured("cpu", small=True)
     assert title.startswith("cpu, torch ")
     assert set(rule) <= set("|-:")
-    assert [row.split("|")[2].strip() for row in rows] == ["ours", "masked", "plain"]
+    assert [row.split("|")[2].strip() for row in rows] == [
+        "ours",
+        "in turn",
+        "masked",
+        "plain",
+    ]
 
 
 def test_lengths_are_those_of_chunks() -> None:

@@ -6,8 +6,10 @@
 LLMs with random weights are made on the device from a configuration; texts are random tokens with
 the lengths that chunks of 512 tokens have: most are full, the last of each page is shorter. Ways:
 
-- ours: batches of like lengths, no mask where the trial proves it, the output layer by slices
-- masked: the same with the mask, as it was before that was tried
+- ours: batches of like lengths, no mask where the trial proves it, the output layer by slices, and
+  the next batch made ready while one is scored
+- in turn: the same with nothing made ready
+- masked: the same in turn, with the mask, as it was before that was tried
 - plain: padded batches of two in the order of the texts, all logits at once in float32
 
 Belongs here: what needs a GPU. Does not belong here: what `make bench` measures on CPUs. Prints a
@@ -18,15 +20,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parents[1])]
+
+from scripts.benchmarks._scoring_ways import Units, batched, former, plain  # noqa: E402
 
 CHUNK_TOKENS = 512
 SHARE_OF_WHOLE_CHUNKS = 0.7
@@ -39,8 +44,6 @@ SHAPES = {
     "7B": ((4096, 32, 32, 11008), 300_000),
 }
 SMALL = {"tiny": ((64, 2, 2, 128), 4_000)}
-
-Units = Sequence[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -66,43 +69,30 @@ def texts(token_count: int, vocabulary: int) -> list[np.ndarray]:
 
 def ways(model: Any, sample: np.ndarray) -> Iterator[Way]:
     """Those that the docstring of the module names."""
-    from pcorr_assets.lm.batching import plan_batches
     from pcorr_assets.lm.forward import prepare
 
     prepared = prepare(model, sample, "the benchmark's LLM")
-
-    def batched(chosen: Any, units: Units) -> float:
-        lengths = np.array([len(unit) for unit in units])
-        plan = plan_batches(lengths, np.ones(len(units), dtype=bool), BATCH_TOKENS)
-        batches = (plan.chunk[plan.units(batch)] for batch in range(plan.batch_count))
-        return sum(float(chosen.nll([units[c] for c in batch]).sum()) for batch in batches)
-
-    yield Way("ours", lambda units: batched(prepared, units))
-    yield Way("masked", lambda units: batched(replace(prepared, masked=True), units))
+    yield Way("ours", lambda units: ahead(prepared, units))
+    yield Way("in turn", lambda units: batched(prepared, units, BATCH_TOKENS))
+    yield Way("masked", lambda units: former(prepared, units, BATCH_TOKENS))
     yield Way("plain", lambda units: plain(model, units))
 
 
-def plain(model: Any, units: Units) -> float:
-    """Padded batches of two, the mask, and the model's full logits as float32."""
-    import torch
+def ahead(prepared: Any, units: Units) -> float:
+    """As the platform scores: the next batch made ready, losses fetched a batch late."""
+    from pcorr_assets.lm.batching import plan_batches
+    from pcorr_assets.lm.shards import ShardFolder
+    from pcorr_assets.lm.work import PlannedTexts, Worker
 
-    total = 0.0
-    for start in range(0, len(units), 2):
-        rows = units[start : start + 2]
-        width = max(map(len, rows))
-        ids = torch.zeros(len(rows), width, dtype=torch.long)
-        for place, row in enumerate(rows):
-            ids[place, : len(row)] = torch.from_numpy(row.astype(np.int64))
-        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
-        ids, mask = ids.to(model.device), mask.to(model.device)
-        labels = ids.masked_fill(mask == 0, -100)
-        with torch.inference_mode():
-            logits = model(input_ids=ids, attention_mask=mask).logits.float()
-            loss = torch.nn.functional.cross_entropy(
-                logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="sum"
-            )
-        total += float(loss)
-    return total
+    lengths = np.array([len(unit) for unit in units])
+    plan = plan_batches(lengths, np.ones(len(units), dtype=bool), BATCH_TOKENS)
+    texts = PlannedTexts(plan, np.concatenate(units), np.cumsum(lengths) - lengths)
+    with tempfile.TemporaryDirectory() as folder:
+        shards = ShardFolder(Path(folder), {}, plan)
+        options = {"batch_tokens": BATCH_TOKENS, "seconds_per_shard": 30.0}
+        worker = Worker(texts, prepared, shards, "the benchmark's LLM", **options)
+        worker.run(iter(range(plan.batch_count)), lambda: False)
+    return float(worker.nll.sum())
 
 
 def make_model(shape: tuple[int, int, int, int], vocabulary: int, device: str) -> Any:

@@ -1,10 +1,9 @@
-"""Tokens per second and memory of scoring, against the straightforward way.
+"""Tokens per second and memory of scoring, against the ways of `_scoring_ways`.
 
-The straightforward way: texts in their order, padded batches of two, the model's full
-logits as float32, one cross-entropy over them. Same model, texts, dtype and threads; each
-way runs in a process of its own, so that its peak memory is its own. The model is that of
-PCORR_SMOLLM2 (scripts/fetch_smollm2.py) or, without it, a random Llama of about its
-proportions: a small body and a vocabulary of 49,152.
+Same model, texts, dtype and threads; each way runs in a process of its own, so that its peak
+memory is its own. The model is that of PCORR_SMOLLM2 (scripts/fetch_smollm2.py) or, without it,
+a random Llama of about its proportions: a small body and a vocabulary of 49,152. A tiny one is
+scored by one process of two threads and by two of one, whose loading counts.
 """
 
 from __future__ import annotations
@@ -24,31 +23,47 @@ LONGEST_WORDS = 380
 STOCK = """the of and to in a is that for it was on as with his they at be this from have or by one
 had not but what all were when we there can an your which their said if do will each about how up
 out them then she many some so these would other into has more her two"""
-WAYS = ("ours", "plain")
+WAYS = ("ours", "two processes", "former", "plain")
+WORKERS = {"two processes": 2}
 
 
 def run(quick: bool = False) -> list[dict[str, Any]]:
-    """One row: seconds of both ways, with tokens per second and peak memory in the note."""
+    """Our seconds against each other way; tokens per second and peak memory in the notes."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(os.environ.get("PCORR_SMOLLM2") or _random_llama(Path(temporary) / "llm"))
         texts = Path(temporary) / "texts.json"
         texts.write_text(json.dumps(_texts(12 if quick else 48)))
-        ours, plain = (_measure(way, folder, texts) for way in WAYS)
+        ours, former, plain = (_measure(way, folder, texts) for way in ("ours", "former", "plain"))
+        tiny = _random_llama(Path(temporary) / "tiny", width=64, layers=2, vocabulary=2048)
+        texts.write_text(json.dumps(_texts(200 if quick else 4000)))
+        one, two = (_measure(way, tiny, texts) for way in ("ours", "two processes"))
+    name = f"score {ours['tokens']:,.0f} tokens, {folder.name}, float32, CPU, 2 threads"
     return [
-        {
-            "name": f"score {ours['tokens']:,} tokens, {folder.name}, float32, CPU",
-            "ours_seconds": ours["seconds"],
-            "other": "padded batches of 2, full float logits",
-            "other_seconds": plain["seconds"],
-            "ratio": plain["seconds"] / ours["seconds"],
-            "note": (
-                f"{ours['tokens'] / ours['seconds']:,.0f} against "
-                f"{plain['tokens'] / plain['seconds']:,.0f} tokens/s; peak memory above the "
-                f"loaded model {ours['megabytes']:,.0f} against {plain['megabytes']:,.0f} MB; "
-                f"sums of losses differ by {abs(ours['nll'] / plain['nll'] - 1):.0e} relative"
-            ),
-        }
+        _row(name, ours, "with a mask, no batch made ready", former),
+        _row(name, ours, "padded batches of 2, full float logits", plain),
+        _row(
+            f"score {two['tokens']:,.0f} tokens, tiny Llama, 2 processes of 1 thread, one loaded",
+            two,
+            "1 process of 2 threads",
+            one,
+        ),
     ]
+
+
+def _row(name: str, ours: dict[str, float], other: str, its: dict[str, float]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "ours_seconds": ours["seconds"],
+        "other": other,
+        "other_seconds": its["seconds"],
+        "ratio": its["seconds"] / ours["seconds"],
+        "note": (
+            f"{ours['tokens'] / ours['seconds']:,.0f} against "
+            f"{its['tokens'] / its['seconds']:,.0f} tokens/s; peak memory above the "
+            f"loaded model {ours['megabytes']:,.0f} against {its['megabytes']:,.0f} MB; "
+            f"sums of losses differ by {abs(ours['nll'] / its['nll'] - 1):.0e} relative"
+        ),
+    }
 
 
 def _measure(way: str, folder: Path, texts: Path) -> dict[str, float]:
@@ -75,7 +90,9 @@ def _texts(count: int) -> list[str]:
     ]
 
 
-def _random_llama(folder: Path) -> Path:
+def _random_llama(
+    folder: Path, width: int = 384, layers: int = 12, vocabulary: int = 49_152
+) -> Path:
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -86,11 +103,11 @@ def _random_llama(folder: Path) -> Path:
     PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="?").save_pretrained(folder)
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=49_152,
-        hidden_size=384,
-        intermediate_size=1024,
-        num_hidden_layers=12,
-        num_attention_heads=6,
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=width * 8 // 3,
+        num_hidden_layers=layers,
+        num_attention_heads=max(1, width // 64),
         max_position_embeddings=1024,
         tie_word_embeddings=True,
     )
@@ -99,54 +116,52 @@ def _random_llama(folder: Path) -> Path:
 
 
 def _work(way: str, folder: Path, texts: list[str]) -> dict[str, float]:
-    import numpy as np
     import torch
 
     from pcorr_assets.config import LLMSpec
+    from pcorr_assets.lm.forward import prepare
     from pcorr_assets.lm.loading import load_model, load_tokenizer, peak_memory_bytes, resolve
+    from pcorr_assets.lm.session import ScoringSettings
+    from pcorr_assets.lm.tokens import tokenise
+    from scripts.benchmarks._scoring_ways import former, plain
 
-    torch.set_num_threads(THREADS)
+    workers = WORKERS.get(way, 1)
+    torch.set_num_threads(THREADS // workers)
     resolved = resolve(LLMSpec(key="model", family="benchmark", path=folder))
     model, tokenizer = load_model(resolved, "cpu", "float32"), load_tokenizer(resolved)
     before = peak_memory_bytes("cpu")
-    if way == "plain":
-        started = time.perf_counter()
-        nll, tokens = _plain(model, tokenizer, texts)
-        seconds = time.perf_counter() - started
+    started = time.perf_counter()
+    if way in ("plain", "former"):
+        tokens = tokenise(tokenizer, texts, "model")
+        bounds = tokens.offsets.tolist()
+        units = [tokens.ids[a : a + n] for a, n in zip(bounds, tokens.token_count, strict=False)]
+        if way == "plain":
+            nll = plain(model, units)
+        else:
+            longest = max(units, key=len)
+            nll = former(prepare(model, longest, "model"), units, ScoringSettings.batch_tokens)
+        count = int(tokens.token_count.sum())
     else:
-        from pcorr_assets.lm.scoring import ChunkTexts, Scoring, ScoringSettings
-
-        byte_count = np.asarray([len(text.encode()) for text in texts])
-        chunks = ChunkTexts("benchmark", [str(i) for i in range(len(texts))], texts, byte_count, "")
-        with tempfile.TemporaryDirectory() as shards:
-            started = time.perf_counter()
-            scoring = Scoring(resolved, model, tokenizer, chunks, ScoringSettings(), Path(shards))
-            scores = scoring.run()
-            seconds = time.perf_counter() - started
-        nll = float((scores.loss * (scores.token_count - 1)).sum())
-        tokens = int(scores.token_count.sum())
+        nll, count = _ours(resolved, model, tokenizer, texts, ("cpu",) * (workers - 1))
+    seconds = time.perf_counter() - started
     megabytes = (peak_memory_bytes("cpu") - before) / 1e6
-    return {"seconds": seconds, "tokens": tokens, "megabytes": megabytes, "nll": nll}
+    return {"seconds": seconds, "tokens": count, "megabytes": megabytes, "nll": nll}
 
 
-def _plain(model: Any, tokenizer: Any, texts: list[str]) -> tuple[float, int]:
-    import torch
+def _ours(
+    resolved: Any, model: Any, tokenizer: Any, texts: list[str], helpers: tuple[str, ...]
+) -> tuple[float, int]:
+    import numpy as np
 
-    nll, tokens = 0.0, 0
-    for start in range(0, len(texts), 2):
-        rows = [tokenizer(text)["input_ids"] for text in texts[start : start + 2]]
-        width = max(map(len, rows))
-        ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
-        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
-        labels = ids.masked_fill(mask == 0, -100)
-        with torch.inference_mode():
-            logits = model(input_ids=ids, attention_mask=mask).logits.float()
-            loss = torch.nn.functional.cross_entropy(
-                logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="sum"
-            )
-        nll += float(loss)
-        tokens += int(mask.sum())
-    return nll, tokens
+    from pcorr_assets.lm.scoring import ChunkTexts, Scoring, ScoringSettings
+
+    byte_count = np.asarray([len(text.encode()) for text in texts])
+    chunks = ChunkTexts("benchmark", [str(i) for i in range(len(texts))], texts, byte_count, "")
+    with tempfile.TemporaryDirectory() as shards:
+        settings = ScoringSettings(helpers=helpers)
+        scores = Scoring(resolved, model, tokenizer, chunks, settings, Path(shards)).run()
+    nll = float((scores.loss * (scores.token_count - 1)).sum())
+    return nll, int(scores.token_count.sum())
 
 
 if __name__ == "__main__":
