@@ -12,7 +12,7 @@ ifneq ($(PUBLISHED),)
 export PCORR_PUBLISHED_DATA ?= $(PUBLISHED)
 endif
 
-.PHONY: help setup demo ui test test-slurm test-faults test-inputs lint format types docs bench bench-gpu full-size study lock audit clean
+.PHONY: help setup demo ui test test-slurm test-faults test-inputs lint format types docs bench bench-gpu full-size study study-real lock audit clean
 
 help:  ## show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,11 @@ STUDY ?= study_worlds
 study: setup  ## worlds whose truth is known, and docs/studies.md from them (half an hour; it continues)
 	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m scripts.studies.pilots $(STUDY)
 	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m scripts.studies --folder $(STUDY)
+
+STUDY_REAL ?= study_real
+
+study-real: setup  ## LLMs trained on selections of real text, and docs/evidence.md (hours; it continues)
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 TRANSFORMERS_VERBOSITY=error $(BIN)/python -m scripts.studies.real $(STUDY_REAL)
 
 clean:  ## remove the demo world and caches; .venv stays
 	rm -rf $(DEMO) .pytest_cache .ruff_cache .hypothesis build dist site

@@ -53,27 +53,31 @@ def prepare(folder: Path, seed: int) -> tuple[World, Settings, Warehouse]:
     world = build_world(folder / f"seed-{seed}", seed)
     settings = load_settings(world.config_path)
     wh = Warehouse(settings.home)
-    if not wh.exists("chunks", SAMPLE):
-        with wh.writer("chunks", (SAMPLE,)) as writer:
-            chunk_sample(SAMPLE, settings.samples[SAMPLE], writer)
+    fill_matrix(wh, settings, SAMPLE, f"seed {seed}")
+    return world, settings, wh
+
+
+def fill_matrix(wh: Warehouse, settings: Settings, sample: str, label: str) -> None:
+    """Chunk the sample, score and evaluate all LLMs, and build the matrix; what is there stays."""
+    if not wh.exists("chunks", sample):
+        with wh.writer("chunks", (sample,)) as writer:
+            chunk_sample(sample, settings.samples[sample], writer)
     keys = list(settings.llm_specs)
     started = time.monotonic()
-    with Progress(f"seed {seed}: score", total=len(keys), unit="LLMs") as progress:
+    with Progress(f"{label}: score", total=len(keys), unit="LLMs") as progress:
         for key in keys:
-            score_llm.run(score_job(settings, SAMPLE, key))
+            score_llm.run(score_job(settings, sample, key))
             progress.update()
     scored = time.monotonic()
-    with Progress(f"seed {seed}: evaluate", total=len(keys), unit="LLMs") as progress:
+    with Progress(f"{label}: evaluate", total=len(keys), unit="LLMs") as progress:
         for key in keys:
             evaluate_llm.run(evaluate_job(settings, key))
             progress.update()
     print(
-        f"seed {seed}: scoring {scored - started:.0f} s, "
-        f"evaluating {time.monotonic() - scored:.0f} s",
+        f"{label}: scoring {scored - started:.0f} s, evaluating {time.monotonic() - scored:.0f} s",
         flush=True,
     )
-    build_matrix(wh, settings, SAMPLE, keys)
-    return world, settings, wh
+    build_matrix(wh, settings, sample, keys)
 
 
 def outcome(world: World, settings: Settings, wh: Warehouse, target: str) -> Outcome:

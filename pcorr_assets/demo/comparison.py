@@ -46,8 +46,8 @@ SCORES = "SELECT document_id, score, token_count FROM pool_scores WHERE pool = ?
 class Trial:
     """What all LLMs of a comparison share, so that only their documents differ.
 
-    Each reads `token_count` tokens of its documents `passes` times over, with one
-    `tokenizer`, and is evaluated by lm-eval on `benchmarks` (task names in `task_folder`).
+    Each has one `shape`, reads `token_count` tokens of its documents `passes` times over, with
+    one `tokenizer`, and is evaluated by lm-eval on `benchmarks` (task names in `task_folder`).
     """
 
     tokenizer: PreTrainedTokenizerFast
@@ -55,6 +55,7 @@ class Trial:
     benchmarks: tuple[str, ...]
     token_count: int
     passes: int = 3
+    shape: Shape = SHAPE
 
     @property
     def schedule(self) -> Schedule:
@@ -96,7 +97,13 @@ def make_trial(world: World, target: str, token_count: int, passes: int = 3) -> 
 
 
 def train_and_evaluate(documents: Sequence[str], seed: int, trial: Trial) -> float:
-    """Train an LLM from scratch on `documents`; its mean error over the benchmarks, 0 to 1.
+    """Train an LLM as `train_on` does; its mean error over the benchmarks, 0 to 1."""
+    scores = evaluate(train_on(documents, seed, trial), trial)
+    return 1 - fmean(scores.values())
+
+
+def train_on(documents: Sequence[str], seed: int, trial: Trial) -> PreTrainedModel:
+    """Train an LLM from scratch on `documents`.
 
     The documents are shuffled with `seed`, which also draws the weights, and cut after
     `trial.token_count` tokens. Raises PcorrError if they hold fewer: an arm that reads its
@@ -109,10 +116,9 @@ def train_and_evaluate(documents: Sequence[str], seed: int, trial: Trial) -> flo
             f"{len(documents)} documents hold {len(stream)} tokens; the trial needs "
             f"{trial.token_count} of every arm. Lower token_count or choose more documents"
         )
-    model = train.make_model(SHAPE, len(trial.tokenizer), seed)
+    model = train.make_model(trial.shape, len(trial.tokenizer), seed)
     train.train(model, stream[: trial.token_count], trial.schedule, seed)
-    scores = evaluate(model, trial)
-    return 1 - fmean(scores.values())
+    return model
 
 
 def evaluate(model: PreTrainedModel, trial: Trial) -> dict[str, float]:

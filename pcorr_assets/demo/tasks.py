@@ -7,6 +7,7 @@ not belong here: running them (the room `lm`), or choosing targets (`world`).
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -24,7 +25,7 @@ dataset_path: json
 dataset_kwargs:
   data_files:
     test: {data}
-test_split: test
+{training}test_split: test
 output_type: multiple_choice
 doc_to_text: "{{{{context}}}}"
 doc_to_choice: "{{{{choices}}}}"
@@ -56,6 +57,11 @@ metric_list:
     higher_is_better: true
 metadata:
   version: 1.0
+"""
+
+_TRAINING = """\
+    train: {data}
+training_split: train
 """
 
 
@@ -111,10 +117,24 @@ def write_tasks(folder: Path, topics: tuple[str, ...], seed: int) -> None:
         items = held_out_items(TOPICS[name], seed, 2 * ITEM_COUNT)
         choice, last_word = task_names(name)
         rng = Random(f"{seed}/order/{name}")
-        rows = [_choice_row(item, rng) for item in items[:ITEM_COUNT]]
-        _write_task(folder, choice, _CHOICE_TASK, rows)
+        write_choice_task(folder, choice, items[:ITEM_COUNT], rng)
         rows = [_last_word_row(item) for item in items[ITEM_COUNT:]]
         _write_task(folder, last_word, _LAST_WORD_TASK, rows)
+
+
+def write_choice_task(
+    folder: Path, task: str, items: Sequence[Item], rng: Random, training: Sequence[Item] = ()
+) -> None:
+    """Write a multiple-choice task into `folder`, its choices in the order of `rng`.
+
+    `training` are items that nothing is scored on: the task's training split, if there are any.
+    """
+    split = ""
+    if training:
+        place = _write_rows(folder, f"{task}_training", [_choice_row(one, rng) for one in training])
+        split = _TRAINING.format(data=json.dumps(place))
+    template = _CHOICE_TASK.replace("{training}", split)
+    _write_task(folder, task, template, [_choice_row(item, rng) for item in items])
 
 
 def _choice_row(item: Item, rng: Random) -> dict[str, object]:
@@ -127,9 +147,14 @@ def _last_word_row(item: Item) -> dict[str, object]:
 
 
 def _write_task(folder: Path, task: str, template: str, rows: list[dict[str, object]]) -> None:
-    data = folder / f"{task}.jsonl"
+    data = json.dumps(_write_rows(folder, task, rows))
+    with atomic_path(folder / f"{task}.yaml") as temporary:
+        temporary.write_text(template.format(task=task, data=data))
+
+
+def _write_rows(folder: Path, name: str, rows: list[dict[str, object]]) -> str:
+    """Write rows as JSON lines; the file's name, so that the world can be moved."""
+    data = folder / f"{name}.jsonl"
     with atomic_path(data) as temporary:
         temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    # Relative to the folder, so that the world can be moved.
-    with atomic_path(folder / f"{task}.yaml") as temporary:
-        temporary.write_text(template.format(task=task, data=json.dumps(data.name)))
+    return data.name

@@ -7,7 +7,6 @@ outcomes (`worlds`, `verdicts`).
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from scripts.studies.cells import CELLS
 from scripts.studies.pilot_page import section
 from scripts.studies.plots import draw
 from scripts.studies.verdicts import HALVINGS, RANDOMISATIONS, RIVALS
+from scripts.studies.version import commit
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "studies.md"
@@ -46,6 +46,9 @@ How verdict, gain and inclusion probability do in simulated worlds whose truth i
 by `make study` (`scripts/studies`) at commit `{commit}`; do not edit it. A small form runs with
 the tests.
 
+Whether a selection helps an LLM is another question, with a study of its own: `make study-real`
+([how](selection.md#does-it-help)) trains LLMs on selections of real text.
+
 ## The worlds
 
 48 domains of 8 topics, LLMs in families. Ability `a_i = s (.7 N(family) + .7 N)`; skill `s_it =
@@ -70,14 +73,7 @@ def page(folder: Path) -> str:
     Its picture is drawn as well.
     """
     cells = {name: found for name in CELLS if (found := _read(folder, name))}
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
-    head = HEAD.format(commit=commit, halvings=HALVINGS, randomisations=RANDOMISATIONS)
+    head = HEAD.format(commit=commit(), halvings=HALVINGS, randomisations=RANDOMISATIONS)
     absent = [name for name in CELLS if name not in cells]
     pilots = section(folder)
     draw(PICTURE, _coverage(cells), _bins(cells))
