@@ -189,8 +189,9 @@ class Compute(Section):
     """`local` runs the work in the run's own process, `slurm` on a cluster.
 
     `workers` are the processes that read a group of a pool (unset: one a core, as far as the
-    memory reaches). `scoring_workers` are the processes that score one LLM together (unset: one
-    a GPU; one without GPUs), each with `threads` threads and the whole LLM. `scoring_jobs` are
+    memory reaches). `scoring_workers` are the processes that score one LLM together, and
+    share out the benchmarks of its evaluation (unset: one a GPU; one without GPUs), each with
+    `threads` threads and the whole LLM. `scoring_jobs` are
     the Slurm jobs that score one LLM on one sample together, each with `scoring_workers`.
     `max_parallel_groups` is how many groups of pools are read at once in mode slurm, each in a job
     of its own; a group that is read here has all cores.

@@ -102,10 +102,12 @@ class ScoreJob(LLMJob):
 class EvaluateJob(LLMJob):
     """Evaluate one LLM on benchmarks: their settings as `config.Benchmark` has them.
 
-    `batch_size` None: a fixed one on the CPU, lm-eval's own search elsewhere.
+    `batch_size` None: a fixed one on the CPU, lm-eval's own search elsewhere. `scoring_workers`
+    are processes, each with the LLM, that share out the benchmarks (None: as `ScoreJob`).
     """
 
     job: Literal["evaluate_llm"] = EVALUATE_LLM
+    scoring_workers: int | None = None
     benchmarks: dict[str, dict[str, Any]]
     batch_size: int | None = None
 
@@ -152,6 +154,7 @@ def evaluate_job(settings: Settings, llm: str, **changes: Any) -> dict[str, Any]
         "home": settings.home,
         "llm": _llm_fields(settings, llm),
         "threads": settings.compute.threads,
+        "scoring_workers": settings.compute.scoring_workers,
         "benchmarks": {
             name: benchmark.model_dump(mode="json")
             for name, benchmark in settings.benchmarks.items()

@@ -54,7 +54,8 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     missing = missing_benchmarks(benchmarks, kept, llm.resolved.commit_sha, llm.dtype)
     model, tokenizer = llm.load() if missing else (None, None)
     evaluator = Evaluator(llm.resolved, model, tokenizer, llm.dtype, description.batch_size)
-    outcome = evaluator.run(benchmarks, kept)
+    helpers = llm.helpers(model, description.scoring_workers) if len(missing) > 1 else ()
+    outcome = evaluator.run(benchmarks, kept, helpers)
     outcome.failures |= unreachable
     metadata = {
         "commit_sha": llm.resolved.commit_sha,
@@ -82,6 +83,8 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
             "warnings": outcome.warnings,
             "seconds": time.monotonic() - started,
             "device": llm.device,
+            "processes": outcome.processes,
+            "batch_sizes": outcome.batch_sizes,
             "peak_memory_bytes": peak_memory_bytes(llm.device),
         },
     }

@@ -13,6 +13,7 @@ from pcorr_assets.errors import PcorrError
 from pcorr_assets.jobs.description import LLMJob
 from pcorr_assets.lm.checkpoints import plain_dtype
 from pcorr_assets.lm.identity import ResolvedLLM, resolve
+from pcorr_assets.machine import cpu_count
 from pcorr_assets.warehouse import TABLES, Warehouse
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class JobLLM:
         if wanted == "auto" and recorded and recorded["dtype"]:
             wanted = plain_dtype(recorded["dtype"])
         self.dtype = choose_dtype(wanted, self.device)
+        self._threads = job.threads
         if job.threads is not None:
             import torch
 
@@ -66,6 +68,22 @@ class JobLLM:
         model = load_model(self.resolved, self.device, self.dtype)
         self._write(describe(self.resolved, model, tokenizer))
         return model, tokenizer
+
+    def helpers(self, model: Any, workers: int | None) -> tuple[str, ...]:
+        """Devices of the processes beside this one, which share the CPUs unless told otherwise.
+
+        `workers` are all processes; None: one a GPU, one without GPUs.
+        """
+        import torch
+
+        from pcorr_assets.lm.loading import devices_of_workers, is_spread
+
+        if is_spread(model):
+            return ()  # it has all devices already
+        devices = devices_of_workers(self.device, workers)
+        if self._threads is None and len(devices) > 1 and self.device == "cpu":
+            torch.set_num_threads(max(1, cpu_count() // len(devices)))
+        return tuple(devices[1:])
 
     def _write(self, row: dict[str, Any]) -> None:
         import pyarrow as pa

@@ -22,10 +22,10 @@ import numpy as np
 from pcorr_assets.clean.ngrams import Item
 from pcorr_assets.config import Benchmark
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.lm.evaluation import check_task
 from pcorr_assets.lm.task_failures import describe
 from pcorr_assets.lm.task_files import data_folder, refuse_unusable
 from pcorr_assets.lm.task_folders import reading_data
+from pcorr_assets.lm.task_loading import check_task
 
 logger = logging.getLogger(__name__)
 

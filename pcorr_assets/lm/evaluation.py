@@ -1,8 +1,9 @@
 """Benchmark errors of an LLM, by lm-eval, one benchmark after the other.
 
-Belongs here: loading tasks, running lm-eval on a loaded model, collecting what fails.
-Does not belong here: what a score means (`results`), what a failure says (`task_failures`),
-what is watched on the way (`task_items`, `harness`), and which benchmarks there are (`config`).
+Belongs here: running lm-eval on a loaded model, collecting what fails. Does not belong here:
+loading tasks (`task_loading`), several processes (`evaluation_crew`), what a score means
+(`results`), what a failure says (`task_failures`), what is watched on the way (`task_items`,
+`harness`), and which benchmarks there are (`config`).
 
 The calls are those of `lm_eval.simple_evaluate` (seeds, few-shot rule, `evaluate`),
 without its inventory of the machine, which costs a second for each benchmark.
@@ -11,13 +12,12 @@ without its inventory of the machine, which costs a second for each benchmark.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import logging
 import math
 import os
 import random
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,19 +26,16 @@ import numpy as np
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.benchmark_settings import evaluation_sha256
 from pcorr_assets.lm.chance import chance_score
+from pcorr_assets.lm.evaluation_crew import evaluate_together
 from pcorr_assets.lm.identity import ResolvedLLM
 from pcorr_assets.lm.item_scores import SOFT_METRICS, ItemScores, ItemWatch, items_sha256
 from pcorr_assets.lm.results import KeptResults, Result, Row, judge_leaks, make_row
 from pcorr_assets.lm.task_failures import describe
-from pcorr_assets.lm.task_files import data_folder, refuse_unusable, unreadable_files
-from pcorr_assets.lm.task_folders import reading_data
 from pcorr_assets.lm.task_items import watch
+from pcorr_assets.lm.task_loading import TaskLoader
 from pcorr_assets.progress import Progress
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from lm_eval.tasks import TaskManager
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from pcorr_assets.config import Benchmark
@@ -57,7 +54,8 @@ class Evaluation:
 
     `failures` says for each benchmark that has no row why; `evaluated` and `reused` name
     the others. `chance` is the share of items that a guess gets right, where it is known;
-    `items_sha256` are the hashes of the scores of items.
+    `items_sha256` are the hashes of the scores of items, `batch_sizes` those that were used of
+    what was evaluated now, by so many `processes`.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -67,6 +65,8 @@ class Evaluation:
     failures: dict[str, str] = field(default_factory=dict)
     chance: dict[str, float] = field(default_factory=dict)
     items_sha256: dict[str, str] = field(default_factory=dict)
+    batch_sizes: dict[str, list[int]] = field(default_factory=dict)
+    processes: int = 1
 
     def raise_failures(self, llm: str) -> None:
         """One PcorrError that names every benchmark that failed; nothing if none did."""
@@ -100,7 +100,7 @@ def missing_benchmarks(
 
 
 class Evaluator:
-    """Runs lm-eval on one loaded LLM; task managers are made once for each folder.
+    """Runs lm-eval on one loaded LLM.
 
     `batch_size` None: a fixed one on the CPU, lm-eval's own search elsewhere.
     """
@@ -117,43 +117,69 @@ class Evaluator:
         self.dtype = dtype
         self._model = model
         self._tokenizer = tokenizer
-        self._batch_size = batch_size
-        self._managers: dict[Path | None, TaskManager] = {}
+        self.batch_size = batch_size
+        self._tasks = TaskLoader()
         self._harness: Harness | None = None
 
-    def run(self, benchmarks: Mapping[str, Benchmark], kept: KeptResults) -> Evaluation:
+    def run(
+        self, benchmarks: Mapping[str, Benchmark], kept: KeptResults, helpers: Sequence[str] = ()
+    ) -> Evaluation:
         """Evaluate what is not kept; every result is kept as soon as it is there.
 
         A benchmark that fails ends up in `failures` and does not stop the others. One whose
-        kept result is damaged is evaluated again, with a warning.
+        kept result is damaged is evaluated again, with a warning. `helpers` are devices of
+        processes that evaluate some of the benchmarks meanwhile.
         """
         outcome = Evaluation(warnings=kept.damaged())
         for warning in outcome.warnings:
             logger.warning("%s: %s", self.resolved.label, warning)
+        missing = missing_benchmarks(benchmarks, kept, self.resolved.commit_sha, self.dtype)
+        failed: Mapping[str, str] = {}
+        if helpers and len(missing) > 1:
+            shared = evaluate_together(self, {n: benchmarks[n] for n in missing}, kept, helpers)
+            failed, outcome.processes = shared.failures, shared.processes
+            outcome.warnings += shared.warnings
         label = f"evaluate {self.resolved.label}"
         with Progress(label, total=len(benchmarks), unit="benchmarks") as progress:
             for name, benchmark in benchmarks.items():
                 try:
-                    self._one(name, benchmark, kept, outcome)
+                    if name in failed:
+                        raise PcorrError(failed[name])
+                    self._one(name, benchmark, kept, outcome, name in missing)
                 except PcorrError as error:
                     outcome.failures[name] = str(error)
                 except OSError as error:
-                    outcome.failures[name] = (
-                        f"its result could not be kept in {kept.folder} ({error}): make room, or "
-                        "correct the permissions, and materialise again"
-                    )
+                    outcome.failures[name] = _not_kept(kept, error)
                 progress.update()
         outcome.rows = kept.rows(self.resolved.commit_sha, self.dtype)
         return outcome
 
-    def _one(self, name: str, benchmark: Benchmark, kept: KeptResults, outcome: Evaluation) -> None:
+    def keep(self, name: str, benchmark: Benchmark, kept: KeptResults) -> str | None:
+        """Evaluate a benchmark and keep its result; why that failed, if it did."""
+        try:
+            kept.keep(self._tried(name, benchmark), None)
+        except PcorrError as error:
+            return str(error)
+        except OSError as error:
+            return _not_kept(kept, error)
+        return None
+
+    def _one(
+        self,
+        name: str,
+        benchmark: Benchmark,
+        kept: KeptResults,
+        outcome: Evaluation,
+        is_new: bool,
+    ) -> None:
         commit = self.resolved.commit_sha
         result = kept.find(name, commit, self.dtype, evaluation_sha256(name, benchmark))
-        is_new = result is None or not result.serves(benchmark.metric)
-        if result is None or is_new:
+        if result is None or not result.serves(benchmark.metric):
             result = self._tried(name, benchmark)
             # Kept before it is read: a metric that is not there must not cost the evaluation.
             kept.keep(result, None)
+        if is_new:
+            outcome.batch_sizes[name] = result.batch_sizes
         try:
             row, warnings = make_row(result, benchmark)
         except PcorrError:
@@ -185,10 +211,7 @@ class Evaluator:
             raise
         except (Exception, SystemExit) as error:
             logger.exception("%s: benchmark %s failed", self.resolved.label, name)
-            entry = None
-            if (manager := self._managers.get(benchmark.task_folder)) is not None:
-                entry = manager.task_index.get(name)
-            source = None if entry is None else entry.yaml_path
+            source = self._tasks.source_of(name, benchmark)
             raise PcorrError(describe(error, benchmark.task_folder, source)) from error
 
     def evaluate(self, name: str, benchmark: Benchmark) -> Result:
@@ -204,8 +227,7 @@ class Evaluator:
         random.seed(benchmark.seed)
         np.random.seed(benchmark.seed)
         torch.manual_seed(benchmark.seed)
-        with reading_data(benchmark.storage):
-            loaded = self._load(name, benchmark)
+        loaded = self._tasks.load(name, benchmark)
         harness = self._harness_of()
         harness.forget()
         items = watch(loaded["tasks"].values())
@@ -243,32 +265,6 @@ class Evaluator:
             logger.exception("%s: the scores of the items of %s", self.resolved.label, name)
             return ItemScores(absent=dict.fromkeys(SOFT_METRICS, f"it could not be made ({error})"))
 
-    def _load(self, name: str, benchmark: Benchmark) -> Any:
-        manager = self._manager(name, benchmark.task_folder)
-        check_task(manager, name, benchmark)
-        if (folder := benchmark.task_folder) is not None:
-            refuse_unusable(name, folder)
-            # Data beside the task is found there, wherever its folder lies.
-            with contextlib.chdir(data_folder(name, folder)):
-                loaded = manager.load([name])
-        else:
-            loaded = manager.load([name])
-        for task in loaded["tasks"].values():
-            _set_fewshot(task, benchmark.num_fewshot, benchmark.seed)
-        return loaded
-
-    def _manager(self, name: str, folder: Path | None) -> TaskManager:
-        from lm_eval.tasks import TaskManager
-
-        if folder not in self._managers:
-            if folder is None:
-                self._managers[None] = TaskManager()
-            else:
-                self._managers[folder] = TaskManager(
-                    include_path=str(folder), include_defaults=False
-                )
-        return self._managers[folder]
-
     def _harness_of(self) -> Harness:
         from pcorr_assets.lm.harness import Harness
 
@@ -277,11 +273,11 @@ class Evaluator:
                 raise RuntimeError("an evaluation is missing, but no model was loaded")
             self._check_model(self._model, self._tokenizer)
             device = str(self._model.device)
-            fixed = self._batch_size or CPU_BATCH_SIZE
+            fixed = self.batch_size or CPU_BATCH_SIZE
             options: dict[str, Any] = {
                 "pretrained": self._model,
                 "tokenizer": self._tokenizer,
-                "batch_size": fixed if device == "cpu" or self._batch_size else "auto",
+                "batch_size": fixed if device == "cpu" or self.batch_size else "auto",
                 "device": device,
             }
             self._harness = Harness(self.resolved.label, **options)
@@ -322,7 +318,15 @@ class Evaluator:
             values=values,
             higher_is_better=dict(found.get("higher_is_better", {}).get(name, {})),
             chance=chance,
+            batch_sizes=self._harness_of().used_batch_sizes(),
         )
+
+
+def _not_kept(kept: KeptResults, error: OSError) -> str:
+    return (
+        f"its result could not be kept in {kept.folder} ({error}): make room, or correct the "
+        "permissions, and materialise again"
+    )
 
 
 def _with_items(result: Result, items: ItemScores) -> Result:
@@ -334,40 +338,6 @@ def _with_items(result: Result, items: ItemScores) -> Result:
         items=items.scores,
         absent=items.absent,
     )
-
-
-def check_task(manager: TaskManager, name: str, benchmark: Benchmark) -> None:
-    """PcorrError if `name` is no task or group that lm-eval gives a score of."""
-    if name not in manager.all_tasks:
-        raise PcorrError(_unknown_task(name, benchmark, manager.all_tasks))
-    if name in manager.all_tags:
-        raise PcorrError(
-            "it is a tag of lm-eval, a list of tasks without a common score; list its tasks "
-            "one by one and combine them in a target"
-        )
-
-
-def _set_fewshot(task: Any, wanted: int | None, seed: int) -> None:
-    """The rule of lm-eval: a task that fixes 0 keeps it, all others take what is wanted."""
-    own = task.get_config("num_fewshot")
-    if wanted is not None and own != 0:
-        task.set_config(key="num_fewshot", value=wanted)
-    elif own is None:
-        task.set_config(key="num_fewshot", value=0)
-    task.set_fewshot_seed(seed=seed)
-
-
-def _unknown_task(name: str, benchmark: Benchmark, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {len(known)} others"
-    if benchmark.task_folder is not None:
-        there = ", ".join(name if len(name) <= 60 else f"{name[:60]}..." for name in known[:10])
-        hint = f"did you mean {' or '.join(near)}?" if near else f"it has {there or 'none'}"
-        unread = "".join(f"; {problem}" for problem in unreadable_files(benchmark.task_folder)[:3])
-        return (
-            f"the folder {benchmark.task_folder} has no task or group of this name; {hint}{unread}"
-        )
-    return f"lm-eval has no task or group of this name; {hint} (`lm_eval ls tasks` lists them)"
 
 
 def _common(own: int | None, fewshot: Mapping[str, int]) -> int | None:

@@ -43,6 +43,16 @@ class Harness(_HFLM):
         """Begin a benchmark."""
         self.cut_prompts = 0
         self.asked = 0
+        self._searched: set[int] = set()
+
+    def used_batch_sizes(self) -> list[int]:
+        """The fixed batch size, or those that lm-eval's search found for the benchmark."""
+        return [self.batch_size] if self.batch_size != "auto" else sorted(self._searched)
+
+    def _detect_batch_size(self, requests: Sequence[Any] | None = None, pos: int = 0) -> int:
+        found = super()._detect_batch_size(requests, pos)
+        self._searched.add(found)
+        return found
 
     def notes(self) -> list[str]:
         """What a user should know of the benchmark that was asked last."""

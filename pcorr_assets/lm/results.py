@@ -44,6 +44,7 @@ class Result:
     that were kept before it was noted. `notes` are what its user should know each time.
     `items` are the scores of each item by `metric,filter`, (K,); None for results that were kept
     before they were. `absent` says why the task has no soft metric (`item_scores`).
+    `batch_sizes` are those that were used: several where lm-eval searched for one several times.
     """
 
     llm: str
@@ -64,6 +65,7 @@ class Result:
     notes: list[str] = field(default_factory=list)
     items: dict[str, NDArray[np.float64]] | None = None
     absent: dict[str, str] = field(default_factory=dict)
+    batch_sizes: list[int] = field(default_factory=list)
 
     def serves(self, metric: str) -> bool:
         """False for a soft metric of a result that was kept before these were made."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pcorr_assets.config import settings_from
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.jobs import evaluate_llm, score_llm
 from pcorr_assets.jobs.description import evaluate_job
+from pcorr_assets.lm.evaluation import Evaluator
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets_tests.lm import tiny
 
@@ -98,6 +100,51 @@ def test_a_task_added_to_the_folder_outdates_no_other(folder: Path) -> None:
     rows = Warehouse(folder / "home").read("benchmark_errors", "tiny-a").to_pylist()
     counts = {row["benchmark"]: row["sample_count"] for row in rows}
     assert counts == {"first": 12, "second": 12, "third": 8}
+
+
+def test_several_processes_share_out_the_benchmarks(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The results are those of one process, item by item; a failure of any is named."""
+    (folder / "tasks" / "third.yaml").write_text(
+        TASK.format(name="third", data=folder / "tasks" / "items.jsonl")
+    )
+    described = {**job(folder, frist={}, first={}, second={}, third={}), "threads": 1}
+
+    def made(home: str, workers: int) -> tuple[dict[str, bytes], list[dict[str, Any]], str]:
+        changed = {**described, "home": str(folder / home), "scoring_workers": workers}
+        with pytest.raises(PcorrError, match="1 of 4 benchmarks of tiny-a failed") as caught:
+            evaluate_llm.run(changed)
+        assert not list((folder / home).rglob(".together-*"))
+        kept = {path.name: path.read_bytes() for path in (folder / home).rglob("evaluations/*/*")}
+        rows = Warehouse(folder / home).read("benchmark_errors", "tiny-a").to_pylist()
+        return kept, rows, str(caught.value)
+
+    alone = made("alone", 1)
+    assert sorted(alone[0]) == ["first.json", "second.json", "third.json"]
+    others: list[str] = []
+
+    def wait_for_the_other(*arguments: Any) -> str | None:
+        # So that both have a part, however long the other takes to load.
+        scratch = list((folder / "together").rglob(".together-*"))
+        deadline = time.monotonic() + 120
+        while not others:
+            others.extend(path.name for path in scratch[0].glob("done-*"))
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return keep(*arguments)
+
+    keep = Evaluator.keep
+    monkeypatch.setattr(Evaluator, "keep", wait_for_the_other)
+    assert made("together", 2) == alone
+    assert others
+
+    # Whoever dies leaves what it had taken to the first process.
+    def as_one_that_died(evaluator: Evaluator, *arguments: Any) -> str | None:
+        del evaluator, arguments
+
+    monkeypatch.setattr(Evaluator, "keep", as_one_that_died)
+    assert made("died", 2) == alone
 
 
 def test_results_of_the_others_survive_a_failure(folder: Path) -> None:

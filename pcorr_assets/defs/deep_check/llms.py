@@ -42,8 +42,8 @@ def check_benchmarks(settings: Settings, findings: Findings) -> None:
     """Every benchmark is a task or group of lm-eval, or of its own folder."""
     from lm_eval.tasks import TaskManager
 
-    from pcorr_assets.lm.evaluation import check_task
     from pcorr_assets.lm.task_folders import usable_tasks
+    from pcorr_assets.lm.task_loading import check_task
 
     managers: dict[Path | None, TaskManager] = {}
     # Not into the home: a check makes nothing.
