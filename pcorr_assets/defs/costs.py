@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 
 from pcorr_assets.config import LLMSpec, Settings
-from pcorr_assets.defs.membership import kind_of_device
 from pcorr_assets.lm.checkpoints import plain_dtype, text_parameter_count
 from pcorr_assets.lm.cost import Cost, Measured, Rate, devices_needed, fit, size_in_name
 from pcorr_assets.lm.placement import BYTES_OF_DTYPE
@@ -44,11 +43,13 @@ def missing_costs(
     samples: Sequence[str],
     device: str | None,
     ask_hub: AskHub | None = None,
+    with_folders: bool = True,
 ) -> Missing:
     """What scoring all LLMs of the file that are not scored on `samples` takes.
 
-    `rate` and `device` are what is reckoned with. An LLM whose size nothing states is left
-    out and named, and so is a sample whose tokens nothing states.
+    `rate` and `device` are what is reckoned with; with `with_folders`, folders of local LLMs are
+    looked into for their sizes. An LLM whose size nothing states is left out and named, and so is
+    a sample whose tokens nothing states.
     """
     unknown: list[str] = []
     tokens = {sample: _tokens(settings, wh, sample, unknown) for sample in samples}
@@ -57,7 +58,7 @@ def missing_costs(
         missing = _missing_tokens(settings, wh, key, tokens)
         if not missing:
             continue
-        parameters, source = _parameters(settings, wh, spec, ask_hub)
+        parameters, source = _parameters(settings, wh, spec, ask_hub, with_folders)
         if parameters is None:
             unknown.append(
                 f"how many parameters {key} has: state it under `plan.parameters` in pcorr.yaml"
@@ -88,13 +89,34 @@ def missing_costs(
     return Missing(costs, unknown)
 
 
+def measured_llms(wh: Warehouse) -> list[Measured]:
+    """The rates of the LLMs that were scored, each by its run of most tokens."""
+    runs = wh.read_sound("scoring_runs")[0].to_pylist()
+    runs.sort(key=lambda run: (run["llm"], -run["scored_token_count"], run["sample"]))
+    measured: dict[str, Measured] = {}
+    for run in runs:
+        if run["llm"] in measured or not run["tokens_per_second"] or not run["parameter_count"]:
+            continue
+        seconds = run["scoring_devices"] / run["tokens_per_second"]
+        measured[run["llm"]] = Measured(
+            run["llm"], run["parameter_count"], seconds, kind_of_device(run)
+        )
+    return list(measured.values())
+
+
+def kind_of_device(noted: Mapping[str, Any]) -> str:
+    """Device and dtype of a run."""
+    return f"{noted['device_name']}, {noted['dtype']}"
+
+
 def predicted_seconds(
     measured: Sequence[Measured], llm: str, parameters: int, noted: Mapping[str, Any]
 ) -> float | None:
     """What LLMs scored before would have said of a run that noted this; None if none was."""
-    tokens, kind = noted.get("scored_token_count"), kind_of_device(noted)
-    rate = fit([one for one in measured if one.llm != llm], kind)
-    if rate is None or not tokens:
+    if not (tokens := noted.get("scored_token_count")):
+        return None
+    rate = fit([one for one in measured if one.llm != llm], kind_of_device(noted))
+    if rate is None:
         return None
     return rate.seconds(parameters, tokens) / (noted.get("scoring_devices") or 1)
 
@@ -156,7 +178,7 @@ def _tokens(settings: Settings, wh: Warehouse, sample: str, unknown: list[str]) 
 
 
 def _parameters(
-    settings: Settings, wh: Warehouse, spec: LLMSpec, ask_hub: AskHub | None
+    settings: Settings, wh: Warehouse, spec: LLMSpec, ask_hub: AskHub | None, with_folders: bool
 ) -> tuple[int | None, str]:
     """The number of parameters, from the best source there is, and which that was."""
     if wh.exists("llms", spec.key):
@@ -166,7 +188,7 @@ def _parameters(
     if spec.key in settings.plan.parameters:
         return settings.plan.parameters[spec.key], "file"
     if spec.path is not None:
-        return _of_folder(spec), "folder"
+        return (_of_folder(spec) if with_folders else None), "folder"
     assert spec.name is not None
     if ask_hub is not None and (stated := ask_hub(spec.name)) is not None:
         return stated, "hub"

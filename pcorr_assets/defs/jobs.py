@@ -17,6 +17,7 @@ from pydantic import Field
 
 from pcorr_assets.defs.automation import automation_is_on, conditions
 from pcorr_assets.defs.backfills import parts_in_progress, submit, wait_until_taken_up
+from pcorr_assets.defs.bill import kept_in_words
 from pcorr_assets.defs.executor import IN_ONE_PROCESS
 from pcorr_assets.defs.metadata import sentences
 from pcorr_assets.defs.partition_status import State
@@ -45,6 +46,7 @@ ONE_AT_A_TIME = "backfill"
 # The short run that submits must not wait behind the hundred that it asks for.
 FIRST_IN_QUEUE = {"dagster/priority": "10"}
 
+_LLMS = "LLMs, by key (registered ones). Empty: all of them."
 _TEXT_SAMPLES = "Text samples, by key. Empty: all of them."
 _SAMPLES = "Samples, by key. Empty: all of them, imported matrices included."
 _TARGETS = "Targets, by key. Empty: all of them."
@@ -58,9 +60,7 @@ class ScoreNewLLMs(dg.Config):
     """Score and evaluate LLMs that were not yet."""
 
     samples: list[str] = Field(default=[], description=_TEXT_SAMPLES)
-    llms: list[str] = Field(
-        default=[], description="LLMs, by key (registered ones). Empty: all of them."
-    )
+    llms: list[str] = Field(default=[], description=_LLMS)
     retry_failed: bool = Field(
         default=True, description="Also those whose last run failed. Off: only the missing ones."
     )
@@ -201,8 +201,14 @@ def _tags(job: str) -> dict[str, str]:
 
 
 def _score_new_llms(launcher: _Launcher) -> dg.JobDefinition:
+    cost = kept_in_words(launcher.platform.settings.home)
+
+    class ScoreLLMs(ScoreNewLLMs):
+        # The launch pad shows what stands at the fields.
+        llms: list[str] = Field(default=[], description=f"{_LLMS} {cost}")
+
     @dg.op(pool=ONE_AT_A_TIME)
-    def submit_llms(context: dg.OpExecutionContext, config: ScoreNewLLMs) -> dg.Output[None]:
+    def submit_llms(context: dg.OpExecutionContext, config: ScoreLLMs) -> dg.Output[None]:
         """Asks for one backfill of chunk_bpb and benchmark_errors."""
         registered = context.instance.get_dynamic_partitions(LLM)
         keep = asked_for(
@@ -218,13 +224,14 @@ def _score_new_llms(launcher: _Launcher) -> dg.JobDefinition:
         assets = SCORES if launcher.platform.settings.benchmarks else SCORES[:1]
         return dg.Output(None, metadata=launcher.launch(context, assets, due, keep))
 
-    @dg.job(executor_def=IN_ONE_PROCESS, tags=_tags("score_new_llms"))
+    @dg.job(
+        executor_def=IN_ONE_PROCESS,
+        tags=_tags("score_new_llms"),
+        description="Score and evaluate the LLMs that were not yet: the backlog, or some of it.\n\n"
+        "With everything empty: each registered LLM that is missing or failed, on each text "
+        f"sample whose chunks are there.\n\n{cost}",
+    )
     def score_new_llms() -> None:
-        """Score and evaluate the LLMs that were not yet: the backlog, or some of it.
-
-        With everything empty: each registered LLM that is missing or failed, on each text
-        sample whose chunks are there.
-        """
         submit_llms()
 
     return score_new_llms

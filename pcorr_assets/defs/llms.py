@@ -12,9 +12,9 @@ from typing import Any
 import dagster as dg
 
 from pcorr_assets.config.keys import check_llm_key
+from pcorr_assets.defs.bill import bill_metadata, kept_in_words
 from pcorr_assets.defs.compute import run_job
-from pcorr_assets.defs.costs import predicted_seconds
-from pcorr_assets.defs.membership import measured_llms
+from pcorr_assets.defs.costs import measured_llms, predicted_seconds
 from pcorr_assets.defs.metadata import numbers, overview, rows_table, sentences
 from pcorr_assets.defs.partitions import LLM, SAMPLE, keys_of
 from pcorr_assets.defs.platform import Platform
@@ -56,6 +56,7 @@ def _chunk_bpb(platform: Platform) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.multi_run(1),
         pool=POOL_OF_LLMS,
         kinds={"pytorch", "huggingface", "parquet"},
+        note=kept_in_words(platform.settings.home),
     )
     def chunk_bpb(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         """The loss of one LLM on every chunk of a text sample, as bits-per-byte."""
@@ -72,8 +73,9 @@ def _chunk_bpb(platform: Platform) -> dg.AssetsDefinition:
             clear_folder(shard_folder(platform.warehouse.home, llm, sample), "*.parquet")
         checks = scored_llm(platform.warehouse, platform.settings, llm, sample)
         shown = overview(bpb_overview(platform.warehouse, (llm, sample)))
-        result["metadata"]["predicted_seconds"] = _predicted(context, platform, llm, result)
-        return _materialised(platform, result, shown, checks)
+        result["metadata"]["predicted_seconds"] = _predicted(platform, llm, result)
+        left = bill_metadata(platform.settings, platform.warehouse)
+        return _materialised(platform, result, {**shown, **left}, checks)
 
     return chunk_bpb
 
@@ -96,14 +98,12 @@ def _pilot_is_done(
         yield
 
 
-def _predicted(
-    context: dg.AssetExecutionContext, platform: Platform, llm: str, result: Mapping[str, Any]
-) -> float | None:
+def _predicted(platform: Platform, llm: str, result: Mapping[str, Any]) -> float | None:
     """What `pcorr plan` would have said of the seconds that this took."""
     rows = platform.warehouse.read("llms", llm, columns=["parameter_count"]).to_pylist()
     if not rows or not rows[0]["parameter_count"]:
         return None
-    measured = measured_llms(context.instance, platform.warehouse)
+    measured = measured_llms(platform.warehouse)
     return predicted_seconds(measured, llm, rows[0]["parameter_count"], result["metadata"])
 
 
@@ -117,6 +117,7 @@ def _benchmark_errors(platform: Platform) -> dg.AssetsDefinition:
             "lm/harness.py",
             "lm/item_scores.py",
             "lm/results.py",
+            "lm/task_loading.py",
             "lm/benchmark_settings.py",
             "lm/loading.py",
         ),

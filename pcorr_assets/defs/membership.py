@@ -1,4 +1,4 @@
-"""What the instance knows of single LLMs: their runs in flight, their rates, their removal.
+"""What the instance knows of single LLMs: their runs in flight, their removal.
 
 Belongs here: questions about one LLM's partition, and taking it away. Does not belong
 here: adding partitions (`registration`), and files (`warehouse.cleaning`).
@@ -6,7 +6,6 @@ here: adding partitions (`registration`), and files (`warehouse.cleaning`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -15,8 +14,6 @@ from dagster._core.execution.backfill import BulkActionsFilter
 
 from pcorr_assets.defs.backfills import ACTIVE
 from pcorr_assets.defs.partitions import LLM
-from pcorr_assets.lm.cost import Measured
-from pcorr_assets.warehouse import Warehouse
 
 IN_FLIGHT = [
     dg.DagsterRunStatus.QUEUED,
@@ -25,7 +22,6 @@ IN_FLIGHT = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-MATERIALISATIONS_TO_LOOK_AT = 200
 ASSETS_OF_LLMS = ("chunk_bpb", "benchmark_errors")
 
 
@@ -75,37 +71,3 @@ def unregister_llm(instance: dg.DagsterInstance, llm: str) -> bool:
         return False
     instance.delete_dynamic_partition(LLM, llm)
     return True
-
-
-def measured_llms(instance: dg.DagsterInstance, wh: Warehouse) -> list[Measured]:
-    """The LLMs that were scored lately, with the rate that their runs noted."""
-    records = instance.fetch_materializations(
-        dg.AssetKey("chunk_bpb"), limit=MATERIALISATIONS_TO_LOOK_AT
-    ).records
-    measured: dict[str, Measured] = {}
-    for record in records:
-        event = record.asset_materialization
-        if event is None or not isinstance(event.partition, dg.MultiPartitionKey):
-            continue
-        llm = event.partition.keys_by_dimension[LLM]
-        if llm in measured or not wh.exists("llms", llm):
-            continue
-        noted = {name: value.value for name, value in event.metadata.items()}
-        rows = wh.read("llms", llm, columns=["parameter_count"]).to_pylist()
-        found = _measured(llm, rows[0]["parameter_count"] if rows else None, noted)
-        if found is not None:
-            measured[llm] = found
-    return list(measured.values())
-
-
-def _measured(llm: str, parameters: int | None, noted: Mapping[str, Any]) -> Measured | None:
-    rate = noted.get("tokens_per_second")
-    if not parameters or not isinstance(rate, int | float) or rate <= 0:
-        return None
-    devices = noted.get("scoring_devices") or 1
-    return Measured(llm, parameters, devices / rate, kind_of_device(noted))
-
-
-def kind_of_device(noted: Mapping[str, Any]) -> str:
-    """Device and dtype of a run; runs of earlier versions named no more than cpu or cuda."""
-    return f"{noted.get('device_name', noted.get('device'))}, {noted.get('dtype')}"

@@ -9,8 +9,8 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from pcorr_assets.defs.costs import measured_llms
 from pcorr_assets.defs.filters import READING
-from pcorr_assets.defs.membership import measured_llms
 from pcorr_assets.defs.metadata import rows_table, sentences
 from pcorr_assets.defs.partitions import POOL, TARGET, keys_of
 from pcorr_assets.defs.platform import Platform
@@ -89,7 +89,7 @@ def _compared_selections(platform: Platform) -> dg.AssetsDefinition:
                 platform.warehouse,
                 platform.settings,
                 *pair,
-                measured=measured_llms(context.instance, platform.warehouse),
+                measured=measured_llms(platform.warehouse),
             )
         written = [(table, pair, part) for table, part in found.written.items()]
         return materialised(platform, written, _shown(found.rows, found.notes))

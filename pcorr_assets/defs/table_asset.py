@@ -35,6 +35,7 @@ def table_asset(
     sections: Sequence[str] = (),
     checks: Sequence[dg.AssetCheckSpec] = (),
     deps: Iterable[str | tuple[str, dg.PartitionMapping | None]] = (),
+    note: str = "",
     **options: Any,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """`dg.asset` for a function named like the asset it materialises.
@@ -44,6 +45,7 @@ def table_asset(
         rooms: code that its values depend on, beside how tables are written.
         sections: parts of the configuration that its values depend on.
         deps: names of upstream assets, alone or with an explicit partition mapping.
+        note: what its description says after the docstring of the function.
         checks: checks of its own, beside those generated for its tables.
         options: what else `dg.asset` takes (group_name, partitions_def, pool, ...).
     """
@@ -53,7 +55,7 @@ def table_asset(
         name = function.__name__
         return dg.asset(
             name=name,
-            description=function.__doc__,
+            description="\n\n".join(filter(None, (function.__doc__, note))),
             deps=[dg.AssetDep(dep, partition_mapping=mapping) for dep, mapping in upstream],
             metadata=definition_metadata(tables),
             code_version=code_version((*rooms, *ALWAYS), platform.settings, sections, tables),

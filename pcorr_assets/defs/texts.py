@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 import dagster as dg
 
+from pcorr_assets.defs.bill import bill_metadata
 from pcorr_assets.defs.metadata import overview, sentences
 from pcorr_assets.defs.platform import Platform
 from pcorr_assets.defs.table_asset import materialised, table_asset
@@ -45,7 +46,8 @@ def _chunked_dataset(platform: Platform) -> dg.AssetsDefinition:
             if sample.unit_columns or wh.exists("page_units", key):
                 units = stack.enter_context(wh.writer("page_units", (key,)))
             report = chunk_sample(key, sample, writer, units)
-        shown = {**_shown(report), **overview(chunks_overview(wh, key))}
+        left = bill_metadata(platform.settings, wh)
+        shown = {**_shown(report), **left, **overview(chunks_overview(wh, key))}
         also = [units.written] if units is not None else []
         return materialised(platform, [("chunks", (key,), writer.written)], shown, also=also)
 
@@ -61,7 +63,11 @@ def _pilot(context: dg.AssetExecutionContext, platform: Platform, key: str) -> d
     return materialised(
         platform,
         [("chunks", (key,), found.written)],
-        {**shown, **overview(chunks_overview(platform.warehouse, key))},
+        {
+            **shown,
+            **bill_metadata(platform.settings, platform.warehouse),
+            **overview(chunks_overview(platform.warehouse, key)),
+        },
         also=also,
     )
 

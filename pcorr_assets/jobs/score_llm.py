@@ -19,7 +19,7 @@ from pcorr_assets.config.keys import to_slug
 from pcorr_assets.errors import DamagedFileError, PcorrError
 from pcorr_assets.jobs.description import PilotDescription, ScoreJob, read_job
 from pcorr_assets.jobs.known_scores import known_scores
-from pcorr_assets.machine import cpu_count
+from pcorr_assets.jobs.scoring_runs import record_run
 from pcorr_assets.text.chunked_dataset import check_chunk_ids
 from pcorr_assets.text.pilot import pilot_chunks
 from pcorr_assets.warehouse import TABLES, Warehouse, WrittenPartition
@@ -59,7 +59,7 @@ def run(job: dict[str, Any], stop: Callable[[], bool] = lambda: False) -> dict[s
         description.batch_tokens,
         description.llm.overlong,
         description.seconds_per_shard,
-        _helpers(description, llm.device, model),
+        llm.helpers(model, description.scoring_workers),
         description.part,
         description.parts,
     )
@@ -80,16 +80,19 @@ def run(job: dict[str, Any], stop: Callable[[], bool] = lambda: False) -> dict[s
         metadata["effective_batch_tokens"] = str(scores.report["effective_batch_tokens"])
     metadata["attention_mask"] = scores.report["attention_mask"]
     table = scores.to_table(chunks, description.llm.key)
-    written = wh.write("chunk_bpb", keys, table, metadata)
-    scoring.finish()
+    (record,) = wh.read("llms", description.llm.key).to_pylist()
     report = {
         **scoring.identity,
         **scores.report,
-        **_utilisation(llm.device, model, scores.report),
+        **_utilisation(llm.device, model, record["parameter_count"], scores.report),
         "reused": False,
         "threads": _threads(),
         "peak_memory_bytes": peak_memory_bytes(llm.device),
     }
+    # First, since a run that finds the table there does nothing more.
+    record_run(wh, description.llm.key, chunks.sample, report)
+    written = wh.write("chunk_bpb", keys, table, metadata)
+    scoring.finish()
     return _result(keys, written, report)
 
 
@@ -114,20 +117,6 @@ def _stop_once_written(
         return _is_up_to_date(wh, keys, identity)
 
     return asked
-
-
-def _helpers(description: ScoreJob, device: str, model: Any) -> tuple[str, ...]:
-    """Devices of the processes beside this one, which share the CPUs unless told otherwise."""
-    import torch
-
-    from pcorr_assets.lm.loading import devices_of_workers, is_spread
-
-    if is_spread(model):
-        return ()  # it has all devices already
-    devices = devices_of_workers(device, description.scoring_workers)
-    if description.threads is None and len(devices) > 1 and device == "cpu":
-        torch.set_num_threads(max(1, cpu_count() // len(devices)))
-    return tuple(devices[1:])
 
 
 def _read_chunks(wh: Warehouse, sample: str, pilot: PilotDescription | None) -> Any:
@@ -204,7 +193,9 @@ def _result(
     }
 
 
-def _utilisation(device: str, model: Any, report: dict[str, Any]) -> dict[str, Any]:
+def _utilisation(
+    device: str, model: Any, parameters: int, report: dict[str, Any]
+) -> dict[str, Any]:
     """Which device it was, and how much of it was used: 2 operations a parameter and token."""
     import torch
 
@@ -213,13 +204,13 @@ def _utilisation(device: str, model: Any, report: dict[str, Any]) -> dict[str, A
     name = f"CPU with {_threads()} thread{'s' if _threads() > 1 else ''}"
     if device.startswith("cuda"):
         name = torch.cuda.get_device_name()
-    parameters = sum(weights.numel() for weights in model.parameters())
     spread = len(set((getattr(model, "hf_device_map", None) or {"": 0}).values()))
     devices = max(report["scoring_workers"], 1) * spread
     rate = report["tokens_per_second"] / devices
     return {
         "scoring_devices": devices,
         "device_name": name,
+        "parameter_count": parameters,
         "operations_per_second": OPERATIONS * parameters * rate,
         "model_flops_utilisation": utilisation(name, parameters, rate),
     }

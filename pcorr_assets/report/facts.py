@@ -155,6 +155,38 @@ class LLMFacts:
 
 
 @dataclass(frozen=True)
+class ScoringFacts:
+    """What scoring one LLM on the sample took: its row of `scoring_runs`.
+
+    `operations_per_second` and `utilisation` are of one device; seconds are of the clock.
+    """
+
+    llm: str
+    device: str
+    processes: int
+    devices: int
+    token_count: int
+    seconds: float
+    tokens_per_second: float
+    operations_per_second: float
+    utilisation: float | None
+    padding_share: float
+    seconds_waiting_for_data: float | None
+
+    @property
+    def device_hours(self) -> float:
+        """Hours of all devices together."""
+        return self.devices * self.seconds / 3600
+
+    @property
+    def waiting_share(self) -> float | None:
+        """Share of the time of all processes in which they waited for data."""
+        if self.seconds_waiting_for_data is None or not self.seconds:
+            return None
+        return self.seconds_waiting_for_data / (self.processes * self.seconds)
+
+
+@dataclass(frozen=True)
 class MatrixFacts:
     """The matrix that the estimates rest on, columns in descending order of estimate.
 
@@ -192,30 +224,6 @@ class FilterFacts:
         """A metric or count of the row; None where it is undefined."""
         value = self.row[name]
         return None if value is None else float(value)
-
-
-@dataclass(frozen=True)
-class MethodFacts:
-    """One row of `compared_selections`; `words` say what the method takes for good."""
-
-    method: str
-    words: str
-    reason: str | None
-    document_count: int | None
-    token_count: int | None
-    overlap: float | None
-    cpu_seconds: float | None
-    llm_count: int | None
-    gpu_hours: float | None
-
-
-@dataclass(frozen=True)
-class ComparedFacts:
-    """What other methods select of a pool, beside the filter; `is_outdated`: another filter."""
-
-    pool: str
-    methods: tuple[MethodFacts, ...]
-    is_outdated: bool
 
 
 @dataclass(frozen=True)
@@ -355,6 +363,7 @@ class Facts:
     ranks: tuple[RankPanel, ...]
     ranks_absence: tuple[str, ...]
     llms: tuple[LLMFacts, ...]
+    scoring: tuple[ScoringFacts, ...]
     left_out: tuple[str, ...]
     matrix: MatrixFacts
     filter: FilterFacts | None
@@ -364,4 +373,3 @@ class Facts:
     next: NextFacts | None
     next_absence: str | None
     provenance: Provenance
-    compared: tuple[ComparedFacts, ...] = ()

@@ -52,10 +52,10 @@ def count(value: float | None) -> str:
 
 
 def compact(value: float | None) -> str:
-    """1.2 k, 3.4 M, 5.6 G: sizes at a glance."""
+    """1.2 k, 3.4 M, 5.6 G, 7.8 T: sizes at a glance."""
     if value is None:
         return NOTHING
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for limit, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= limit:
             return f"{value / limit:.3g} {unit}"
     return f"{value:.0f}"

@@ -21,8 +21,13 @@ from pcorr_assets.matrix.candidates import MATRIX_HASH
 from pcorr_assets.report import facts as f
 from pcorr_assets.report.provenance import read_provenance
 from pcorr_assets.report.reading_advice import read_next, read_sensitivity
-from pcorr_assets.report.reading_filter import read_compared, read_filter
-from pcorr_assets.report.reading_llms import read_benchmarks, read_llms, read_reliability
+from pcorr_assets.report.reading_filter import read_filter
+from pcorr_assets.report.reading_llms import (
+    read_benchmarks,
+    read_llms,
+    read_reliability,
+    read_scoring,
+)
 from pcorr_assets.report.reading_selection import read_distribution
 from pcorr_assets.report.snippets import pages_of_chunks, read_snippets
 from pcorr_assets.report.wording import domain_link, page_link
@@ -100,6 +105,7 @@ def read_facts(wh: Warehouse, settings: Settings, sample: str, target: str) -> f
         ranks=ranks,
         ranks_absence=ranks_absence,
         llms=read_llms(wh, settings, sample, target, inputs),
+        scoring=read_scoring(wh, sample, inputs.llms),
         left_out=tuple(inputs.left_out[target]),
         matrix=_matrix(inputs, target, units.order),
         filter=filter_facts,
@@ -116,7 +122,6 @@ def read_facts(wh: Warehouse, settings: Settings, sample: str, target: str) -> f
             read_benchmarks(wh, settings, sample, target, inputs.llms),
             read_reliability(wh, settings, sample, target),
         ),
-        compared=read_compared(wh, settings, sample, target),
     )
 
 

@@ -1,20 +1,22 @@
 """Which LLMs are in a report and why the others are not, and how they were evaluated.
 
-Belongs here: coverage, commits, errors and benchmarks as facts. Does not belong here:
-deciding who is in (`matrix`).
+Belongs here: coverage, commits, what scoring took, errors and benchmarks as facts. Does not
+belong here: deciding who is in (`matrix`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pcorr_assets.config import Settings
-from pcorr_assets.report.facts import BenchmarkFacts, LLMFacts
+from pcorr_assets.errors import DamagedFileError
+from pcorr_assets.report.facts import BenchmarkFacts, LLMFacts, ScoringFacts
 from pcorr_assets.report.wording import llm_link
 from pcorr_assets.steps.inputs import OWN_SOURCE, AlignedInputs, source_of
 from pcorr_assets.warehouse import Warehouse
@@ -85,6 +87,32 @@ def read_records(wh: Warehouse, source: str, llms: Iterable[str]) -> Iterator[di
     for llm in llms:
         if wh.exists("llms", llm):
             yield from wh.read("llms", llm).to_pylist()
+
+
+def read_scoring(wh: Warehouse, sample: str, llms: Iterable[str]) -> tuple[ScoringFacts, ...]:
+    """What scoring took, of those of the LLMs that were scored on the sample here."""
+    rows: list[dict[str, Any]] = []
+    for llm in llms:
+        if wh.exists("scoring_runs", llm, sample):
+            # No report is refused for want of times; `pcorr verify` names the file.
+            with suppress(DamagedFileError):
+                rows += wh.read("scoring_runs", llm, sample).to_pylist()
+    return tuple(
+        ScoringFacts(
+            llm=row["llm"],
+            device=row["device_name"],
+            processes=row["scoring_workers"],
+            devices=row["scoring_devices"],
+            token_count=row["scored_token_count"],
+            seconds=row["seconds"],
+            tokens_per_second=row["tokens_per_second"],
+            operations_per_second=row["operations_per_second"],
+            utilisation=row["model_flops_utilisation"],
+            padding_share=row["padding_share"],
+            seconds_waiting_for_data=row["seconds_waiting_for_data"],
+        )
+        for row in rows
+    )
 
 
 def read_benchmarks(

@@ -60,10 +60,11 @@ LOCK_OF_TABLE = {
     "changes": "reports",
     "pilots": "estimates",
     "compared_documents": "compared_selections",
+    "scoring_runs": "chunk_bpb",
 }
 # Written together by whoever holds the lock of a group.
 OF_A_GROUP = ("pool_documents", "pool_scores")
-OF_TEXT = ("chunks", "chunk_bpb", "fasttext_filters")
+OF_TEXT = ("chunks", "chunk_bpb", "scoring_runs", "fasttext_filters")
 
 Lock = tuple[str, tuple[str, ...]]
 

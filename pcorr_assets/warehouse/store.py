@@ -218,9 +218,14 @@ def damaged_partition(
     path: Path, table: str, keys: tuple[str, ...], reason: str
 ) -> DamagedFileError:
     """What is said about the file of a partition that is not as it was written."""
-    partition = "|".join(keys)
-    remedy = f"Remove it and materialise partition {partition} of {table} again."
-    return DamagedFileError(path, reason, remedy)
+    return DamagedFileError(path, reason, remedy_of_partition(table, keys))
+
+
+def remedy_of_partition(table: str, keys: tuple[str, ...]) -> str:
+    """What to do about a damaged file of a table."""
+    if table == "scoring_runs":
+        return "Remove it: it says how long scoring took, and no other table is made from it."
+    return f"Remove it and materialise partition {'|'.join(keys)} of {table} again."
 
 
 def _keys_of(table: Table, path: Path, slugs: tuple[str, ...]) -> tuple[str, ...]:

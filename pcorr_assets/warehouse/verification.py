@@ -18,6 +18,7 @@ from pcorr_assets.progress import Progress
 from pcorr_assets.warehouse.files import sha256_file
 from pcorr_assets.warehouse.json_files import has_hash, read_json
 from pcorr_assets.warehouse.parquet_files import SEAL, naming_damage, open_parquet
+from pcorr_assets.warehouse.store import remedy_of_partition
 from pcorr_assets.warehouse.views import DATABASE, SCHEMA_FILE, database_is_whole
 
 logger = logging.getLogger(__name__)
@@ -177,7 +178,7 @@ def _remedy(home: Path, path: Path) -> str:
         return "Nothing need be done: the next run writes it again."
     slugs = (*place[2:-1], Path(place[-1]).stem)
     try:
-        partition = "|".join(from_slug(slug) for slug in slugs)
+        keys = tuple(from_slug(slug) for slug in slugs)
     except PcorrError:
         return ""
-    return f"Remove it and materialise partition {partition} of {place[1]} again."
+    return remedy_of_partition(place[1], keys)

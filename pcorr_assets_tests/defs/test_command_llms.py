@@ -19,8 +19,9 @@ from pcorr_assets.config.editing import NewLLM, add_llm, write_edit
 from pcorr_assets.defs import compute, llms
 from pcorr_assets.defs.backfills import submit
 from pcorr_assets.defs.build import build_definitions
+from pcorr_assets.defs.costs import measured_llms
 from pcorr_assets.defs.instance import open_instance
-from pcorr_assets.defs.membership import measured_llms, runs_in_flight, unregister_llm
+from pcorr_assets.defs.membership import runs_in_flight, unregister_llm
 from pcorr_assets.defs.partition_status import PartitionState
 from pcorr_assets.defs.partitions import LLM
 from pcorr_assets.defs.plans import Plan, part_of
@@ -214,7 +215,7 @@ def test_what_a_run_writes_of_an_llm_that_was_removed_meanwhile_stays_out(
     assert partitions(world) == ["tiny/a"]
     with open_instance(world.settings()) as instance:
         assert runs_in_flight(instance, "tiny/b") == []
-        (measured,) = measured_llms(instance, wh)
+    measured = next(one for one in measured_llms(wh) if one.llm == "tiny/a")
     parameter_count = wh.read("llms", "tiny/a", columns=["parameter_count"])[0][0].as_py()
     assert measured.parameters == parameter_count
     assert measured.seconds_per_token > 0

@@ -3,8 +3,9 @@
 Belongs here: reading every kind of file the platform writes down to what must be equal, and
 the differences of two homes. Does not belong here: whether a difference is a fault.
 
-Left out of what must be equal: the contents of lock files, ids and times of runs, the folder that
-the project lies in, and what was kept of the looks at files (by inode and time).
+Left out of what must be equal: the contents of lock files, ids and times of runs and what they
+took or will take, the folder that the project lies in, and what was kept of the looks at files (by
+inode and time).
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ Tree = dict[str, str]
 Known = dict[tuple[str, str], str]
 
 _HERE = "<project>"
+_TOOK = "scoring_runs"
 # What runs keep for the runs after them, which may grow in several steps.
 _OF_RUNS = ("evaluations/", "shards/", "cache/")
-_LOOKS = "cache/contents.json"
+_OF_ONE_RUN = ("cache/contents.json", "cache/bill.json", f"warehouse/{_TOOK}/")
 # A hash of what is compared here by itself, and of the folder that the project lies in.
 _SEAL = "pcorr_seal"
 # Times, and ids of runs, in files that people read.
@@ -41,7 +43,11 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?( UTC|Z|\+00:00
 _FILE_IN_HTML = re.compile(
     r'<td class="n">[^<]*</td><td class="n">[-\d]*</td><td><code>[0-9a-f]*</code></td>'
 )
-_FILES_IN_EXPORT = "SELECT table_name, partition_key, row_count FROM partition_files"
+_TOOK_IN_HTML = re.compile(r"<h3>What scoring took</h3>.*?</table>\n</div>\n", re.DOTALL)
+_FILES_IN_EXPORT = (
+    "SELECT table_name, partition_key, row_count FROM partition_files "
+    f"WHERE table_name <> '{_TOOK}'"
+)
 
 
 def read_tree(home: Path, known: Known | None = None, former: Path | None = None) -> Tree:
@@ -55,7 +61,7 @@ def read_tree(home: Path, known: Known | None = None, former: Path | None = None
     tree = {}
     for path in sorted(home.rglob("*")):
         name = path.relative_to(home).as_posix()
-        if path.is_file() and name != _LOOKS:
+        if path.is_file() and not name.startswith(_OF_ONE_RUN):
             key = (str(path), hashlib.sha256(path.read_bytes()).hexdigest())
             if key not in known:
                 known[key] = _digest(path, here)
@@ -114,7 +120,8 @@ def _parquet(path: Path) -> str:
 
 
 def _html(path: Path) -> str:
-    return _TIME.sub("<time>", _FILE_IN_HTML.sub("<file>", _text(path)))
+    page = _TOOK_IN_HTML.sub("", _text(path))
+    return _TIME.sub("<time>", _FILE_IN_HTML.sub("<file>", page))
 
 
 def _manifest(path: Path) -> str:
@@ -138,7 +145,7 @@ def _database(path: Path) -> str:
             "\n".join([name, *sorted(map(_row, connection.execute(queries[name]).fetchall()))])
             # What an export says of the place that it was made at.
             for name in names
-            if name != "README"
+            if name not in ("README", _TOOK)
         ]
     return _TIME.sub("<time>", "\n\n".join([*map(_row, statements), *tables]))
 

@@ -101,6 +101,15 @@ def test_result_table_and_record(home: Path) -> None:
     assert result["metadata"]["tokens_per_second"] > 0
     assert 0 < result["metadata"]["seconds_waiting_for_data"] < result["metadata"]["seconds"]
     assert result["metadata"]["peak_memory_bytes"] > 1e7
+    (run,) = wh.read("scoring_runs", *result["partition"]).to_pylist()
+    # A chunk of one token has nothing to predict.
+    counts = table["token_count"].to_pylist()
+    assert run["scored_token_count"] == sum(count for count in counts if count > 1)
+    # 2 operations a parameter and token, by hand; a CPU's peak is not known.
+    rate = run["scored_token_count"] / run["seconds"] / run["scoring_devices"]
+    assert run["operations_per_second"] == pytest.approx(2 * record["parameter_count"] * rate)
+    assert run["model_flops_utilisation"] is None
+    assert 0 <= run["padding_share"] < 1
     assert not list((home / "shards").rglob("*.parquet"))
 
 

@@ -51,7 +51,7 @@ def materialisations(world: SmallWorld, asset: str) -> list[tuple[str, dict[str,
 
 def test_the_pilot_is_a_sample_of_its_own(tmp_path: Path) -> None:
     world = SmallWorld(tmp_path, LLMS, len(LLMS), pilot={"pages_per_domain": 2})
-    run(world, "--to", "report", "--sample", "web@pilot")
+    run(world, "--to", "report", "--pilot")
     assert [name for name, _ in materialisations(world, "chunked_dataset")] == ["web", "web@pilot"]
     scored = sorted(name for name, _ in materialisations(world, "chunk_bpb"))
     assert scored == [f"tiny-{number}|web@pilot" for number in range(len(LLMS))]

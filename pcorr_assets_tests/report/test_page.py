@@ -11,7 +11,6 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from pcorr_assets.config import Pool
 from pcorr_assets.report.facts import Facts, RankPanel, RankPoint, UnitFacts
 from pcorr_assets.report.page import render_report
 from pcorr_assets.report.reading import read_facts
@@ -130,6 +129,25 @@ def test_tables_have_buttons_that_say_how_they_are_sorted(page: Page) -> None:
     assert len(buttons) == len(headings) + 7  # and one for each family
 
 
+def test_what_scoring_took_stands_by_llm(text_facts: Facts, matrix_facts: Facts) -> None:
+    page = render_report(text_facts)
+    table = page[page.index('id="t-scoring"') :].partition("</table>")[0]
+    assert table.count("<tr>") == 1 + len(text_facts.matrix.llms)
+    # 2 devices for half an hour each; they waited a tenth of their hour.
+    (run, *_) = text_facts.scoring
+    assert (run.device_hours, run.waiting_share) == (1.0, 0.1)
+    assert all(f">{cell}<" in table for cell in ("40", "60 M", "12.5 %", "10.0 %"))
+    assert f"{len(text_facts.scoring):.1f} device-hours for" in page
+    without = render_report(
+        replace(
+            text_facts, scoring=(replace(run, utilisation=None, seconds_waiting_for_data=None),)
+        )
+    )
+    assert ">waiting for data" not in without
+    assert ">utilisation" not in without
+    assert "What scoring took" not in render_report(matrix_facts)
+
+
 def test_an_imported_matrix_has_a_report_without_texts(matrix_facts: Facts) -> None:
     page = Page(render_report(matrix_facts))
     assert page.mismatches == []
@@ -155,33 +173,6 @@ def test_missing_parts_are_said(text_facts: Facts) -> None:
     texts = " ".join(Page(render_report(facts)).texts)
     for sentence in (
         "Not validated yet", "too few groups", "No filter yet.", "no sampling distribution yet",
-    ):  # fmt: skip
-        assert sentence in texts
-
-
-def test_other_methods_stand_under_the_filter(text_world: World) -> None:
-    wh, settings = text_world
-    pool = Pool.model_validate(
-        {"sample": "texts", "files": ["/*.jsonl"], "keep_ratio": 0.1, "methods": ["dsir"]}
-    )
-    other = pool.model_copy(update={"sample": "elsewhere"})
-    keys = ("pool", "target", "method")
-    rows = [
-        {"document_count": 12, "overlap": 1.0, "gpu_hours": 0.25}
-        | dict(zip(keys, ("crawl", "good", "filter"), strict=True)),
-        dict(zip(keys, ("crawl", "good", "dsir"), strict=True)) | {"reason": "no <text>"},
-    ]
-    table = worlds.table("compared_selections", rows)
-    pools = settings.model_copy(update={"pools": {"crawl": pool, "other": other}})
-    wh.write("compared_selections", ("crawl", "good"), table, {"filter_sha256": "of another"})
-    try:
-        facts = read_facts(wh, pools, "texts", "good")
-    finally:
-        wh.path("compared_selections", "crawl", "good").unlink()
-    assert [one.pool for one in facts.compared] == ["crawl"]
-    texts = " ".join(Page(render_report(facts)).texts)
-    for sentence in (
-        "Other methods on the pool crawl", "left out: no <text>", "100.0 %", "an earlier filter",
     ):  # fmt: skip
         assert sentence in texts
 

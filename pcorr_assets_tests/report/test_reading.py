@@ -195,6 +195,17 @@ def test_a_filter_of_an_earlier_distribution_says_so(tmp_path: Path) -> None:
     assert "trained on an earlier sampling distribution" in outdated.notes[1]
 
 
+def test_a_damaged_note_of_what_scoring_took_costs_no_report(tmp_path: Path) -> None:
+    wh, settings = worlds.write_text_world(tmp_path)
+    llms = [run.llm for run in read_facts(wh, settings, "texts", "good").scoring]
+    path = wh.path("scoring_runs", llms[3], "texts")
+    path.write_bytes(path.read_bytes()[:-20])
+    again = read_facts(wh, settings, "texts", "good")
+    assert [run.llm for run in again.scoring] == llms[:3] + llms[4:]
+    with pytest.raises(PcorrError, match="Remove it: it says how long scoring took"):
+        wh.read("scoring_runs", llms[3], "texts")
+
+
 def test_without_estimates_there_is_no_report(tmp_path: Path) -> None:
     wh, settings = worlds.write_matrix_world(tmp_path)
     wh.path("estimates", "published", "good").unlink()

@@ -13,6 +13,9 @@ PROMISED = {
     "llms": "llm, source, family, name, revision, commit_sha, dtype, parameter_count, "
     "vocab_size, context_length, tokenizer_sha256, adds_bos, adds_eos",
     "chunk_bpb": "sample, llm, chunk_id, loss, token_count, byte_count, bpb, unk_count",
+    "scoring_runs": "sample, llm, device_name, dtype, scoring_workers, scoring_devices, "
+    "parameter_count, scored_token_count, seconds, tokens_per_second, operations_per_second, "
+    "model_flops_utilisation, padding_share, seconds_waiting_for_data, peak_memory_bytes",
     "benchmark_errors": "llm, source, benchmark, metric, higher_is_better, score, error, stderr, "
     "sample_count, num_fewshot, limit, seed, settings_sha256, task_version, lm_eval_version, "
     "commit_sha, dtype",

@@ -10,6 +10,7 @@ import errno
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,28 @@ def configured() -> Settings:
             "to its folder, or set PCORR_CONFIG; `pcorr demo` makes a world to try things on."
         )
     return load_settings(path)
+
+
+def samples_or_pilots(
+    settings: Settings, samples: Sequence[str] | None, pilot: bool
+) -> Sequence[str]:
+    """The samples that a command line names; with --pilot their pilots, or those of all samples.
+
+    Raises:
+        PcorrError: a sample that has no pilot was named, or there is no pilot at all.
+    """
+    if not pilot:
+        return samples or ()
+    with_pilot = [name for name in settings.samples if settings.pilot_of(name)]
+    pilots = {name: settings.pilot_of(name) or name for name in samples or with_pilot}
+    without = [n for n, own in pilots.items() if own not in map(settings.pilot_of, with_pilot)]
+    if without or not pilots:
+        raise PcorrError(
+            f"{', '.join(map(repr, without)) or 'No sample'} has "
+            f"{'no' if without else 'a'} pilot; with one: {', '.join(with_pilot) or 'none'}. State "
+            "it at the sample in pcorr.yaml: `pilot: {pages_per_domain: 5}`."
+        )
+    return list(dict.fromkeys(pilots.values()))
 
 
 def is_terminal() -> bool:

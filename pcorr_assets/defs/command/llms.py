@@ -190,13 +190,12 @@ def _report(finding: Finding, edit: Edit, settings: Settings) -> None:
 
 
 def _time(finding: Finding, settings: Settings) -> str:
-    from pcorr_assets.defs.membership import measured_llms
+    from pcorr_assets.defs.costs import measured_llms
     from pcorr_assets.lm.probe import seconds_to_score
     from pcorr_assets.warehouse import Warehouse
 
     work = f"{finding.operations:.2g} operations"
-    with open_instance(settings) as instance:
-        measured = measured_llms(instance, Warehouse(settings.home))
+    measured = measured_llms(Warehouse(settings.home, with_database=False))
     seconds = seconds_to_score(finding, measured)
     if seconds is None:
         return f"{work}; no LLM was scored yet that a time could be told from"

@@ -1,7 +1,7 @@
 """`pcorr plan`: the bill before it is paid.
 
 Belongs here: asking what is missing and printing it. Does not belong here: finding it out
-(`defs.costs`) and the prediction (`lm.cost`).
+(`defs.costs`), its words (`defs.bill`) and the prediction (`lm.cost`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pcorr_assets.config import Settings
-from pcorr_assets.defs.command.application import configured
+from pcorr_assets.defs.command.application import configured, samples_or_pilots
 from pcorr_assets.errors import PcorrError
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ def plan_command(
     sample: Annotated[
         list[str] | None, typer.Option(help="Only this sample; may be given several times.")
     ] = None,
+    pilot: Annotated[
+        bool,
+        typer.Option("--pilot", help="Only the pilots: of --sample, or of all that have one."),
+    ] = False,
     budget_hours: Annotated[
         float | None, typer.Option(min=0, help="Which LLMs fit so many device-hours?")
     ] = None,
@@ -50,19 +54,18 @@ def plan_command(
         pcorr plan --device H100 --json
     """
     settings = configured()
-    from pcorr_assets.defs.costs import missing_costs
-    from pcorr_assets.defs.instance import open_instance
-    from pcorr_assets.defs.membership import measured_llms
+    from pcorr_assets.defs.bill import rate_of
+    from pcorr_assets.defs.costs import measured_llms, missing_costs
     from pcorr_assets.lm.cost import within
     from pcorr_assets.lm.hub import stated_parameters
     from pcorr_assets.warehouse import Warehouse
 
     wh = Warehouse(settings.home, with_database=False)
-    with open_instance(settings) as instance:
-        measured = measured_llms(instance, wh)
-    rate, reckoned = _rate(settings, measured, device)
+    measured = measured_llms(wh)
+    rate, reckoned = rate_of(settings, measured, device)
     missing = missing_costs(
-        settings, wh, rate, samples=_samples(settings, sample), device=reckoned,
+        settings, wh, rate, samples=_samples(settings, samples_or_pilots(settings, sample, pilot)),
+        device=reckoned,
         ask_hub=stated_parameters if hub else None,
     )  # fmt: skip
     chosen = None
@@ -80,28 +83,8 @@ def plan_command(
     _print_trust(measured)
 
 
-def _rate(
-    settings: Settings, measured: Sequence[Measured], device: str | None
-) -> tuple[Rate, str | None]:
-    """The rate to reckon with, and the device of a data sheet that it is for, if it is for one."""
-    from pcorr_assets.lm.cost import DEVICES, fit, published, usual_kind
-
-    kind = None if device else usual_kind(measured)
-    rate = fit(measured, kind) if kind else None
-    if rate is not None and kind is not None:
-        named = [name for name in DEVICES if name in kind.replace(",", " ").split()]
-        return rate, named[0] if named else None
-    wanted = device or settings.plan.device
-    if wanted is None:
-        raise PcorrError(
-            "No LLM was scored here yet that a time could be told from. Name the device that it "
-            f"will run on ({', '.join(DEVICES)}): --device, or `device` under `plan` in pcorr.yaml."
-        )
-    return published(wanted, settings.plan.utilisation), wanted
-
-
-def _samples(settings: Settings, wanted: Sequence[str] | None) -> list[str]:
-    for name in wanted or ():
+def _samples(settings: Settings, wanted: Sequence[str]) -> list[str]:
+    for name in wanted:
         if name not in settings.text_samples:
             raise PcorrError(
                 f"{name!r} is no sample with text; there are: "
@@ -115,45 +98,32 @@ def _is_scored(wh: Any, llm: str) -> bool:
 
 
 def _print_costs(costs: Sequence[Cost], rate: Rate) -> None:
+    from pcorr_assets.defs.bill import COLUMNS, cells, pilots_in_words, totals
+
     if not costs:
         typer.echo("nothing that could be told of is missing")
         return
     width = max(len(cost.llm) for cost in costs)
-    head = ("parameters", "from", "tokens", "hours", "memory", "devices", "download")
-    typer.echo(f"{'LLM':{width}}" + "".join(f"  {name:>10}" for name in head))
-    for cost in costs:
-        cells = (
-            _count(cost.parameters), cost.parameters_from, _count(cost.tokens), _hours(cost.hours),
-            _bytes(cost.memory), str(cost.devices), _bytes(cost.download),
-        )  # fmt: skip
-        typer.echo(f"{cost.llm:{width}}" + "".join(f"  {cell:>10}" for cell in cells))
-    total = (
-        _count(sum(cost.parameters for cost in costs)), "", _count(sum(c.tokens for c in costs)),
-        _hours(sum(cost.hours for cost in costs)), _bytes(max(cost.memory for cost in costs)),
-        str(max(cost.devices for cost in costs)), _bytes(sum(cost.download for cost in costs)),
-    )  # fmt: skip
-    name = f"{len(costs)} LLMs"
-    typer.echo(f"{name:{width}}" + "".join(f"  {cell:>10}" for cell in total))
+    rows = [("LLM", COLUMNS), *((cost.llm, cells(cost)) for cost in costs)]
+    for name, row in (*rows, (f"{len(costs)} LLMs", totals(costs))):
+        typer.echo(f"{name:{width}}" + "".join(f"  {cell:>10}" for cell in row))
     typer.echo(f"device-hours by {rate.basis}; memory and devices of the largest")
-    if of_pilots := sum(cost.pilot_hours for cost in costs):
-        rest = sum(cost.hours for cost in costs) - of_pilots
-        typer.echo(
-            f"first the pilots: {_hours(of_pilots)} hours, "
-            f"{_count(sum(cost.pilot_tokens for cost in costs))} tokens; "
-            f"then the rest: {_hours(rest)} hours"
-        )
+    if pilots := pilots_in_words(costs):
+        typer.echo(pilots)
 
 
 def _print_budget(costs: Sequence[Cost], chosen: Sequence[Cost], hours: float) -> None:
+    from pcorr_assets.defs.bill import hours_in_words
+
     spent = sum(cost.hours for cost in chosen)
     families = len({cost.family for cost in chosen})
     typer.echo(
         f"\n{hours:g} device-hours take {len(chosen)} of {len(costs)} LLMs of {families} families "
-        f"({_hours(spent)} h); first one of each family that has none, the cheapest, then the "
-        "cheapest of all:"
+        f"({hours_in_words(spent)} h); first one of each family that has none, the cheapest, then "
+        "the cheapest of all:"
     )
     for cost in chosen:
-        typer.echo(f"  {_hours(cost.hours):>10} h  {cost.llm}")
+        typer.echo(f"  {hours_in_words(cost.hours):>10} h  {cost.llm}")
 
 
 def _print_trust(measured: Sequence[Measured]) -> None:
@@ -188,21 +158,3 @@ def _as_json(
             for one, told in predicted_and_actual(measured)
         ],
     }
-
-
-def _count(number: float) -> str:
-    for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size:
-            return f"{number / size:.3g} {unit}"
-    return f"{number:.0f}"
-
-
-def _bytes(number: int) -> str:
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if number >= size:
-            return f"{number / size:,.1f} {unit}"
-    return f"{number} B"
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:,.1f}" if hours >= 1 else f"{hours:.2g}"

@@ -6,12 +6,15 @@ anything (`defs.running`).
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pcorr_assets.defs.command.application import configured
+from pcorr_assets.defs.command.application import configured, samples_or_pilots
 from pcorr_assets.defs.instance import dagster_home, open_instance, use_home
+
+if TYPE_CHECKING:
+    from pcorr_assets.defs.running.outcome import Outcome
 
 
 def run(
@@ -20,6 +23,10 @@ def run(
         typer.Option(metavar="ASSET", help="Only this asset and what it is made from."),
     ] = None,
     sample: Annotated[list[str] | None, typer.Option(help="Only this sample.")] = None,
+    pilot: Annotated[
+        bool,
+        typer.Option("--pilot", help="Only the pilots: of --sample, or of all that have one."),
+    ] = False,
     target: Annotated[list[str] | None, typer.Option(help="Only this target.")] = None,
     llm: Annotated[list[str] | None, typer.Option(help="Only this LLM, by key.")] = None,
     pool: Annotated[list[str] | None, typer.Option(help="Only this pool.")] = None,
@@ -44,6 +51,7 @@ def run(
 
         pcorr run
         pcorr run --to estimate --sample web --target science
+        pcorr run --pilot
         pcorr run --dry-run
 
     Exit status: 0 if everything that was asked for is there, 1 if something is not, 130 after
@@ -57,7 +65,7 @@ def run(
 
     request = Request(
         to=to or (),
-        samples=sample or (),
+        samples=samples_or_pilots(settings, sample, pilot),
         targets=target or (),
         llms=llm or (),
         pools=pool or (),
@@ -72,11 +80,14 @@ def run(
                 typer.echo(trouble, err=True)
             raise typer.Exit(int(bool(prepared.registered.troubles)))
         outcome = launch.run(settings, instance, request, overview())
+    raise typer.Exit(_said(outcome))
+
+
+def _said(outcome: Outcome) -> int:
+    """Say what came of it; the exit status."""
     for line in outcome.notes():
         typer.echo(line)
     typer.echo(outcome.last_line())
     for line in outcome.complaints():
         typer.echo(line, err=True)
-    if outcome.signal:
-        raise typer.Exit(128 + outcome.signal)
-    raise typer.Exit(int(not outcome.all_well))
+    return 128 + outcome.signal if outcome.signal else int(not outcome.all_well)

@@ -24,6 +24,8 @@ from pcorr_assets.warehouse.tables.columns import (
     Column,
     Table,
     count,
+    optional,
+    share,
 )
 
 LLM_TABLES = (
@@ -69,6 +71,55 @@ LLM_TABLES = (
             BYTE_COUNT,
             Column("bpb", NUMBER, BPB.description, BPB.unit, nan_allowed=True, minimum=0),
             count("unk_count", "Tokens that the tokenizer does not know", "tokens"),
+        ),
+    ),
+    Table(
+        "scoring_runs",
+        "What the last run took that scored an LLM on a sample, and how well it used its devices.",
+        ("llm", "sample"),
+        ("sample", "llm"),
+        (
+            SAMPLE,
+            LLM,
+            Column("device_name", TEXT, "Name of the GPU, or CPU and its threads"),
+            DTYPE,
+            count("scoring_workers", "Processes that scored together", "processes"),
+            count("scoring_devices", "Devices of all processes", "devices"),
+            count("parameter_count", "Parameters of the LLM", "parameters"),
+            count("scored_token_count", "Tokens that this run scored", "tokens"),
+            Column("seconds", NUMBER, "Time of scoring, without loading", "seconds", minimum=0),
+            Column(
+                "tokens_per_second",
+                NUMBER,
+                "Tokens of all devices together",
+                "tokens per second",
+                minimum=0,
+            ),
+            Column(
+                "operations_per_second",
+                NUMBER,
+                "Of one device: 2 operations a parameter and token, attention not counted",
+                "operations per second",
+                minimum=0,
+            ),
+            optional(
+                "model_flops_utilisation",
+                "operations_per_second of the device's published dense 16-bit peak; NULL where "
+                "none is known",
+                "share",
+            ),
+            share("padding_share", "Positions of the batches that were padding", nullable=False),
+            optional(
+                "seconds_waiting_for_data",
+                "Time that processes waited for a batch to be ready, of all together",
+                "seconds",
+            ),
+            count(
+                "peak_memory_bytes",
+                "Most memory of the first device, or of the process",
+                "bytes",
+                nullable=True,
+            ),
         ),
     ),
     Table(
