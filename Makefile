@@ -31,7 +31,7 @@ ui: setup  ## the Dagster UI on what the demo materialised (http://127.0.0.1:300
 	$(BIN)/python -m pcorr_assets.demo --folder $(DEMO) --ui
 
 test: lint types docs  ## formatting, linting, types, documentation and all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-inputs: setup  ## ten thousand hostile inputs; other ones with PCORR_INPUTS_SEED=7
 	PCORR_INPUTS=long $(BIN)/python -m pytest -n 2 --dist load -o timeout=0 pcorr_assets_tests/inputs

@@ -20,6 +20,8 @@ from pcorr_assets.errors import PcorrError
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 6
+# gcsfs asks six times by itself, whatever one says; both would multiply.
+_GS_ATTEMPTS = 2
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 30.0
 # Without a byte for so long, a connection is given up, and opened anew.
@@ -48,16 +50,18 @@ def retried(what: str, call: Callable[[], T]) -> T:
     SlowDown, 429) and errors of the server; waits double from half a second on.
 
     Raises:
-        PcorrError: the fault does not pass, or came six times; naming `what`.
+        PcorrError: the fault does not pass, or came six times (`gs://`: twice, gcsfs itself asking
+            six times each time); naming `what`.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    attempts = _GS_ATTEMPTS if what.startswith("gs://") else ATTEMPTS
+    for attempt in range(1, attempts + 1):
         try:
             return call()
         except PcorrError:
             raise
         except Exception as raised:  # noqa: BLE001 - each library has types of its own
             error = _real(raised)
-            if not passes(error) or attempt == ATTEMPTS:
+            if not passes(error) or attempt == attempts:
                 # Without the cause: its text may hold signed URLs, which logs would show.
                 raise PcorrError(explained(what, error, attempt)) from None
             wait = min(FIRST_WAIT_SECONDS * 2 ** (attempt - 1), LONGEST_WAIT_SECONDS)

@@ -6,6 +6,8 @@ here: using it (`remote`, `listing`, `writing`).
 
 from __future__ import annotations
 
+import logging
+import os
 from typing import Any
 
 from pcorr_assets.config.storage import Storage
@@ -21,14 +23,15 @@ def filesystem_of(url: str, options: Storage) -> tuple[Any, str]:
     """(file system, path in it) of a URL. No connection is made yet.
 
     Raises:
-        PcorrError: the package for this kind of store is not installed.
+        PcorrError: the package for this kind of store is not installed, or its `endpoint` cannot
+            be one of this kind.
     """
     scheme = scheme_of(url)
     import fsspec
 
     try:
-        kind = fsspec.get_filesystem_class(scheme)
         arguments = _arguments(scheme, options)
+        kind = fsspec.get_filesystem_class(scheme)
         if scheme == "hf":
             # It keeps listings whatever one says, and fsspec keeps it: what is new was never seen.
             arguments["skip_instance_cache"] = True
@@ -39,6 +42,8 @@ def filesystem_of(url: str, options: Storage) -> tuple[Any, str]:
         raise PcorrError(
             f"{url}: the package that reads {scheme}:// is not installed: {remedy}"
         ) from error
+    except PcorrError:
+        raise
     except Exception as error:  # noqa: BLE001 - logins fail here, each library in its way
         raise PcorrError(faults.explained(url, error)) from None
     if scheme == "s3":
@@ -74,13 +79,18 @@ def _arguments(scheme: str, options: Storage) -> dict[str, Any]:
         return _s3(options)
     written: dict[str, Any]
     if scheme == "gs":
+        # Else gcsfs asks by gRPC what kind of bucket it is, and waits a minute before every request
+        # where that does not pass: behind a proxy, or at an endpoint that is not Google's.
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+        # It logs a traceback of what is raised and told in words.
+        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
         written = {"endpoint_url": options.endpoint, "timeout": faults.STALL_SECONDS}
         if options.anonymous:
             written["token"] = "anon"
         if options.requester_pays:
             written["requester_pays"] = True
     elif scheme == "az":
-        written = {"account_name": options.account, "account_host": options.endpoint}
+        written = {"account_name": options.account, "account_host": _azure_host(options)}
         # Without a word adlfs tries anonymous access first.
         written["anon"] = options.anonymous
     elif scheme == "hf":
@@ -93,6 +103,19 @@ def _arguments(scheme: str, options: Storage) -> dict[str, Any]:
         )
         written = {"client_kwargs": {"timeout": limits}}
     return {name: value for name, value in written.items() if value is not None}
+
+
+def _azure_host(options: Storage) -> str | None:
+    """The host of the endpoint, which adlfs puts after `https://` by itself."""
+    if options.endpoint is None:
+        return None
+    scheme, _, host = options.endpoint.partition("://")
+    if scheme != "https":
+        raise PcorrError(
+            f"storage.endpoint {options.endpoint}: az:// is spoken over https only; for an "
+            "emulator without it leave endpoint out and set AZURE_STORAGE_CONNECTION_STRING"
+        )
+    return host.rstrip("/")
 
 
 def _s3(options: Storage) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pcorr_assets.config import Storage
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.storage import listing, remote
 from pcorr_assets.storage.faults import ATTEMPTS, ChangedError
+from pcorr_assets.storage.filesystems import filesystem_of, options_of
 from pcorr_assets.storage.remote import RemoteFile, stamp_of
 from pcorr_assets.text.files import expand_globs, iter_file
 from pcorr_assets_tests.storage.conftest import BUCKET, SECRET
@@ -221,3 +222,13 @@ def test_secrets_are_in_no_message_and_no_log(
     for text in (str(caught.value), caplog.text, repr(storage), repr(RemoteFile(url, storage))):
         assert SECRET not in text
     assert "tried again in" in caplog.text
+
+
+def test_the_endpoint_of_azure_is_a_host_that_is_spoken_to_by_https() -> None:
+    stated = Storage(endpoint="https://blobs.example.org:10000/", account="corpus")
+    options = options_of("az://bucket/file", stated)
+    assert options == {
+        "account_name": "corpus", "account_host": "blobs.example.org:10000", "anon": False,
+    }  # fmt: skip
+    with pytest.raises(PcorrError, match=r"over https only.*AZURE_STORAGE_CONNECTION_STRING"):
+        filesystem_of("az://bucket/file", Storage(endpoint="http://127.0.0.1:10000"))
