@@ -17,6 +17,7 @@ from pydantic import Field
 
 from pcorr_assets.config.fields import (
     AbsolutePath,
+    BatchTokens,
     NonNegative,
     OverlongField,
     Positive,
@@ -200,7 +201,7 @@ class Compute(Section):
     mode: Annotated[Literal["local", "slurm"], one_of("local", "slurm")] = "local"
     max_parallel_llms: Positive = 1
     max_parallel_groups: Positive = 4
-    batch_tokens: Positive = 8192
+    batch_tokens: BatchTokens = 8192
     threads: Positive | None = None
     workers: Positive | None = None
     scoring_workers: Positive | None = None

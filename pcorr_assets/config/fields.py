@@ -76,6 +76,15 @@ def number(what: str, accepts: Callable[[float], bool]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _batch_tokens(value: object) -> object:
+    if value == "auto":
+        return value
+    try:
+        return whole_number(1).func(value)  # pyright: ignore[reportCallIssue]
+    except ValueError:
+        raise expected(value, "a whole number above 0, or auto") from None
+
+
 def one_of(*words: str) -> BeforeValidator:
     """One of the given words."""
     listed = " | ".join(words)
@@ -302,6 +311,7 @@ TokenizerName = Annotated[str, BeforeValidator(_tokenizer)]
 NameKey = Annotated[str, _key(name_key_problem)]
 LLMKey = Annotated[str, _key(llm_key_problem)]
 Positive = Annotated[int, whole_number(1)]
+BatchTokens = Annotated[int | Literal["auto"], BeforeValidator(_batch_tokens)]
 NonNegative = Annotated[int, whole_number(0)]
 Seed = Annotated[int, whole_number(0, LARGEST_SEED)]
 Share = Annotated[float, number("a number above 0, at most 1", lambda x: 0 < x <= 1)]

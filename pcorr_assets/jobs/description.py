@@ -91,7 +91,7 @@ class ScoreJob(LLMJob):
     sample: str
     pilot: PilotDescription | None = None
     takes_from: str | None = None
-    batch_tokens: int = 8192
+    batch_tokens: int | Literal["auto"] = 8192
     force: bool = False
     scoring_workers: int | None = None
     part: int = 0

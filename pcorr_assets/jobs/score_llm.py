@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,22 +50,26 @@ def run(job: dict[str, Any], stop: Callable[[], bool] = lambda: False) -> dict[s
     from pcorr_assets.jobs.record import JobLLM
     from pcorr_assets.lm.loading import peak_memory_bytes
     from pcorr_assets.lm.scoring import Scoring, ScoringSettings
+    from pcorr_assets.lm.sizes import AUTO, DEFAULT_BATCH_TOKENS, Agreement
 
     description = read_job(job, ScoreJob)
     wh = Warehouse(description.home, with_database=False)
     chunks = _read_chunks(wh, description.sample, description.pilot)
     llm = JobLLM(description, wh)
     model, tokenizer = llm.load()
+    finds = description.batch_tokens == AUTO
     settings = ScoringSettings(
-        description.batch_tokens,
+        DEFAULT_BATCH_TOKENS if finds else int(description.batch_tokens),
         description.llm.overlong,
         description.seconds_per_shard,
         llm.helpers(model, description.scoring_workers),
         description.part,
         description.parts,
+        finds,
     )
     folder = shard_folder(description.home, description.llm.key, chunks.sample)
-    scoring = Scoring(llm.resolved, model, tokenizer, chunks, settings, folder)
+    agreement = Agreement(_sizes_lock(description), partial(_notes_with_sizes, wh, description))
+    scoring = Scoring(llm.resolved, model, tokenizer, chunks, settings, folder, agreement)
     keys = _partition(description)
     if not description.force and _is_up_to_date(wh, keys, scoring.identity):
         logger.info("chunk_bpb of %s is complete and up to date", "|".join(keys))
@@ -75,7 +80,7 @@ def run(job: dict[str, Any], stop: Callable[[], bool] = lambda: False) -> dict[s
         work = scoring.work(_stop_once_written(wh, keys, scoring.identity, stop))
         return {"part": description.part, "metadata": work.report}
     scores = scoring.run(stop)
-    metadata = dict(scoring.identity)
+    metadata = dict(scoring.notes)
     if scores.report["out_of_memory"]:
         metadata["effective_batch_tokens"] = str(scores.report["effective_batch_tokens"])
     metadata["attention_mask"] = scores.report["attention_mask"]
@@ -162,15 +167,32 @@ def _partition(description: ScoreJob) -> tuple[str, ...]:
 
 
 def _is_up_to_date(wh: Warehouse, keys: tuple[str, ...], identity: dict[str, str]) -> bool:
+    noted = _notes(wh, keys)
+    return noted is not None and all(noted.get(name) == value for name, value in identity.items())
+
+
+def _notes(wh: Warehouse, keys: tuple[str, ...]) -> dict[str, str] | None:
+    """What a partition notes beside its rows; None if it is not there or damaged."""
     if not wh.exists("chunk_bpb", *keys):
-        return False
+        return None
     try:
         with wh.open("chunk_bpb", *keys) as file:
-            noted = stored_metadata(file)
+            return stored_metadata(file)
     except DamagedFileError as error:
-        logger.warning("%s is damaged (%s) and is scored again", error.path, error.reason)
-        return False
-    return all(noted.get(name) == value for name, value in identity.items())
+        logger.warning("%s is damaged (%s) and is not used", error.path, error.reason)
+        return None
+
+
+def _notes_with_sizes(wh: Warehouse, description: ScoreJob) -> list[dict[str, str]]:
+    """The notes of the partition as it is, and of the one that scores are taken over from."""
+    samples = (description.sample, description.takes_from)
+    of = [description.model_copy(update={"sample": sample}) for sample in samples if sample]
+    return [notes for one in of if (notes := _notes(wh, _partition(one)))]
+
+
+def _sizes_lock(description: ScoreJob) -> Path:
+    name = f"{to_slug(description.sample)}.lock"
+    return description.home / "locks" / "sizes" / to_slug(description.llm.key) / name
 
 
 def _present(wh: Warehouse, keys: tuple[str, ...]) -> WrittenPartition:

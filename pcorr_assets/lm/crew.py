@@ -48,7 +48,8 @@ _STOP, _NEXT, _COUNTS = 0, 1, 2
 class Task:
     """What a process needs beside the texts: the LLM and how it is driven, and its shards.
 
-    `sliced` and `masked` are those of `forward.LossModel`, found out once for all processes.
+    `sliced`, `masked` and `slice_positions` are those of `forward.LossModel`, found out once for
+    all processes.
     """
 
     resolved: ResolvedLLM
@@ -56,6 +57,7 @@ class Task:
     threads: int
     sliced: bool
     masked: bool
+    slice_positions: int
     shards: Path
     identity: dict[str, str]
     batch_tokens: int
@@ -277,7 +279,12 @@ def _work(task: Task, folder: Path, place: int, device: str, asked: Callable[[],
 
     torch.set_num_threads(task.threads)
     board, texts = Board(folder), _load(folder)
-    model = LossModel(load_model(task.resolved, device, task.dtype), task.sliced, task.masked)
+    model = LossModel(
+        load_model(task.resolved, device, task.dtype),
+        task.sliced,
+        task.masked,
+        slice_positions=task.slice_positions,
+    )
     worker = Worker(
         texts,
         model,

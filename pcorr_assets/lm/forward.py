@@ -53,12 +53,15 @@ class LossModel:
     causal model does not look there, so most need no mask; without one, attention has faster
     kernels. `difference` is by how much losses without it differed from those of texts alone
     on the trial, in nats, root mean square over tokens (None: not tried).
+
+    `slice_positions` is how many positions a slice has.
     """
 
     model: PreTrainedModel
     sliced: bool
     masked: bool = True
     difference: float | None = None
+    slice_positions: int = SLICE_POSITIONS
 
     def nll(self, units: Sequence[np.ndarray]) -> np.ndarray:
         """Sum of the negative log-likelihood of each unit's tokens but its first.
@@ -92,7 +95,7 @@ class LossModel:
             )
             losses = [
                 self._token_losses(states[positions[piece]], targets[piece])
-                for piece in _slices(len(targets))
+                for piece in _slices(len(targets), self.slice_positions)
             ]
             return LateLosses(torch.cat(losses), packed.rows, len(packed.lengths))
 
@@ -155,8 +158,8 @@ def free_memory(device: str) -> None:
         torch.cuda.empty_cache()
 
 
-def _slices(count: int) -> list[slice]:
-    return [slice(start, start + SLICE_POSITIONS) for start in range(0, count, SLICE_POSITIONS)]
+def _slices(count: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, count, size)]
 
 
 def _states(

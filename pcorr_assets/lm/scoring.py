@@ -8,7 +8,8 @@ and writing tables (`jobs`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,17 @@ from pcorr_assets.lm.session import (
     Work,
 )
 from pcorr_assets.lm.shards import EFFECTIVE_BUDGET, ShardFolder
+from pcorr_assets.lm.sizes import (
+    AUTO,
+    DEFAULT_BATCH_TOKENS,
+    PLAN_FILE,
+    SLICE,
+    Agreement,
+    Sizes,
+    identity_of,
+    measured,
+    notes_of,
+)
 from pcorr_assets.lm.tokens import (
     TokenisedChunks,
     check_context,
@@ -51,6 +63,10 @@ SCORING_VERSION = "1"
 OF_THE_LLM = (
     "llm", "commit_sha", "dtype", "device", "tokenizer_sha256", "overlong", "scoring_version",
     "attn_implementation",
+)  # fmt: skip
+IDENTITY = (
+    "attn_implementation", "sample", "llm", "chunks_sha256", "commit_sha", "dtype", "device",
+    "tokenizer_sha256", "batch_tokens", "batch_plan_sha256", "overlong", "scoring_version", SLICE,
 )  # fmt: skip
 
 
@@ -118,7 +134,9 @@ class Scoring:
     """The scoring of one LLM on one sample, from tokens to scores.
 
     Making one tokenises all chunks and checks them against the LLM's context, before any
-    forward pass. `shard_folder` is where finished batches are kept until `finish`.
+    forward pass. `shard_folder` is where finished batches are kept until `finish`. With an
+    `agreement` the sizes of batches and slices are those of all who score the same table; without
+    one they are found out for this scoring alone.
 
     Raises:
         PcorrError: chunks longer than the context (with `overlong: error`), or a
@@ -133,12 +151,13 @@ class Scoring:
         chunks: ChunkTexts,
         settings: ScoringSettings,
         shard_folder: Path,
+        agreement: Agreement | None = None,
     ) -> None:
         self.resolved = resolved
         self.model = model
         self.tokenizer = tokenizer
         self.chunks = chunks
-        self.settings = settings
+        self.shard_folder = shard_folder
         self.tokens = tokenise(tokenizer, chunks.texts, resolved.label)
         check_vocabulary(self.tokens, embedding_count(model), resolved.label)
         context = context_length(model.config)
@@ -149,37 +168,64 @@ class Scoring:
         if settings.overlong == "nan":
             scored &= ~self.too_long
         window = context if settings.overlong == "window" else None
-        self.plan = plan_batches(
-            self.tokens.token_count, scored, settings.batch_tokens, window, chunks.first
-        )
+        plan = partial(plan_batches, self.tokens.token_count, scored, context=window)
+        self.asked = None if settings.finds_batch_tokens else settings.batch_tokens
+        self.of_the_llm = self._of_the_llm(settings)
+        self.sizes = self._sizes(plan(DEFAULT_BATCH_TOKENS), settings.helpers, agreement)
+        self.settings = replace(settings, **asdict(self.sizes))
+        self.plan = plan(self.sizes.batch_tokens, first=chunks.first)
         self.known: KnownScores | None = None
         self.identity = self._identity()
-        self.shard_folder = shard_folder
 
-    def _identity(self) -> dict[str, str]:
+    def _sizes(self, plan: BatchPlan, helpers: Sequence[str], agreement: Agreement | None) -> Sizes:
+        if self.asked is not None and self.model.device.type != "cuda":
+            return Sizes(self.asked)
+        if not plan.batch_count:
+            return Sizes(self.asked or DEFAULT_BATCH_TOKENS)
+        unit = PlannedTexts(plan, self.tokens.ids, self.tokens.offsets).unit(0)
+        measure = partial(measured, self.model, unit, self.resolved.label, self.asked, helpers)
+        if agreement is None:
+            return measure()
+        return agreement.sizes(self.shard_folder, self.of_the_llm, self.asked, measure)
+
+    def _of_the_llm(self, settings: ScoringSettings) -> dict[str, str]:
         attention = self.resolved.spec.attn_implementation
         return {
             # Not stated where it is not set: shards from before it could be still hold.
             **({"attn_implementation": attention} if attention else {}),
-            "sample": self.chunks.sample,
             "llm": self.resolved.spec.key,
-            "chunks_sha256": self.chunks.sha256,
             "commit_sha": self.resolved.commit_sha,
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "device": self.model.device.type,
             "tokenizer_sha256": tokenizer_sha256(self.tokenizer),
-            "batch_tokens": str(self.settings.batch_tokens),
-            "batch_plan_sha256": self.plan.sha256(),
-            "overlong": self.settings.overlong,
+            "overlong": settings.overlong,
             "scoring_version": SCORING_VERSION,
         }
+
+    def _identity(self) -> dict[str, str]:
+        stated = {
+            **self.of_the_llm,
+            "sample": self.chunks.sample,
+            "chunks_sha256": self.chunks.sha256,
+            # The number that was found is in the plan: what was asked for is the same everywhere.
+            "batch_tokens": AUTO if self.asked is None else str(self.asked),
+            "batch_plan_sha256": self.plan.sha256(),
+            **identity_of(self.sizes),
+        }
+        # In one order, since it is part of the bytes of a table.
+        return {name: stated[name] for name in IDENTITY if name in stated}
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What a table notes: its identity, and the sizes that were found."""
+        return {**self.identity, **notes_of(self.sizes, self.asked)}
 
     def take_over(self, known: KnownScores) -> bool:
         """Use scores of the same LLM from another sample; False if they are of another.
 
         What is taken over are whole batches, so that the others are as they would be without.
         """
-        mine = {name: self.identity.get(name) for name in OF_THE_LLM}
+        mine = {name: self.of_the_llm.get(name) for name in OF_THE_LLM}
         theirs = {name: known.notes.get(name) for name in OF_THE_LLM}
         self.known = known if mine == theirs else None
         return self.known is not None
@@ -236,6 +282,7 @@ class Scoring:
 
     def finish(self) -> None:
         """Remove the shards, once the scores are safe elsewhere."""
+        (self.shard_folder / PLAN_FILE).unlink(missing_ok=True)
         ShardFolder(self.shard_folder, self.identity, self.plan).clear()
 
     def _report(self, scores: ChunkScores) -> dict[str, Any]:

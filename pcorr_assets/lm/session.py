@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ import numpy as np
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.crew import Crew, Task
-from pcorr_assets.lm.forward import LossModel, prepare
+from pcorr_assets.lm.forward import SLICE_POSITIONS, LossModel, prepare
 from pcorr_assets.lm.shards import Finished, ShardFolder
 from pcorr_assets.lm.work import PlannedTexts, Worker, order_of_work
 from pcorr_assets.progress import Progress
@@ -40,6 +40,8 @@ LEFT_OUT, KEPT = "left out", "kept"
 class ScoringSettings:
     """How to score: `batch_tokens` (padded tokens a batch), `overlong` (error, nan, window).
 
+    With `finds_batch_tokens` the budget is whatever fits, and `batch_tokens` is not looked at.
+    `slice_positions` are those of `forward.LossModel`, which `scoring` finds out too.
     `helpers` are the devices of further processes that score with this one; `part` of
     `parts` jobs on one folder of shards is this one, which decides what it does first.
     """
@@ -50,6 +52,8 @@ class ScoringSettings:
     helpers: tuple[str, ...] = ()
     part: int = 0
     parts: int = 1
+    finds_batch_tokens: bool = False
+    slice_positions: int = SLICE_POSITIONS
 
 
 class StoppedError(PcorrError):
@@ -115,6 +119,7 @@ class Session:
         model = LossModel(self.model, sliced=False)
         if not self.known.done.all():
             model = prepare(self.model, self.texts.unit(0), self.label)
+            model = replace(model, slice_positions=self.settings.slice_positions)
         attention_mask = KEPT if model.masked else LEFT_OUT
         if len(self.known.done) and self.known.done.all():
             attention_mask = self.known.attention_mask
@@ -140,6 +145,8 @@ class Session:
                 "seconds": seconds,
                 "tokens_per_second": self.token_count / seconds if seconds else 0.0,
                 "seconds_waiting_for_data": self.seconds_waiting,
+                "found_batch_tokens": self.settings.batch_tokens,
+                "slice_positions": model.slice_positions,
                 "effective_batch_tokens": effective,
                 "out_of_memory": effective < self.settings.batch_tokens,
                 "attention_mask": attention_mask,
@@ -210,6 +217,7 @@ class Session:
             threads=torch.get_num_threads(),
             sliced=worker.model.sliced,
             masked=worker.model.masked,
+            slice_positions=worker.model.slice_positions,
             shards=worker.shards.folder,
             identity=worker.shards.identity,
             batch_tokens=worker.batch_tokens,

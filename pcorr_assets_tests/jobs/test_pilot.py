@@ -17,6 +17,7 @@ import pytest
 from pcorr_assets.config import Settings, settings_from
 from pcorr_assets.jobs import score_llm
 from pcorr_assets.jobs.description import score_job
+from pcorr_assets.lm import sizes
 from pcorr_assets.lm.scoring import StoppedError
 from pcorr_assets.lm.work import Worker
 from pcorr_assets.steps.pilot_chunks import write_pilot
@@ -230,3 +231,24 @@ def test_smollm2_with_the_pilot_and_then_in_full(
     assert sum(seen.values()) == len(world.ids(WEB)) == 12
     table = pq.read_table(world.wh.path("chunk_bpb", LLM, WEB))
     assert np.isfinite(table["bpb"].to_numpy()).all()
+
+
+def test_the_budget_that_was_found_for_the_pilot_is_that_of_the_sample(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_a_machine_that_finds(tokens: int) -> None:
+        monkeypatch.setattr(sizes, "DEFAULT_BATCH_TOKENS", tokens)
+
+    on_a_machine_that_finds(96)
+    assert world.score(PILOT, batch_tokens="auto")["found_batch_tokens"] == 96
+    on_a_machine_that_finds(200)
+    with pytest.raises(StoppedError):
+        world.score(WEB, 4, batch_tokens="auto")
+    on_a_machine_that_finds(400)
+    full = world.score(WEB, batch_tokens="auto")
+    assert (full["found_batch_tokens"], full["resumed_batches"]) == (96, 4)
+    assert full["refused_shards"] == []
+    # The rows are those of the same number, stated.
+    other = reference(tmp_path / "other")
+    ours, theirs = (w.wh.read("chunk_bpb", LLM, WEB) for w in (world, other))
+    assert ours.equals(theirs)

@@ -18,8 +18,11 @@ from pcorr_assets.errors import PcorrError
 from pcorr_assets.jobs import score_llm
 from pcorr_assets.jobs.__main__ import main
 from pcorr_assets.jobs.description import score_job
+from pcorr_assets.lm import sizes
+from pcorr_assets.lm.session import StoppedError
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import sha256_file
+from pcorr_assets.warehouse.parquet_files import stored_metadata
 from pcorr_assets_tests.lm import tiny
 from pcorr_assets_tests.waiting import wait_for
 
@@ -120,6 +123,47 @@ def test_the_same_again_is_left_as_it_is_unless_forced(home: Path) -> None:
     forced = score_llm.run(describe(home, force=True))
     assert not forced["metadata"]["reused"]
     assert first["sha256"] == again["sha256"] == forced["sha256"]
+
+
+def test_the_budget_that_was_found_is_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sizes, "DEFAULT_BATCH_TOKENS", 128)
+    first = score_llm.run(describe(home, batch_tokens="auto"))
+    noted = Warehouse(home).metadata("chunk_bpb", *first["partition"])
+    assert (noted["batch_tokens"], noted["found_batch_tokens"]) == ("auto", "128")
+    monkeypatch.setattr(sizes, "DEFAULT_BATCH_TOKENS", 999)  # another machine
+    again = score_llm.run(describe(home, batch_tokens="auto"))
+    assert again["metadata"]["reused"]
+    forced = score_llm.run(describe(home, batch_tokens="auto", force=True))
+    assert forced["sha256"] == first["sha256"]
+    assert not (home / "shards" / LLM / "web").exists()
+
+
+def test_jobs_and_processes_share_the_budget_that_one_found(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"batch_tokens": "auto", "parts": 2, "seconds_per_shard": 0.0}
+    monkeypatch.setattr(sizes, "DEFAULT_BATCH_TOKENS", 128)
+    stopped = iter([False])
+    with pytest.raises(StoppedError):
+        score_llm.run(describe(home, **options, part=1), lambda: next(stopped, True))
+    monkeypatch.setattr(sizes, "DEFAULT_BATCH_TOKENS", 999)
+    first = score_llm.run(describe(home, **options, part=0))
+    assert first["metadata"]["found_batch_tokens"] == 128
+    assert first["metadata"]["resumed_batches"] == 1
+    assert first["metadata"]["refused_shards"] == []
+
+
+def test_what_a_table_notes_where_a_number_is_stated(home: Path) -> None:
+    """In this order: it is part of the bytes of the file, which stay as they were."""
+    result = score_llm.run(describe(home))
+    with Warehouse(home).open("chunk_bpb", *result["partition"]) as file:
+        names = [name for name in stored_metadata(file) if not name.startswith("pcorr")]
+    expected = [
+        "sample", "llm", "chunks_sha256", "commit_sha", "dtype", "device", "tokenizer_sha256",
+        "batch_tokens", "batch_plan_sha256", "overlong", "scoring_version", "attention_mask",
+    ]  # fmt: skip
+    assert [name for name in names if name in expected] == expected
+    assert not {"found_batch_tokens", "slice_positions"} & set(names)
 
 
 def test_a_damaged_partition_is_scored_again(home: Path) -> None:
