@@ -51,7 +51,7 @@ BYTES_OF_LOGIT = 12
 
 @dataclass(frozen=True)
 class Sizes:
-    """`batch_tokens`: padded tokens a batch; `slice_positions`: states a pass of the output layer."""
+    """Padded tokens of a batch, and positions of a slice of the output layer."""
 
     batch_tokens: int
     slice_positions: int = SLICE_POSITIONS
