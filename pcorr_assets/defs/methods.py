@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from pcorr_assets.defs.correlation import INPUTS
 from pcorr_assets.defs.costs import measured_llms
 from pcorr_assets.defs.filters import READING
 from pcorr_assets.defs.metadata import rows_table, sentences
@@ -61,6 +62,7 @@ def _compared_selections(platform: Platform) -> dg.AssetsDefinition:
             "lm/training_texts.py",
             "stats/projection.py",
             "steps/compared_selections.py",
+            *INPUTS,
             *CHOOSING,
             *TRAINING,
             *READING,
@@ -68,7 +70,15 @@ def _compared_selections(platform: Platform) -> dg.AssetsDefinition:
         sections=(
             "pools",
             "benchmarks",
-            *selection_sections("decontaminate", "fasttext", "keep_ratio", "language_model"),
+            "samples.*.unit_tokens",
+            *selection_sections(
+                "decontaminate",
+                "fasttext",
+                "keep_ratio",
+                "language_model",
+                "max_nan_fraction",
+                "tokenizer",
+            ),
         ),
         deps=[
             ("pool_scores", dg.AllPartitionMapping()),

@@ -249,14 +249,20 @@ SHARING = {"report", "comparison", "exported_database", "published_export"}
         (
             "benchmarks",
             {"arc_easy": {"metric": "acc", "limit": 50}},
-            {"benchmark_errors", "error_vector", "benchmark_ngrams"},
+            {"benchmark_errors", "error_vector", "benchmark_ngrams", "compared_selections"},
         ),
         (
             "samples",
             {"web": {**WORLD["samples"]["web"], "unit_tokens": "caps.csv"}},
-            {"chunked_dataset", "bpb_matrix", *SELECTION},
+            {"chunked_dataset", "bpb_matrix", *SELECTION, "compared_selections"},
         ),
-        ("pools", {"crawl": {**CRAWL, "keep_ratio": 0.4}}, {"selected_data"}),
+        (
+            "pools",
+            {"crawl": {**CRAWL, "keep_ratio": 0.4}},
+            {"selected_data", "compared_selections"},
+        ),
+        # An empty list is none: pools are what they were before there were methods.
+        ("pools", {"crawl": {**CRAWL, "methods": []}}, set()),
         # Paths are no settings: what lies there counts, which runs note.
         ("pools", {"crawl": {**CRAWL, "files": ["x.jsonl"]}}, set()),
         ("samples", {"web": {**WORLD["samples"]["web"], "files": ["x.jsonl"]}}, set()),
@@ -264,19 +270,23 @@ SHARING = {"report", "comparison", "exported_database", "published_export"}
         (
             "targets",
             {"arc": {"benchmarks": ["arc_easy"], "keep_ratio": 0.2}},
-            {"error_vector", *SELECTION, "fasttext_filter"},
+            {"error_vector", *SELECTION, "fasttext_filter", "compared_selections"},
         ),
-        ("selection", {"fasttext": {"dim": 8}}, {"fasttext_filter"}),
+        ("selection", {"fasttext": {"dim": 8}}, {"fasttext_filter", "compared_selections"}),
         (
             # The default of dim, which the target then no longer takes from selection.
             "targets",
             {"arc": {"benchmarks": ["arc_easy"], "fasttext": {"dim": 100}}},
-            {"error_vector", "fasttext_filter"},
+            {"error_vector", "fasttext_filter", "compared_selections"},
         ),
         # With an id column that is named, documents without one are refused.
         ("pools", {"crawl": {**CRAWL, "id_column": "id"}}, {"pool_scores"}),
         ("selection", {"projection": "l2"}, {"sampling_distribution"}),
-        ("selection", {"tokenizer": "org/other"}, {*SELECTION, "pool_scores"}),
+        (
+            "selection",
+            {"tokenizer": "org/other"},
+            {*SELECTION, "pool_scores", "compared_selections"},
+        ),
         ("validation", {"bootstrap": 50}, {"estimate", "rank_prediction"}),
         ("validation", {"go_stability": 0.6}, {"rank_prediction"}),
     ],
@@ -307,12 +317,15 @@ def test_code_versions_of_the_whole_graph(
         ("lm/benchmark_settings.py", {"benchmark_errors", "error_vector"}),
         (
             "matrix/layout.py",
-            {"bpb_matrix", "estimate", "rank_prediction", "sensitivity", "next_llms"},
+            {"bpb_matrix", *SELECTION[:-1], "compared_selections"},
         ),
-        ("text/token_counts.py", {"chunked_dataset", *SELECTION}),
-        ("filters/model.py", {"fasttext_filter", "pool_scores"}),
+        ("text/token_counts.py", {"chunked_dataset", *SELECTION, "compared_selections"}),
+        ("filters/model.py", {"fasttext_filter", "pool_scores", "compared_selections"}),
         ("filters/groups.py", {"fasttext_filter", "pool_files"}),
-        ("text/files.py", {"chunked_dataset", "pool_scores", "selected_data"}),
+        (
+            "text/files.py",
+            {"chunked_dataset", "pool_scores", "selected_data", "compared_selections"},
+        ),
         ("plausibility/llms.py", set()),
     ],
 )
