@@ -53,13 +53,14 @@ def conditions(settings: Settings) -> dict[str, Condition]:
             "estimate",
             "rank_prediction",
             "sampling_distribution",
-            waits_for=("sensitivity", "next_llms", "fasttext_filter"),
+            waits_for=("sensitivity", "next_llms", "clean_estimate", "fasttext_filter"),
         ),
     }
     if settings.benchmarks:
         found["benchmark_errors"] = evaluated_once()
     if settings.automation.pools:
         found["benchmark_ngrams"] = made_once()
+        found["clean_estimate"] = follows("estimate", "benchmark_ngrams")
         found["pool_scores"] = pool_scored()
         found["selected_data"] = follows_at_last("pool_scores")
     if settings.automation.exports:

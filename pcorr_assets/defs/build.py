@@ -12,6 +12,7 @@ import dagster as dg
 from pcorr_assets.config import Settings
 from pcorr_assets.defs import (
     advice,
+    clean_estimates,
     correlation,
     exports,
     filters,
@@ -37,6 +38,7 @@ STAGES = (
     llms,
     correlation,
     advice,
+    clean_estimates,
     selection,
     filters,
     methods,

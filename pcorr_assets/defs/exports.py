@@ -35,6 +35,7 @@ TABLE_ASSETS = (
     "rank_prediction",
     "sensitivity",
     "next_llms",
+    "clean_estimate",
     "sampling_distribution",
     "fasttext_filter",
     "benchmark_ngrams",

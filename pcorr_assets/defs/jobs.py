@@ -35,7 +35,14 @@ ESTIMATES = (
     "next_llms",
     "sampling_distribution",
 )
-POOLS = ("benchmark_ngrams", "pool_files", "pool_scores", "selected_data", "compared_selections")
+POOLS = (
+    "benchmark_ngrams",
+    "clean_estimate",
+    "pool_files",
+    "pool_scores",
+    "selected_data",
+    "compared_selections",
+)
 FILTERS = ("sampling_distribution", "fasttext_filter", *POOLS, "report", "comparison")
 EXPORT = "exported_database"
 NIGHTLY = (*ESTIMATES, "fasttext_filter", "report", "comparison", EXPORT)

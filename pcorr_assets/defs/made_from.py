@@ -37,7 +37,14 @@ from pcorr_assets.text.files import expand_globs
 METADATA = "made from"
 CACHE = Path("cache", "contents.json")
 # Assets whose caps are tokens of units.
-WITH_CAPS = ("estimate", "rank_prediction", "sensitivity", "next_llms", "sampling_distribution")
+WITH_CAPS = (
+    "estimate",
+    "rank_prediction",
+    "sensitivity",
+    "next_llms",
+    "clean_estimate",
+    "sampling_distribution",
+)
 # Of a folder that a tokenizer is loaded from, the weights of an LLM beside it do not count.
 WEIGHTS = frozenset({".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx"})
 # So many files of a sample are named one by one.

@@ -76,6 +76,11 @@ class Partitions:
         return dg.StaticPartitionsDefinition(list(self.targets) if self.pools else [])
 
     @cached_property
+    def searched_sample(self) -> dg.StaticPartitionsDefinition:
+        """As `text_sample`, where there is a pool whose target's benchmarks are searched for."""
+        return dg.StaticPartitionsDefinition(list(self.text_samples) if self.pools else [])
+
+    @cached_property
     def pool(self) -> dg.StaticPartitionsDefinition:
         """One partition for each pool."""
         return dg.StaticPartitionsDefinition(list(self.pools))
@@ -94,6 +99,13 @@ class Partitions:
     def text_sample_target(self) -> dg.MultiPartitionsDefinition:
         """Text sample x target."""
         return dg.MultiPartitionsDefinition({SAMPLE: self.text_sample, TARGET: self.target})
+
+    @cached_property
+    def searched_sample_target(self) -> dg.MultiPartitionsDefinition:
+        """Text sample x target, where there is a pool."""
+        return dg.MultiPartitionsDefinition(
+            {SAMPLE: self.searched_sample, TARGET: self.searched_target}
+        )
 
     @cached_property
     def pool_target(self) -> dg.MultiPartitionsDefinition:
@@ -134,12 +146,26 @@ class Partitions:
     @property
     def samples_to_text_samples(self) -> dg.PartitionMapping | None:
         """From sample x target to text sample x target: the same keys, fewer of them."""
-        if self.samples == self.text_samples:
-            return None
+        return None if self.samples == self.text_samples else self._of_samples(self.text_samples)
+
+    @property
+    def samples_to_searched(self) -> dg.PartitionMapping | None:
+        """From sample x target to `searched_sample_target`, and back."""
+        if not self.pools:
+            return dg.AllPartitionMapping()
+        return self.samples_to_text_samples
+
+    @property
+    def to_searched_sample_target(self) -> dg.PartitionMapping | None:
+        """As `to_text_sample_target`, where there is a pool."""
+        return self.to_text_sample_target if self.pools else dg.AllPartitionMapping()
+
+    @staticmethod
+    def _of_samples(samples: tuple[str, ...]) -> dg.PartitionMapping:
         return dg.MultiPartitionMapping(
             {
                 SAMPLE: dg.DimensionPartitionMapping(
-                    SAMPLE, dg.StaticPartitionMapping({key: key for key in self.text_samples})
+                    SAMPLE, dg.StaticPartitionMapping({key: key for key in samples})
                 ),
                 TARGET: dg.DimensionPartitionMapping(TARGET, dg.IdentityPartitionMapping()),
             }

@@ -260,6 +260,14 @@ class Planner:
                 return Needs(some=[*(("benchmark_errors", llm) for llm in self._llms), *imports])
             case name if name in OF_MATRIX_AND_ERRORS:
                 return Needs(every=[("bpb_matrix", sample), ("error_vector", target)])
+            case "clean_estimate":
+                return Needs(
+                    every=[
+                        ("estimate", pair),
+                        ("chunked_dataset", sample),
+                        ("benchmark_ngrams", target),
+                    ]
+                )
             case "sampling_distribution":
                 return Needs(every=[("estimate", pair)])
             case "fasttext_filter":
@@ -283,7 +291,7 @@ class Planner:
                 )
             case "report":
                 made_from = ("estimate", "rank_prediction", "sampling_distribution")
-                beside = ("sensitivity", "next_llms", "fasttext_filter")
+                beside = ("sensitivity", "next_llms", "clean_estimate", "fasttext_filter")
                 upstream = [(name, pair) for name in made_from]
                 return Needs(every=upstream, optional=[(name, pair) for name in beside])
             case "comparison":

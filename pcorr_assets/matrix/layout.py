@@ -65,11 +65,14 @@ def sort_order(names: pa.Array) -> np.ndarray:
     return pc.call_function("array_sort_indices", [names]).to_numpy()
 
 
-def read_matrix(wh: Warehouse, sample: str, level: str) -> MatrixView:
+def read_matrix(
+    wh: Warehouse, sample: str, level: str, columns: np.ndarray | None = None
+) -> MatrixView:
     """Read one level of the sample's matrix as an array.
 
-    Only the numbers are read for every LLM; the units once. Raises PcorrError if the
-    matrix is missing, lacks the level, or is not laid out as this module writes it.
+    Only the numbers are read for every LLM; the units once. Of `columns`, ascending positions
+    of units, only these are kept. Raises PcorrError if the matrix is missing, lacks the level,
+    or is not laid out as this module writes it.
     """
     with wh.open(TABLE, sample) as file:
         groups = list(_groups(file, sample))
@@ -81,7 +84,7 @@ def read_matrix(wh: Warehouse, sample: str, level: str) -> MatrixView:
                 f"{', '.join(levels)}; choose one of these as the level, or give the sample "
                 "what is missing (domain_column) and materialise it again"
             )
-        return _read_groups(file, sample, wanted)
+        return _read_groups(file, sample, wanted, columns)
 
 
 def read_units(wh: Warehouse, sample: str, level: str) -> pa.Array:
@@ -112,7 +115,10 @@ def _groups(file: pq.ParquetFile, sample: str) -> Iterator[tuple[int, str, str, 
 
 
 def _read_groups(
-    file: pq.ParquetFile, sample: str, wanted: list[tuple[int, str, int]]
+    file: pq.ParquetFile,
+    sample: str,
+    wanted: list[tuple[int, str, int]],
+    columns: np.ndarray | None,
 ) -> MatrixView:
     rows: dict[str, int] = {}
     for _, llm, size in wanted:
@@ -124,13 +130,20 @@ def _read_groups(
         raise _foreign(sample)
     first = [index for index, llm, _ in wanted if llm == llms[0]]
     shared = file.read_row_groups(first, columns=["unit", "byte_count"])
+    size = sizes.pop()
+    kept = None if columns is None else np.asarray(columns, np.int64)
     # Filled row group by row group: one copy of the matrix and one row group in memory.
-    X = np.empty((len(llms), sizes.pop()))
-    flat, start = X.reshape(-1), 0
-    for index, _, size in wanted:
-        column = file.read_row_group(index, columns=["bpb"])["bpb"]
-        flat[start : start + size] = column.to_numpy()
-        start += size
+    X = np.empty((len(llms), size if kept is None else kept.size))
+    flat, start, filled = X.reshape(-1), 0, 0
+    for index, _, count in wanted:
+        values = file.read_row_group(index, columns=["bpb"])["bpb"].to_numpy()
+        if kept is not None:
+            low, high = np.searchsorted(kept, (start % size, start % size + count))
+            values = values[kept[low:high] - start % size]
+        flat[filled : filled + values.size] = values
+        start, filled = start + count, filled + values.size
+    if kept is not None:
+        shared = shared.take(pa.array(kept))
     byte_count = shared["byte_count"]
     return MatrixView(
         X=X,

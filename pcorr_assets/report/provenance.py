@@ -25,7 +25,8 @@ PACKAGES = (
 _SAMPLE_TABLES = ("chunks", "bpb_matrix", "matrix_coverage")
 _TARGET_TABLES = (
     "estimates", "rank_predictions", "verdicts", "sensitivity", "next_llms",
-    "learning_curves", "pilots", "sampling_distributions", "fasttext_filters",
+    "learning_curves", "clean_estimates", "contaminated_chunks", "pilots",
+    "sampling_distributions", "fasttext_filters",
 )  # fmt: skip
 
 

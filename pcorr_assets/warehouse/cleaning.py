@@ -61,10 +61,18 @@ LOCK_OF_TABLE = {
     "pilots": "estimates",
     "compared_documents": "compared_selections",
     "scoring_runs": "chunk_bpb",
+    "contaminated_chunks": "clean_estimates",
 }
 # Written together by whoever holds the lock of a group.
 OF_A_GROUP = ("pool_documents", "pool_scores")
-OF_TEXT = ("chunks", "chunk_bpb", "scoring_runs", "fasttext_filters")
+OF_TEXT = (
+    "chunks",
+    "chunk_bpb",
+    "scoring_runs",
+    "clean_estimates",
+    "contaminated_chunks",
+    "fasttext_filters",
+)
 
 Lock = tuple[str, tuple[str, ...]]
 

@@ -372,6 +372,7 @@ def test_nothing_follows_from_what_is_not_there(
 
 POOL_GROUPS = {("pool_scores", "crawl/0000"), ("pool_scores", "crawl/0001")}
 NGRAMS = {("benchmark_ngrams", "arc"), ("benchmark_ngrams", "piqa")}
+CLEAN = {("clean_estimate", "web|arc"), ("clean_estimate", "web|piqa")}
 SELECTIONS = {("selected_data", "crawl|arc"), ("selected_data", "crawl|piqa")}
 
 
@@ -381,7 +382,7 @@ def with_pool(world: AutomationWorld, tmp_path: Path) -> AutomationWorld:
     pools = {"crawl": {"sample": "web", "files": ["*.jsonl"], "keep_ratio": 0.1}}
     world.change(settings(tmp_path, pools=pools, automation={"pools": True, "exports": True}))
     add_groups(world, "crawl/0000", "crawl/0001")
-    carry_out(world, POOL_GROUPS | SELECTIONS | NGRAMS)
+    carry_out(world, POOL_GROUPS | SELECTIONS | NGRAMS | CLEAN | REPORTS)
     assert [world.tick(), world.tick()] == [set()] * 2
     return world
 
@@ -422,9 +423,9 @@ def test_what_pools_are_searched_for_is_made_and_then_searched_for(
     assert sorted(map(len, asked)) == [0, 0, 2]
     assert NGRAMS in asked
     carry_out(world, NGRAMS)
-    assert [world.tick(), world.tick()] == [set(), POOL_GROUPS]
-    carry_out(world, POOL_GROUPS)
-    assert [world.tick(), world.tick()] == [set(), SELECTIONS]
+    assert [world.tick(), world.tick()] == [CLEAN, POOL_GROUPS]
+    carry_out(world, CLEAN | POOL_GROUPS)
+    assert [world.tick(), world.tick()] == [set(), SELECTIONS | REPORTS]
 
 
 def test_an_export_is_made_in_the_night_if_something_changed(with_pool: AutomationWorld) -> None:

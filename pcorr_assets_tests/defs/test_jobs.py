@@ -289,6 +289,7 @@ def test_filters_reach_to_the_selected_data(world: AutomationWorld) -> None:
     assert chosen == {
         ("fasttext_filter", "web|arc"),
         ("benchmark_ngrams", "arc"),
+        ("clean_estimate", "web|arc"),
         *((asset, f"crawl/000{n}") for asset in ("pool_files", "pool_scores") for n in (0, 1)),
         ("selected_data", "crawl|arc"),
         ("report", "web|arc"),

@@ -22,6 +22,8 @@ START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_ran
 
 
 SELECTION = ("estimate", "rank_prediction", "sensitivity", "next_llms", "sampling_distribution")
+# Also what is only made where there is a pool.
+WITH_POOL = (*SELECTION, "clean_estimate")
 
 
 def by_partition(
@@ -254,7 +256,7 @@ SHARING = {"report", "comparison", "exported_database", "published_export"}
         (
             "samples",
             {"web": {**WORLD["samples"]["web"], "unit_tokens": "caps.csv"}},
-            {"chunked_dataset", "bpb_matrix", *SELECTION, "compared_selections"},
+            {"chunked_dataset", "bpb_matrix", *WITH_POOL, "compared_selections"},
         ),
         (
             "pools",
@@ -270,7 +272,7 @@ SHARING = {"report", "comparison", "exported_database", "published_export"}
         (
             "targets",
             {"arc": {"benchmarks": ["arc_easy"], "keep_ratio": 0.2}},
-            {"error_vector", *SELECTION, "fasttext_filter", "compared_selections"},
+            {"error_vector", *WITH_POOL, "fasttext_filter", "compared_selections"},
         ),
         ("selection", {"fasttext": {"dim": 8}}, {"fasttext_filter", "compared_selections"}),
         (
@@ -285,7 +287,7 @@ SHARING = {"report", "comparison", "exported_database", "published_export"}
         (
             "selection",
             {"tokenizer": "org/other"},
-            {*SELECTION, "pool_scores", "compared_selections"},
+            {*WITH_POOL, "pool_scores", "compared_selections"},
         ),
         ("validation", {"bootstrap": 50}, {"estimate", "rank_prediction"}),
         ("validation", {"go_stability": 0.6}, {"rank_prediction"}),
@@ -317,9 +319,9 @@ def test_code_versions_of_the_whole_graph(
         ("lm/benchmark_settings.py", {"benchmark_errors", "error_vector"}),
         (
             "matrix/layout.py",
-            {"bpb_matrix", *SELECTION[:-1], "compared_selections"},
+            {"bpb_matrix", *SELECTION[:-1], "clean_estimate", "compared_selections"},
         ),
-        ("text/token_counts.py", {"chunked_dataset", *SELECTION, "compared_selections"}),
+        ("text/token_counts.py", {"chunked_dataset", *WITH_POOL, "compared_selections"}),
         ("filters/model.py", {"fasttext_filter", "pool_scores", "compared_selections"}),
         ("filters/groups.py", {"fasttext_filter", "pool_files"}),
         (

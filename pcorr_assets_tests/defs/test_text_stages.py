@@ -72,6 +72,8 @@ def test_pages_become_selected_documents(
     pair = {"sample": "web", "target": "colour"}
     for asset in ("estimate", "rank_prediction", "sampling_distribution", "fasttext_filter"):
         run(asset, pair)
+    run("benchmark_ngrams", "colour")
+    assert "chunks" in shown(run("clean_estimate", pair), "clean_estimate")["compared"]
     scored = shown(run("pool_scores", groups[0]), "pool_scores")
     assert (scored["files"], scored["documents"]) == (2, scored["documents read now"])
     selected = shown(run("selected_data", {"pool": "crawl", "target": "colour"}), "selected_data")

@@ -25,6 +25,7 @@ class World:
     sample: str = "web"
     losses: dict[str, np.ndarray] = field(default_factory=dict)
     token_counts: dict[str, np.ndarray] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
 
     @property
     def chunk_ids(self) -> list[str]:
@@ -45,7 +46,7 @@ class World:
                 "page_id": self.page_ids,
                 "chunk_index": list(range(size)),
                 "domain": self.domains,
-                "text": ["x"] * size,
+                "text": self.texts or ["x"] * size,
                 "byte_count": self.byte_counts,
                 "reference_token_count": [1] * size,
             },

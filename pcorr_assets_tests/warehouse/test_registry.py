@@ -41,6 +41,9 @@ PROMISED = {
     "stability, power, go_share, strength, advice",
     "pilots": "sample, target, level, page_share, is_pilot, overlap, overlap_low, overlap_high, "
     "changed_share, suffices",
+    "contaminated_chunks": "sample, target, chunk_id, benchmark, item, words",
+    "clean_estimates": "sample, target, level, unit, chunk_count, contaminated_chunk_count, "
+    "estimate, clean_estimate, included, clean_included",
     "sampling_distributions": "sample, target, level, unit, token_count, tau, weight, included",
     "pool_files": "pool, pool_group, shard, path, first_row, row_count, byte_count, version, "
     "present",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pcorr_assets.warehouse.tables.columns import (
     BPB,
+    CHUNK_ID,
     FAMILY,
     FLAG,
     LEVEL,
@@ -268,6 +269,43 @@ CORRELATION_TABLES = (
             share("overlap_high", "In 19 of 20 draws it is at most this", nullable=False),
             share("changed_share", "Share of the units of all pages' selection not selected"),
             Column("suffices", FLAG, "Is the expected overlap 95 % or more?"),
+        ),
+    ),
+    Table(
+        "contaminated_chunks",
+        "Chunks of a sample that hold text of a target's benchmarks, and what they have in common.",
+        ("sample", "target"),
+        ("sample", "target", "chunk_id", "benchmark"),
+        (
+            SAMPLE,
+            TARGET,
+            CHUNK_ID,
+            Column("benchmark", TEXT, "Key of the benchmark"),
+            Column("item", TEXT, "Item of the benchmark: task/number, from 0"),
+            Column("words", TEXT, "The first words in a row that both have, in lower case"),
+        ),
+    ),
+    Table(
+        "clean_estimates",
+        "The estimate beside that without the chunks that hold text of the target's benchmarks.",
+        ("sample", "target"),
+        ("sample", "target", "level", "unit"),
+        (
+            SAMPLE,
+            TARGET,
+            LEVEL,
+            UNIT,
+            count("chunk_count", "Chunks of the unit in the matrix", "chunks"),
+            count("contaminated_chunk_count", "Of these, in contaminated_chunks", "chunks"),
+            Column("estimate", NUMBER, "The estimate, from all chunks"),
+            Column(
+                "clean_estimate",
+                NUMBER,
+                "The same from the other chunks alone; NULL: the unit has no other",
+                nullable=True,
+            ),
+            Column("included", FLAG, "Selected by the linear projection of the estimate"),
+            Column("clean_included", FLAG, "Selected by that of the clean estimate"),
         ),
     ),
 )
