@@ -121,6 +121,8 @@ def _documents(pool: str, manifest: Mapping[str, Any]) -> str:
         ("filter", code(manifest["filter_sha256"])),
     ]  # fmt: skip
     columns = {part["score_column"] for part in manifest["files"]} or {"score"}
+    marks = {name for part in manifest["files"] if (name := part.get("contaminated_by_column"))}
+    marked = f" and the benchmarks that it holds text of ({', '.join(map(code, sorted(marks)))})"
     files = [
         (code(part["file"]), count(part["documents"]), count(part["tokens"]), code(part["sha256"]))
         for part in manifest["files"][:FILES_SHOWN]
@@ -128,7 +130,8 @@ def _documents(pool: str, manifest: Mapping[str, Any]) -> str:
     lines = [
         table(("what", "how many or which"), rows),
         f"Each document has its original columns and the filter's score "
-        f"({', '.join(code(name) for name in sorted(columns))}). `manifest.json` names every file.",
+        f"({', '.join(code(name) for name in sorted(columns))}){marked if marks else ''}. "
+        f"`manifest.json` names every file.",
         table(("file", "documents", "tokens", "SHA-256"), files),
     ]
     if len(manifest["files"]) > FILES_SHOWN:

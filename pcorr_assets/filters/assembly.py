@@ -26,6 +26,7 @@ from pcorr_assets.filters.passes import (
     add_up,
     contaminated_column,
     score_column,
+    shared_column,
     tokens_column,
 )
 from pcorr_assets.warehouse import Warehouse, WrittenPartition
@@ -227,4 +228,5 @@ def _rows_of_output(one: Output, rows: Mapping[str, Any], names: pa.Table) -> pa
         columns["score"] = rows[score_column(one.target)]
         not_searched = pa.nulls(names.num_rows, pa.string())
         columns["contaminated_by"] = rows.get(contaminated_column(one.target), not_searched)
+        columns["shared_words"] = rows.get(shared_column(one.target), not_searched)
     return pa.table(columns)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Settings of `decontaminate` under which documents are searched.
-SEARCHING = ("drop", "mark")
+MARK = "mark"
+SEARCHING = ("drop", MARK)
+EXAMPLES = 5
 NOTHING = "nothing to search for"
 NOT_SEARCHED = "not searched"
 
@@ -49,7 +51,13 @@ def contaminated(
         GROUP BY benchmark ORDER BY benchmark""",
         [threshold],
     ).fetchall()
+    columns = ("shard", "document_id", "contaminated_by", "shared_words")
+    examples = connection.execute(
+        f"SELECT {', '.join(columns)} {hit} "
+        f"ORDER BY score DESC, content_sha256, shard, document_id LIMIT {EXAMPLES}"
+    ).fetchall()
     return found | {
+        "contaminated_examples": [dict(zip(columns, row, strict=True)) for row in examples],
         "contaminated_document_count": count,
         "contaminated_token_count": tokens,
         "contaminated_by": {

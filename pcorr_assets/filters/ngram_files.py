@@ -1,18 +1,20 @@
 """The n-grams that the documents of a pool are searched for, as the warehouse has them.
 
-Belongs here: reading `benchmark_ngrams` for a pass, and naming what was searched for. Does not
-belong here: making them (`steps`) and the search (`clean.ngrams`).
+Belongs here: reading `benchmark_ngrams` for a pass, naming what was searched for, and what was
+found as columns. Does not belong here: making them (`steps`) and the search (`clean.ngrams`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
 
-from pcorr_assets.clean.ngrams import Ngrams, NgramSet
+from pcorr_assets.clean.ngrams import Found, Ngrams, NgramSet
+from pcorr_assets.clean.words import plain
 from pcorr_assets.warehouse import Warehouse
 
 TABLE = "benchmark_ngrams"
@@ -59,3 +61,22 @@ def find_ngrams(warehouse: Warehouse, target: str) -> NgramFile | None:
     if not warehouse.exists(TABLE, target) or not warehouse.row_count(TABLE, target):
         return None
     return NgramFile(warehouse.home, target, warehouse.written(TABLE, target).sha256)
+
+
+def held_columns(
+    texts: Sequence[str], found: Found, ngrams: NgramSet
+) -> tuple[list[str], list[str | None]]:
+    """Of each text the benchmarks that it holds text of, and words that it has in common.
+
+    Benchmarks are joined with commas, and empty for none; the words are the first in a row that
+    stand in an item of the first of these benchmarks, in lower case.
+    """
+    names: dict[int, dict[str, str]] = {}
+    for hit in found.named(ngrams):
+        words = plain(texts[hit.text])[hit.start : hit.stop]
+        names.setdefault(hit.text, {})[hit.benchmark] = words
+    benchmarks = [""] * len(texts)
+    shared: list[str | None] = [None] * len(texts)
+    for text, held in names.items():
+        benchmarks[text], shared[text] = ",".join(sorted(held)), held[min(held)]
+    return benchmarks, shared

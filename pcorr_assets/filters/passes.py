@@ -19,7 +19,7 @@ from pcorr_assets.clean.ngrams import NgramSet, Search
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters.ids import UniqueIds
 from pcorr_assets.filters.model import FilterFile, FilterModel
-from pcorr_assets.filters.ngram_files import NgramFile
+from pcorr_assets.filters.ngram_files import NgramFile, held_columns
 from pcorr_assets.filters.normalise import normalise_utf8
 from pcorr_assets.filters.parts import Part, PartFolder, Segment, column_of_shard
 from pcorr_assets.filters.pools import (
@@ -92,6 +92,7 @@ class PassPlan:
                 *((score_column(target), pa.float64()) for target in self.targets),
                 *([(SIGNATURE, pa.binary())] * bool(self.ngram)),
                 *((contaminated_column(target), pa.string()) for target in self.ngrams),
+                *((shared_column(target), pa.string()) for target in self.ngrams),
             ]
         )
 
@@ -109,6 +110,11 @@ def score_column(target: str) -> str:
 def contaminated_column(target: str) -> str:
     """The column of parts with the benchmarks of a target that a document holds text of."""
     return f"contaminated by {target}"
+
+
+def shared_column(target: str) -> str:
+    """The column of parts with words that a document has in common with a benchmark of a target."""
+    return f"shared with {target}"
 
 
 @dataclass(frozen=True)
@@ -219,20 +225,16 @@ class Pass:
         counted.text_bytes = sum(len(document.utf8) for document in documents)
         return columns
 
-    def _contaminated(self, documents: list[Document]) -> dict[str, pa.Array]:
-        """The benchmarks of each target that each document holds text of."""
+    def _contaminated(self, documents: list[Document]) -> dict[str, list[Any]]:
+        """Per target: benchmarks that each document holds text of, and words of that."""
         if not self._ngrams:
             return {}
-        found = self._search.find([document.utf8.decode() for document in documents])
-        columns = {}
+        texts = [document.utf8.decode() for document in documents]
+        found, columns = self._search.find(texts), {}
         for target, ngrams in self._ngrams.items():
-            names: dict[int, list[str]] = {}
-            for text, benchmark in found[target].pairs():
-                names.setdefault(text, []).append(ngrams.benchmarks[benchmark])
-            joined = ["" for _ in documents]
-            for text, benchmarks in names.items():
-                joined[text] = ",".join(sorted(benchmarks))
-            columns[contaminated_column(target)] = joined
+            benchmarks, shared = held_columns(texts, found[target], ngrams)
+            columns[contaminated_column(target)] = benchmarks
+            columns[shared_column(target)] = shared
         return columns
 
 

@@ -39,6 +39,7 @@ from pcorr_assets.filters.passes import (
     PassPlan,
     contaminated_column,
     score_column,
+    shared_column,
     tokens_column,
 )
 from pcorr_assets.filters.signatures import KIND, signature_kind
@@ -344,6 +345,7 @@ class _State:
                 found[score_column(one.target)] = (one.partition, "score")
             if one.target in self._ngrams and one.target not in plan.ngrams:
                 found[contaminated_column(one.target)] = (one.partition, "contaminated_by")
+                found[shared_column(one.target)] = (one.partition, "shared_words")
         return found
 
     def identity(self, plan: PassPlan) -> str:

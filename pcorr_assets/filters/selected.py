@@ -32,16 +32,15 @@ from pcorr_assets.text.rows import Row, text_of
 if TYPE_CHECKING:
     from pcorr_assets.config import Pool
 
-SCORE = "score"
+SCORE, CONTAMINATED_BY = "score", "contaminated_by"
 
 
-def score_column(names: Iterable[str]) -> str:
-    """The name of the score beside these columns: `score`, else `pcorr_score` and so on.
+def own_column(name: str, names: Iterable[str]) -> str:
+    """The name of a column of ours beside these: `score`, else `pcorr_score` and so on.
 
     Upper and lower case are the same here, as they are to DuckDB and Spark.
     """
     taken = {name.casefold() for name in names}
-    name = SCORE
     while name in taken:
         name = f"pcorr_{name}"
     return name
@@ -50,56 +49,67 @@ def score_column(names: Iterable[str]) -> str:
 class SelectedRows:
     """The selected rows of a shard; `documents` as `OpenSelection.documents` gives them.
 
-    Everything is read as a stream, in the shard's order. A row whose text is not the one
-    that was scored raises PcorrError.
+    `added` are the columns beside the pool's own, by name: the score, and where the selection
+    marks documents the benchmarks that each holds text of. Everything is read as a stream, in
+    the shard's order. A row whose text is not the one that was scored raises PcorrError.
     """
 
-    def __init__(self, shard: Shard, pool: Pool, documents: pa.Table) -> None:
+    def __init__(
+        self, shard: Shard, pool: Pool, documents: pa.Table, *, is_marked: bool = False
+    ) -> None:
         self._shard = shard
         self._pool = pool
         self._rows = documents["row"].to_numpy()
-        self._scores = documents["score"].to_numpy()
+        own = (SCORE, CONTAMINATED_BY) if is_marked else (SCORE,)
+        self.added = {name: documents[name].combine_chunks() for name in own}
         self._hashes = documents["content_sha256"]
 
-    def rows(self) -> Iterator[tuple[list[Row], list[float]]]:
-        """Selected rows as dicts with all columns, and their scores."""
+    def rows(self) -> Iterator[tuple[list[Row], list[tuple[Any, ...]]]]:
+        """Selected rows as dicts with all columns, and of each the values that are `added`."""
         if has_schema(self._shard, self._pool):
-            for table, _, scores in self._chosen_tables():
-                yield _to_rows(table), scores.tolist()
+            for table, inside in self._chosen_tables():
+                yield _to_rows(table), self._values(inside)
             return
-        for rows, chosen, scores in self._chosen_rows():
-            self._check([row.get(self._pool.text_column) for row in rows], chosen)
-            yield [_clean_names(row) for row in rows], scores.tolist()
+        for rows, inside in self._chosen_rows():
+            yield rows, self._values(inside)
+
+    def _values(self, inside: slice) -> list[tuple[Any, ...]]:
+        columns = (values[inside].to_pylist() for values in self.added.values())
+        return list(zip(*columns, strict=True))
 
     def tables(self) -> Iterator[pa.Table]:
-        """Selected rows as Arrow tables of one schema, the score last.
+        """Selected rows as Arrow tables of one schema, what is `added` last.
 
         Parquet and datasets keep their types. JSON Lines are read twice, once to find a
         schema that fits all selected rows; a column whose values have no common type, or one
         that Parquet does not know, becomes JSON text.
         """
         if has_schema(self._shard, self._pool):
-            for table, _, scores in self._chosen_tables():
-                yield _for_parquet(table).append_column(
-                    score_column(table.schema.names), pa.array(scores, pa.float64())
-                )
+            for table, inside in self._chosen_tables():
+                yield self._beside(_for_parquet(table), inside)
             return
         schema = self._json_schema()
-        name = score_column(schema.names)
-        for rows, scores in self.rows():
-            table = _to_table(rows, schema)
-            yield table.append_column(name, pa.array(scores, pa.float64()))
+        for rows, inside in self._chosen_rows():
+            yield self._beside(_to_table(rows, schema), inside)
 
-    def _chosen_tables(self) -> Iterator[tuple[pa.Table, slice, np.ndarray]]:
+    def _beside(self, table: pa.Table, inside: slice) -> pa.Table:
+        names = table.schema.names
+        for name, values in self.added.items():
+            table = table.append_column(own_column(name, names), values[inside])
+        return table
+
+    def _chosen_tables(self) -> Iterator[tuple[pa.Table, slice]]:
         for table, inside, positions in self._select(iter_tables(self._shard, self._pool)):
             chosen = _take(table, positions)
             texts = column_values(chosen[self._pool.text_column])
             self._check(texts, inside)
-            yield chosen, inside, self._scores[inside]
+            yield chosen, inside
 
-    def _chosen_rows(self) -> Iterator[tuple[list[Row], slice, np.ndarray]]:
+    def _chosen_rows(self) -> Iterator[tuple[list[Row], slice]]:
         for rows, inside, positions in self._select(iter_rows(self._shard, self._pool)):
-            yield [rows[position] for position in positions], inside, self._scores[inside]
+            chosen = [rows[position] for position in positions]
+            self._check([row.get(self._pool.text_column) for row in chosen], inside)
+            yield [_clean_names(row) for row in chosen], inside
 
     def _select(self, batches: Iterable[Any]) -> Iterator[tuple[Any, slice, np.ndarray]]:
         """For each batch with selected rows: which of them, and where in the batch."""

@@ -6,7 +6,7 @@ documents (`selection`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -33,7 +33,8 @@ class SelectionSummary:
     `decontaminate` says what became of documents with text of a benchmark: `drop`, `mark`,
     `off`, `nothing to search for` or `not searched`. `contaminated_*` count those of the whole
     pool (under `drop` none of them is selected), `contaminated_by` by benchmark: `documents`,
-    `tokens`, and how many `score_enough` to be selected.
+    `tokens`, and how many `score_enough` to be selected. `contaminated_examples` are those with
+    the highest scores: `shard`, `document_id`, `contaminated_by`, `shared_words`.
     """
 
     budget: int
@@ -55,3 +56,4 @@ class SelectionSummary:
     contaminated_document_count: int = 0
     contaminated_token_count: int = 0
     contaminated_by: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    contaminated_examples: Sequence[Mapping[str, str]] = ()

@@ -21,10 +21,10 @@ import pyarrow as pa
 from pcorr_assets.config.keys import to_slug
 from pcorr_assets.errors import DamagedFileError
 from pcorr_assets.filters.columns import JsonValues
-from pcorr_assets.filters.contamination import NOT_SEARCHED
+from pcorr_assets.filters.contamination import MARK, NOT_SEARCHED
 from pcorr_assets.filters.model import FASTTEXT_EPSILON
 from pcorr_assets.filters.pools import Shard
-from pcorr_assets.filters.selected import SCORE, SelectedRows
+from pcorr_assets.filters.selected import CONTAMINATED_BY, SCORE, SelectedRows
 from pcorr_assets.filters.selection import OpenSelection, select_documents
 from pcorr_assets.progress import Progress
 from pcorr_assets.storage.writing import put_folder
@@ -49,6 +49,8 @@ logger = logging.getLogger(__name__)
 BYTES_PER_GROUP = 32 << 20
 UNFINISHED = ".unfinished"
 PART_NOTE = ".part.json"
+# The note beside the rows of `selections` of what their `SelectionSummary` counts.
+SUMMARY = "summary"
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def write_selected(
 
     Files go to `<home>/selected/<pool>/<target>/<slug>.<format>`, one for each shard with
     selected documents, in the shard's order, with the original columns and `score`
-    (`pcorr_score` if the pool has a column of that name), beside `manifest.json`. They are
+    (`pcorr_score` if the pool has a column of that name), with `decontaminate: mark` also
+    `contaminated_by`, beside `manifest.json`. They are
     written to `<home>/selected/.unfinished` first, where an interrupted run goes on with the
     shards that are missing. The whole folder then takes the place of the earlier selection,
     and the table `selections` follows. Where the pool has an `output`, the folder is put
@@ -118,6 +121,7 @@ def write_selected(
                 done.update()
             manifest = _manifest(selection, pool_name, pool, target, parts, config, run_id)
             table.metadata["manifest"] = str(folder / MANIFEST)
+            table.metadata[SUMMARY] = json.dumps(asdict(selection.summary), sort_keys=True)
             write_json(unfinished / MANIFEST, manifest, indent=2)
             kept = {MANIFEST, *(part["file"] for part in parts)}
             if card is not None:
@@ -163,6 +167,7 @@ class _ShardWriter:
         self._folder = folder
         self._pool = pool
         self._fingerprint = fingerprint
+        self._is_marked = selection.summary.decontaminate == MARK
 
     def write(self, shard: Shard, documents: pa.Table) -> dict[str, Any]:
         """The manifest's entry of the shard's file, which is there afterwards."""
@@ -171,14 +176,14 @@ class _ShardWriter:
         if entry := self._finished(path, note):
             self.reused_count += 1
             return entry
-        source = SelectedRows(shard, self._pool, documents)
+        source = SelectedRows(shard, self._pool, documents, is_marked=self._is_marked)
         with atomic_path(path) as temporary:
             non_finite = 0
             if self._pool.format == "parquet":
-                column = _write_parquet(source, temporary)
+                columns = _write_parquet(source, temporary)
             else:
                 texts = {self._pool.text_column, self._pool.id_column}
-                column, non_finite = _write_json_lines(source, temporary, self._pool.format, texts)
+                columns, non_finite = _write_json_lines(source, temporary, self._pool.format, texts)
             if non_finite:
                 logger.warning(
                     "%s: %s numbers are NaN or infinite, which JSON has no word for: written as "
@@ -194,7 +199,8 @@ class _ShardWriter:
                 "tokens": sum(documents["token_count"].to_pylist()),
                 "bytes": temporary.stat().st_size,
                 "sha256": sha256_file(temporary),
-                "score_column": column,
+                "score_column": columns[SCORE],
+                "contaminated_by_column": columns.get(CONTAMINATED_BY),
                 "non_finite_numbers_as_null": non_finite,
             }
         write_json(note, {"selection": self._fingerprint, "entry": entry})
@@ -214,7 +220,8 @@ class _ShardWriter:
         return entry
 
 
-def _write_parquet(source: SelectedRows, path: Path) -> str:
+def _write_parquet(source: SelectedRows, path: Path) -> dict[str, str]:
+    """Write the rows; what the columns that are added are called there."""
     tables = source.tables()
     waiting = [next(tables)]
     schema = waiting[0].schema
@@ -226,30 +233,36 @@ def _write_parquet(source: SelectedRows, path: Path) -> str:
                 waiting = []
         if waiting:
             writer.write_table(pa.concat_tables(waiting))
-    return schema.names[-1]
+    return dict(zip(source.added, schema.names[-len(source.added) :], strict=True))
 
 
 def _write_json_lines(
     source: SelectedRows, path: Path, kind: str, texts: Collection[str]
-) -> tuple[str, int]:
-    column = SCORE
+) -> tuple[dict[str, str], int]:
+    columns = {name: name for name in source.added}
     # Whether a row far down has a column of that name shows only when it comes.
-    while (values := _try_json_lines(source, path, kind, column, texts)) is None:
-        column = f"pcorr_{column}"
-    return column, values.non_finite
+    while isinstance(
+        found := _try_json_lines(source, path, kind, list(columns.values()), texts), str
+    ):
+        columns = {
+            name: f"pcorr_{column}" if column == found else column
+            for name, column in columns.items()
+        }
+    return columns, found.non_finite
 
 
 def _try_json_lines(
-    source: SelectedRows, path: Path, kind: str, column: str, texts: Collection[str]
-) -> JsonValues | None:
-    """Write the rows with `column` for the score; None if a row has such a column."""
-    values = JsonValues(texts)
+    source: SelectedRows, path: Path, kind: str, columns: list[str], texts: Collection[str]
+) -> JsonValues | str:
+    """Write the rows with `columns` for what is added; one of them if a row has it already."""
+    values, own = JsonValues(texts), set(columns)
     with _text_file(path, compressed=kind.endswith(".zst")) as file:
-        for rows, scores in source.rows():
-            for row, score in zip(rows, scores, strict=True):
-                if any(column == name.casefold() for name in row):
-                    return None
-                file.write(values.line({**row, column: score}))
+        for rows, added in source.rows():
+            for row, more in zip(rows, added, strict=True):
+                for name in row:
+                    if name.casefold() in own:
+                        return name.casefold()
+                file.write(values.line({**row, **dict(zip(columns, more, strict=True))}))
     return values
 
 

@@ -34,6 +34,7 @@ SECTIONS = (
     ("matrix", "Matrix"),
     ("selection", "What to sample"),
     ("filter", "Filter"),
+    ("clean", "Text of benchmarks"),
     ("llms", "LLMs"),
     ("changes", "Changes"),
     ("origin", "Settings"),

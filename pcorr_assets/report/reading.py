@@ -21,6 +21,7 @@ from pcorr_assets.matrix.candidates import MATRIX_HASH
 from pcorr_assets.report import facts as f
 from pcorr_assets.report.provenance import read_provenance
 from pcorr_assets.report.reading_advice import read_next, read_sensitivity
+from pcorr_assets.report.reading_clean import read_clean
 from pcorr_assets.report.reading_filter import read_filter
 from pcorr_assets.report.reading_llms import (
     read_benchmarks,
@@ -114,6 +115,7 @@ def read_facts(wh: Warehouse, settings: Settings, sample: str, target: str) -> f
         sensitivity_absence=sensitivity_absence,
         next=next_facts,
         next_absence=next_absence,
+        clean=read_clean(wh, settings, inputs, target),
         provenance=read_provenance(
             wh,
             settings,

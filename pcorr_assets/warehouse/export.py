@@ -40,7 +40,11 @@ BATCH_ROWS = 16_384
 # How often partitions that were replaced during the copy are copied again.
 ROUNDS = 3
 
-TEXT_COLUMNS = {"chunks": ("text",), "contaminated_chunks": ("words",)}
+TEXT_COLUMNS = {
+    "chunks": ("text",),
+    "contaminated_chunks": ("words",),
+    "pool_scores": ("shared_words",),
+}
 OWN_SOURCE = "lm_eval"
 _NOTED = ("dtype", "device", "batch_tokens", "overlong")
 

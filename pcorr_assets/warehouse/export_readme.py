@@ -116,11 +116,11 @@ def _about(storage_version: str, include_text: bool, unsettled: Sequence[str]) -
     import duckdb
 
     texts = (
-        "The texts are in chunks.text, and what chunks share with benchmarks in "
-        "contaminated_chunks.words."
+        "The texts are in chunks.text, and what texts share with benchmarks in "
+        "contaminated_chunks.words and pool_scores.shared_words."
         if include_text
         else "The texts themselves are not in it: chunks has every column but the text, "
-        "contaminated_chunks every column but the words."
+        "contaminated_chunks and pool_scores every column but the shared words."
     )
     rows = [
         (

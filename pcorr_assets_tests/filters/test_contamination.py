@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from pcorr_assets.clean.ngrams import Item
@@ -120,6 +121,17 @@ class Case:
         )
         return dict(written.manifest)
 
+    def shared(self) -> dict[str, str | None]:
+        (key,) = groups_of(self.warehouse, "crawl")
+        rows = self.warehouse.read("pool_scores", key, TARGET).to_pylist()
+        return {row["document_id"]: row["shared_words"] for row in rows}
+
+    def files(self) -> dict[str, dict[str, Any]]:
+        """The documents as the files of the selection have them."""
+        folder = self.warehouse.home / "selected" / "crawl" / TARGET
+        (path,) = folder.glob("*.jsonl")
+        return {row["id"]: row for row in map(json.loads, path.read_text().splitlines())}
+
     def selected(self) -> dict[str, str | None]:
         rows = self.warehouse.read("selections", "crawl", TARGET)
         return dict(
@@ -137,8 +149,12 @@ def case(tmp_path: Path, make_world: Callable[..., Any]) -> Case:
 def test_planted_items_are_found_counted_and_left_out(case: Case) -> None:
     case.score(case.ngrams())
     assert case.held() == {name: HELD.get(name, "") for name in DOCUMENTS}
+    assert {name for name, words in case.shared().items() if words} == set(HELD)
+    assert case.shared()["verbatim"] == " ".join(WORDS[:13]).lower()
+    assert case.shared()["short"] == SHORT.lower()
     manifest = case.select("drop")
-    assert set(case.selected()) == {"edited", "other", "plain"}
+    assert set(case.selected()) == set(case.files()) == {"edited", "other", "plain"}
+    assert all("contaminated_by" not in row for row in case.files().values())
     assert manifest["decontaminate"] == "drop"
     assert manifest["contaminated_document_count"] == 4
     by_benchmark = manifest["contaminated_by"]
@@ -154,8 +170,30 @@ def test_marked_documents_are_selected_and_named(case: Case) -> None:
     manifest = case.select("mark")
     assert case.selected() == {name: HELD.get(name, "") for name in DOCUMENTS if name != "empty"}
     assert manifest["contaminated_document_count"] == 4
+    marks = {name: row["contaminated_by"] for name, row in case.files().items()}
+    assert marks == case.selected()
     assert case.select("off")["contaminated_document_count"] == 0
     assert set(case.selected().values()) == {None}
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_marks_stand_beside_a_column_of_that_name(case: Case, kind: str) -> None:
+    path = case.tmp_path / "pool" / "a.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[-2]["Contaminated_By"] = "me"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    case.pool = case.pool.model_copy(update={"format": kind})
+    case.score(case.ngrams())
+    (entry,) = case.select("mark")["files"]
+    assert entry["contaminated_by_column"] == "pcorr_contaminated_by"
+    assert entry["score_column"] == "score"
+    written = case.warehouse.home / "selected" / "crawl" / TARGET / entry["file"]
+    if kind == "jsonl":
+        found = list(map(json.loads, written.read_text().splitlines()))
+    else:
+        found = pq.read_table(written).to_pylist()
+    assert {row["id"]: row["pcorr_contaminated_by"] for row in found} == case.selected()
+    assert [row["id"] for row in found if row.get("Contaminated_By")] == [rows[-2]["id"]]
 
 
 def test_the_same_is_searched_once_and_other_ngrams_for_themselves(case: Case) -> None:

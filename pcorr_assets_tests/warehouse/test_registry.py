@@ -50,7 +50,7 @@ PROMISED = {
     "pool_documents": "pool, pool_group, shard, document_id, token_count, byte_count, "
     "content_sha256, signature",
     "pool_scores": "pool, shard, target, document_id, score, token_count, byte_count, "
-    "content_sha256, contaminated_by",
+    "content_sha256, contaminated_by, shared_words",
     "selections": "pool, target, document_id, shard, score, token_count, is_boundary, "
     "contaminated_by",
     "compared_selections": "pool, target, method, reason, document_count, token_count, overlap, "

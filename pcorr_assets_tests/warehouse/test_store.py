@@ -64,6 +64,7 @@ def test_a_key_that_ends_in_parquet_is_a_folder_not_a_partition(tmp_path: Path) 
         "byte_count": 9,
         "content_sha256": "0" * 64,
         "contaminated_by": None,
+        "shared_words": None,
     }
     keys = ("crawl.parquet/x.parquet", "t")
     warehouse.write("pool_scores", keys, pa.Table.from_pylist([row]))

@@ -33,6 +33,13 @@ CONTAMINATED_BY = Column(
     "NULL: not searched",
     nullable=True,
 )
+SHARED_WORDS = Column(
+    "shared_words",
+    TEXT,
+    "The first words in a row that it has in common with an item of the first of these, in lower "
+    "case; NULL: none",
+    nullable=True,
+)
 CONTENT_SHA256 = Column("content_sha256", TEXT, "Content hash of the document's text")
 METHOD = Column("method", TEXT, "filter (the platform's), or one of the `methods` of the pool")
 
@@ -180,6 +187,7 @@ SELECTION_TABLES = (
             BYTE_COUNT,
             CONTENT_SHA256,
             CONTAMINATED_BY,
+            SHARED_WORDS,
         ),
     ),
     Table(
