@@ -181,6 +181,7 @@ class NgramSet:
         self.benchmark = benchmark[order]
         self.items = [items[number] for number in order.tolist()]
         self.words = np.concatenate([empty.words, *(part.words for part in parts)])[order]
+        self.sizes: list[int] = np.unique(self.words).tolist()
         self.anchors = np.unique(np.concatenate([empty.anchors, *(p.anchors for p in parts)]))
 
 
@@ -238,7 +239,7 @@ def _member(of: Hashes, hashes: Hashes) -> NDArray[np.bool_]:
 def _found(words: Words, place: Places, text: Places, ngrams: NgramSet) -> Found:
     """Of places with an anchor those where all of an n-gram stands, the first of each kind."""
     columns: list[list[Places]] = [[], [], [], [], []]
-    for size in np.unique(ngrams.words).tolist():
+    for size in ngrams.sizes:
         fits = place + size <= words.first[text + 1]
         at, of_text = place[fits], text[fits]
         hashes = _hash_at(words.hashes, at, size, _ALL)

@@ -15,6 +15,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +33,15 @@ _SPACELESS = (
 _DRAWN = range(0xFE00, 0xFE10)
 _CODES = 0x323B0
 _BETWEEN, _SPACED, _ALONE = 0, 1, 2
-# Odd, so that it has an inverse modulo 2^64.
+# Odd, so that multiplying by it loses nothing.
 _BASE = 0x9E3779B97F4A7C15
-# Pieces of this many characters stay in the cache of a core, and bound what is kept of powers.
+# Pieces of this many characters stay in the cache of a core.
 PIECE = 1 << 16
+# Words of more bytes are hashed one by one; there are few of them.
+_LONG = 128
 _LARGEST = 1 << 20
+# The lowest so many bytes of eight.
+_MASKS = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)
 _END = "\n"
 
 
@@ -116,22 +121,16 @@ def _parts(text: str) -> list[tuple[int, str]]:
 def _words_of_piece(parts: Sequence[tuple[int, int, str]]) -> _Piece:
     # A line end after each part, and one before all, so that every word has something around it.
     joined = _END + "".join(part + _END for _, _, part in parts)
-    codes = (
-        np.frombuffer(joined.encode(), np.uint8)
-        if joined.isascii()
-        else np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
-    )
-    if codes.itemsize > 1:
-        codes = np.minimum(codes, np.uint32(_CODES))  # nothing behind it is a word
-    kinds, values = _tables()
-    kind = kinds[codes]
-    start, stop = _boundaries(kind)
-    powers, inverses = _powers(max(codes.size, PIECE))
-    sums = values[codes]
-    sums *= powers[: codes.size]
-    np.cumsum(sums, out=sums)
-    # The character before a word is none of it: the sum up to there is that before the word.
-    hashes = mixed((sums[stop - 1] - sums[start - 1]) * inverses[start])
+    utf8 = joined.encode("utf-8", "surrogatepass")
+    if len(utf8) == len(joined):
+        start, stop = _boundaries(np.frombuffer(utf8.translate(_ascii_kinds()), np.uint8))
+        hashes = _hash(utf8, start, stop)
+    else:
+        codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
+        # Nothing behind the last code of the table is a word.
+        start, stop = _boundaries(_kinds()[np.minimum(codes, np.uint32(_CODES))])
+        place = _places_in_utf8(codes)
+        hashes = _hash(utf8, place[start], place[stop])
     begins = np.cumsum([1, *(len(part) + 1 for *_, part in parts)])[:-1]
     own = np.searchsorted(begins, start, side="right") - 1
     offset = np.array([offset for _, offset, _ in parts], np.int64) - begins
@@ -139,10 +138,40 @@ def _words_of_piece(parts: Sequence[tuple[int, int, str]]) -> _Piece:
     return _Piece(hashes, text[own], start + offset[own], stop + offset[own])
 
 
+def _places_in_utf8(codes: NDArray[np.uint32]) -> Places:
+    """The byte that each character begins at, and where the last one ends."""
+    size = np.ones(codes.size, np.int64)
+    for least in (0x80, 0x800, 0x10000):
+        size += codes >= least
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(size)])
+
+
+def _hash(utf8: bytes, start: Places, stop: Places) -> Hashes:
+    """A hash of each of these runs of bytes, from eight of them at a time.
+
+    Runs of at most eight bytes, none of them 0, have different hashes.
+    """
+    size = stop - start
+    padded = utf8 + bytes(16 - len(utf8) % 8)
+    blocks = np.frombuffer(padded, "<u8")
+    hashes = mixed(_eight(blocks, start) & _MASKS.take(np.minimum(size, 8)))
+    done, going = 8, np.flatnonzero((size > 8) & (size <= _LONG))
+    while going.size:
+        mask = _MASKS.take(np.minimum(size[going] - done, 8))
+        block = _eight(blocks, start[going] + done) & mask
+        hashes[going] = mixed(hashes[going] * np.uint64(_BASE) + block)
+        done += 8
+        going = going[size[going] > done]
+    for place in np.flatnonzero(size > _LONG).tolist():
+        digest = blake2b(utf8[start[place] : stop[place]], digest_size=8).digest()
+        hashes[place] = int.from_bytes(digest, "little")
+    return hashes
+
+
 def _boundaries(kind: NDArray[np.uint8]) -> tuple[Places, Places]:
     """Where words begin and end (exclusive), of characters of these kinds."""
     change = kind[1:] != kind[:-1]
-    if not (kind == _ALONE).any():
+    if kind.max() < _ALONE:
         places = np.flatnonzero(change) + 1
         return places[::2], places[1::2]
     alone = kind == _ALONE
@@ -152,9 +181,19 @@ def _boundaries(kind: NDArray[np.uint8]) -> tuple[Places, Places]:
     return begins, ends
 
 
+def _eight(blocks: Hashes, place: Places) -> Hashes:
+    """The eight bytes from each of these places on, of bytes as blocks of eight."""
+    block = place >> 3
+    shift = ((place & 7) << 3).astype(np.uint64)
+    found = blocks.take(block) >> shift
+    # A shift by 64 is none in C, so that of no bytes of the next block is made in two.
+    found |= (blocks.take(block + 1) << np.uint64(1)) << (np.uint64(63) - shift)
+    return found
+
+
 @lru_cache(maxsize=1)
-def _tables() -> tuple[NDArray[np.uint8], Hashes]:
-    """By character: its kind, and a number that stands for it (0 between words)."""
+def _kinds() -> NDArray[np.uint8]:
+    """The kind of each character."""
     kinds = np.zeros(_CODES + 1, np.uint8)
     for code in range(_CODES):
         if unicodedata.category(chr(code))[0] in "LNM" and code not in _DRAWN:
@@ -162,18 +201,10 @@ def _tables() -> tuple[NDArray[np.uint8], Hashes]:
     for first, last in _SPACELESS:
         alone = kinds[first : last + 1]
         alone[alone == _SPACED] = _ALONE
-    values = mixed(np.arange(1, _CODES + 2, dtype=np.uint64) * np.uint64(_BASE))
-    values[kinds == _BETWEEN] = 0
-    return kinds, values
+    return kinds
 
 
 @lru_cache(maxsize=1)
-def _powers(size: int) -> tuple[Hashes, Hashes]:
-    """Powers of the base and of its inverse, modulo 2^64, for pieces of at most `size`."""
-    room = 1 << (size - 1).bit_length()
-    found = []
-    for base in (_BASE, pow(_BASE, -1, 1 << 64)):
-        powers = np.full(room, np.uint64(base))
-        powers[0] = 1
-        found.append(np.cumprod(powers, dtype=np.uint64))
-    return found[0], found[1]
+def _ascii_kinds() -> bytes:
+    """The same of each byte of an ASCII text."""
+    return _kinds()[:256].tobytes()
