@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pcorr_assets.report.clean_facts import CleanFacts
+
 CANNOT_BE_VALIDATED = "cannot be validated"
 NOT_VALIDATED = "not validated yet"
 
@@ -340,55 +342,6 @@ class NextFacts:
     advice: str
     curve: tuple[CurvePointFacts, ...]
     candidates: tuple[CandidateFacts, ...]
-
-
-@dataclass(frozen=True)
-class CleanUnitFacts:
-    """A unit with chunks that hold text of a benchmark: `clean` is the estimate without them."""
-
-    unit: str
-    chunk_count: int
-    contaminated_chunk_count: int
-    estimate: float
-    clean: float | None
-
-
-@dataclass(frozen=True)
-class SharedFacts:
-    """A chunk or a document that holds text of benchmarks, and words that they have in common."""
-
-    name: str
-    benchmarks: str
-    words: str
-
-
-@dataclass(frozen=True)
-class PoolFacts:
-    """What a selection from a pool left out or marked.
-
-    `by_benchmark`: name, documents, tokens, and documents that score high enough to be selected.
-    Of copies and near-duplicates documents and tokens.
-    """
-
-    pool: str
-    document_count: int
-    decontaminate: str
-    contaminated: tuple[int, int]
-    by_benchmark: tuple[tuple[str, int, int, int], ...]
-    examples: tuple[SharedFacts, ...]
-    copies: tuple[int, int]
-    near_duplicates: tuple[int, int]
-    looks_for_near_duplicates: bool
-
-
-@dataclass(frozen=True)
-class CleanFacts:
-    """Text of the target's benchmarks in chunks and pools; `sentence` says what of chunks."""
-
-    sentence: str
-    units: tuple[CleanUnitFacts, ...]
-    chunks: tuple[SharedFacts, ...]
-    pools: tuple[PoolFacts, ...]
 
 
 @dataclass(frozen=True)

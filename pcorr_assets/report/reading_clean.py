@@ -14,7 +14,7 @@ import pyarrow as pa
 from pcorr_assets.config import Settings
 from pcorr_assets.filters.writing import SUMMARY
 from pcorr_assets.matrix.candidates import MATRIX_HASH
-from pcorr_assets.report import facts as f
+from pcorr_assets.report import clean_facts as f
 from pcorr_assets.steps.clean_estimates import TABLE, read_compared
 from pcorr_assets.steps.contaminated_chunks import TABLE as CHUNKS
 from pcorr_assets.steps.inputs import AlignedInputs

@@ -52,7 +52,7 @@ def test_every_asset_that_writes_a_table_is_above_the_database() -> None:
         for node in graph.asset_nodes
         if "dagster/table_name" in node.metadata and node.key != key
     }
-    assert len(writers) == 17
+    assert len(writers) == 18
     assert graph.get(key).parent_keys == writers
     assert not graph.get(key).is_partitioned
     assert graph.get(key).group_name == "sharing"

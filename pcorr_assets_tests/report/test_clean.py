@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from pcorr_assets.config import Settings, settings_from
-from pcorr_assets.report.facts import Facts, SharedFacts
+from pcorr_assets.report.clean_facts import SharedFacts
+from pcorr_assets.report.facts import Facts
 from pcorr_assets.report.page import render_report
 from pcorr_assets.report.reading_clean import read_clean
 from pcorr_assets.warehouse import Warehouse
