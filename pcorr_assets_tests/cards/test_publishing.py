@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
@@ -27,7 +28,7 @@ from pcorr_assets.cards.header import NO_LICENCE, TO_FILL_IN, write_card
 from pcorr_assets.cards.hub import Repository
 from pcorr_assets.cards.publications import selection_publication
 from pcorr_assets.cards.selection_card import selection_card, selection_folder
-from pcorr_assets.config import Settings, load_settings
+from pcorr_assets.config import MatrixCsv, Settings, load_settings
 from pcorr_assets.defs.instance import open_instance
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters.groups import groups_of, read_group, refresh_groups
@@ -35,6 +36,9 @@ from pcorr_assets.filters.pools import list_shards
 from pcorr_assets.filters.scoring import score_group
 from pcorr_assets.filters.training import build_filter, find_filter
 from pcorr_assets.filters.writing import write_selected
+from pcorr_assets.matrix.imports import import_published
+from pcorr_assets.matrix.layout import read_matrix
+from pcorr_assets.steps.matrices import build_matrix
 from pcorr_assets.steps.sharing import share_published
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.verification import verify_home
@@ -250,6 +254,46 @@ def test_what_is_pushed_arrives_and_works(world: Path, hub: Hub) -> None:
         one for one, is_clear in zip(ours, clear, strict=True) if is_clear
     ]
     assert 0 < sum(kept) < len(rows)
+
+
+def test_a_matrix_that_is_pushed_is_a_sample_for_whoever_fetches_it(
+    tmp_path: Path, hub: Hub
+) -> None:
+    folder = tmp_path / "m"
+    wh, settings = write_matrix_world(folder, families=3, pages=12, steps=False)
+    build_matrix(wh, settings, "published", [])
+    push = [["matrix", "org/m", "--sample", "published"]]
+    ((status, said),) = ask(hub, folder, COMMANDS, push)
+    assert status == 1
+    assert "bpb_matrix published is missing" in said
+    with open_instance(settings) as instance:
+        made = dg.AssetMaterialization("bpb_matrix", partition="published")
+        instance.report_runless_asset_event(made)
+    ((status, said),) = ask(hub, folder, COMMANDS, push)
+    assert status == 0, said
+    arrived = hub.files("datasets/org/m")
+    card = arrived["README.md"].decode()
+    listed = [one["data_files"] for one in header(card)["configs"]]
+    (bpb,) = [name for name in listed if name.startswith("bpb")]
+    (errors,) = [name for name in listed if "errors" in name]
+    assert str(tmp_path).encode() not in b"".join(arrived.values())
+
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    for name in (bpb, errors):
+        (theirs / name).write_bytes(arrived[name])
+    matrix = MatrixCsv.model_validate(
+        {"bpb": theirs / bpb, "errors": theirs / errors, "level": "page"}
+    )
+    fetched = import_published("theirs", matrix, 0.1)
+    fetched.write(Warehouse(theirs / "home"))
+    ours, found = (
+        read_matrix(one, name, "page")
+        for one, name in ((wh, "published"), (Warehouse(theirs / "home"), "theirs"))
+    )
+    assert (found.llms, found.units) == (ours.llms, ours.units)
+    assert np.array_equal(found.X, ours.X)
+    assert not list((folder / "home").rglob(".publish-*")), "what was made for it is gone"
 
 
 def test_nothing_of_somebody_else_is_replaced(world: Path) -> None:
