@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pcorr_assets.clean.ngrams import Item
-from pcorr_assets.config import Settings, settings_from
+from pcorr_assets.config import NearDuplicates, Settings, settings_from
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters.groups import groups_of, read_group, refresh_groups
 from pcorr_assets.filters.model import FilterFile
@@ -174,6 +176,47 @@ def test_marked_documents_are_selected_and_named(case: Case) -> None:
     assert marks == case.selected()
     assert case.select("off")["contaminated_document_count"] == 0
     assert set(case.selected().values()) == {None}
+
+
+def test_items_copies_and_near_duplicates_are_left_out_and_twice_the_same(case: Case) -> None:
+    generator = random.Random(5)
+    alike = " ".join(generator.choices([f"mast{n}" for n in range(99)], k=90))
+    planted = {
+        **DOCUMENTS,
+        "alike": alike,
+        "nearly alike": alike.replace("mast7", "keel", 1),
+        "with an end": f"{alike} end",
+        "copy": DOCUMENTS["other"],
+        "item and alike": f"{alike} {LONG}",
+    }
+    rows = [{"id": name, "text": text, "tokens": 10} for name, text in planted.items()]
+    path = case.tmp_path / "pool" / "a.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    case.pool = case.pool.model_copy(update={"near_duplicates": NearDuplicates()})
+    home = case.warehouse.home
+    made = []
+    for _ in range(2):
+        for folder in ("selected", "warehouse/pool_scores", "warehouse/pool_documents"):
+            shutil.rmtree(home / folder, ignore_errors=True)
+        case.score(case.ngrams())
+        manifest = case.select("drop")
+        made.append({
+            str(file.relative_to(home)): file.read_bytes()
+            for folder in ("selected", "warehouse")
+            for file in (home / folder).rglob("*")
+            if file.is_file()
+        })  # fmt: skip
+    assert made[0] == made[1]
+    taken = set(case.selected())
+    assert taken == set(case.files())
+    # Which of those that are alike stays is for the score to say.
+    families = [{"alike", "nearly alike", "with an end"}, {"other", "copy"}]
+    assert [len(taken & family) for family in families] == [1, 1]
+    assert taken - set.union(*families) == {"edited", "plain"}
+    assert manifest["contaminated_document_count"] == 5
+    assert manifest["duplicate_document_count"] == 1
+    assert manifest["near_duplicate_document_count"] == 2
+    assert manifest["contaminated_by"]["one"]["documents"] == 4
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
