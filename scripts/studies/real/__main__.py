@@ -33,10 +33,11 @@ def run(folder: Path, settings: StudySettings, debian: Path | None, page: Path) 
     """All stages after fetching; `facts.json` has what the platform said of each target."""
     folder = folder.absolute()
     stated = build_world(folder, settings, debian)
-    facts = run_chain(Warehouse(stated.home), stated, settings.processes)
+    wh = Warehouse(stated.home)
+    facts = run_chain(wh, stated, settings.processes)
     write_text(folder / FACTS, json.dumps(facts, indent=1) + "\n")
     for target in settings.targets:
-        select(folder, stated.home, target.name, settings.token_budget, settings.proxy_seeds)
+        select(folder, wh, stated, target.name, settings.proxy_seeds)
     train_proxies(folder, settings)
     write_page(page, folder, settings, facts)
 

@@ -14,8 +14,9 @@ from statistics import fmean
 from scipy.stats import t
 
 from pcorr_assets.demo.comparison import lower_by
+from pcorr_assets.methods.table import METHODS
 from scripts.studies.real.proxies import Arm
-from scripts.studies.real.selections import METHODS, RANDOM
+from scripts.studies.real.selections import RANDOM
 
 MEASURES = ("error", "bpb")
 CONFIDENCE = 0.95

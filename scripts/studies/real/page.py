@@ -16,7 +16,8 @@ from scripts.studies.real.deal import read_counts
 from scripts.studies.real.findings import Finding, findings
 from scripts.studies.real.items import CONTINUATION_WORDS
 from scripts.studies.real.plot import draw
-from scripts.studies.real.selections import METHODS
+from scripts.studies.real.proxies import trial_tokens
+from scripts.studies.real.selections import left_out
 from scripts.studies.real.settings import StudySettings
 from scripts.studies.real.zoo import LAYERS, members
 from scripts.studies.version import commit
@@ -49,7 +50,7 @@ def write_page(path: Path, folder: Path, settings: StudySettings, facts: dict[st
         _head(),
         _world(folder, settings),
         _said(settings, facts),
-        *_results(settings, found),
+        *_results(folder, settings, found),
         NOT_SHOWN,
     ]
     write_text(path, "\n".join(parts))
@@ -115,19 +116,17 @@ Errors are the lowest and highest of the LLMs.
 """
 
 
-def _results(settings: StudySettings, found: Sequence[Finding]) -> Iterator[str]:
+def _results(folder: Path, settings: StudySettings, found: Sequence[Finding]) -> Iterator[str]:
     sizes = "; ".join(
         f"{name}: {shape.layer_count} layers of width {shape.width}"
         for name, shape in settings.proxy_shapes.items()
     )
-    missing = [method for method in METHODS if method not in {one.method for one in found}]
-    left_out = f" Left out for lack of what they need: {', '.join(missing)}." if missing else ""
     yield f"""## What training says
 
-Each method selects {settings.token_budget:,} tokens of the pool. LLMs ({sizes}) read each token
-once, from the same initial weights for all methods of a seed. Error is the mean of the target's
-benchmarks, BPB that of its held-out text. Differences are to random documents, paired by seed,
-with 95 % intervals; positive is better than random.{left_out}
+Each [method](selection.md) selects {settings.token_budget:,} tokens of the pool. LLMs ({sizes})
+read {trial_tokens(settings):,} of them, each once, from the same initial weights for all methods
+of a seed. Error is the mean of the target's benchmarks, BPB that of its held-out text. Differences
+are to random documents, paired by seed, with 95 % intervals; positive is better than random.
 
 ![Differences to random documents]({IMAGE})
 """
@@ -145,6 +144,10 @@ with 95 % intervals; positive is better than random.{left_out}
                 f"| {error.size} | {error.method} | {error.seeds} | {error.mean:.3f} "
                 f"| {_difference(error)} | {other.mean:.3f} | {_difference(other)} |"
             )
+        lines += [
+            f"\n{method} is left out: {reason}"
+            for method, reason in left_out(folder, target.name).items()
+        ]
         yield "\n".join(lines) + "\n"
 
 

@@ -56,6 +56,11 @@ def arms(folder: Path, settings: StudySettings) -> list[Arm]:
     ]
 
 
+def trial_tokens(settings: StudySettings) -> int:
+    """What each LLM reads: a budget is filled by whole documents, so a little less than it."""
+    return int(0.95 * settings.token_budget)
+
+
 def train_proxies(folder: Path, settings: StudySettings) -> None:
     """Train and measure what is missing."""
     missing = [arm for arm in arms(folder, settings) if not arm.path(folder).is_file()]
@@ -124,7 +129,7 @@ def _trial(folder: Path, settings: StudySettings, arm: Arm) -> Trial:
         tokenizer=AutoTokenizer.from_pretrained(folder / "tokenizer"),
         task_folder=folder / "tasks",
         benchmarks=task_names(arm.target),
-        token_count=settings.token_budget,
+        token_count=trial_tokens(settings),
         passes=1,
         shape=settings.proxy_shapes[arm.size],
     )

@@ -1,53 +1,33 @@
 """What each method selects of the pool, with one budget of tokens.
 
 Belongs here: the table from methods to ids of documents, and keeping it. Does not belong here:
-methods themselves, and training on what they select (`proxies`).
+methods themselves (`pcorr_assets.methods`), and training on what they select (`proxies`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from random import Random
+from typing import Any
 
-from pcorr_assets.demo.comparison import take_tokens
+from pcorr_assets.config import Settings
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.warehouse import connect
+from pcorr_assets.filters.groups import groups_of
+from pcorr_assets.filters.pools import list_shards
+from pcorr_assets.methods.choosing import ScoredPool, scored_pool
+from pcorr_assets.methods.table import METHODS
+from pcorr_assets.steps.compared_selections import material_of, write_compared
+from pcorr_assets.warehouse import Warehouse, connect
 from pcorr_assets.warehouse.files import write_text
 from scripts.studies.real.world import POOL
 
-FILTER, RANDOM = "filter", "random"
-# What holds text of a benchmark is left out for every method, as the platform does.
-_SCORES = """SELECT document_id, score, token_count FROM pool_scores
-WHERE pool = ? AND target = ? AND token_count > 0 AND coalesce(contaminated_by, '') = ''"""
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """The documents that may be selected for a target: score of the filter, and tokens, by id."""
-
-    scores: dict[str, float]
-    tokens: dict[str, int]
-
-
-Order = Callable[[Candidates, int], list[str]]
-
-
-def by_score(candidates: Candidates, seed: int) -> list[str]:
-    """The platform's filter: the best first, ties by id."""
-    return sorted(candidates.scores, key=lambda key: (-candidates.scores[key], key))
-
-
-def at_random(candidates: Candidates, seed: int) -> list[str]:
-    """A seeded order."""
-    return Random(f"{seed}/random").sample(sorted(candidates.scores), len(candidates.scores))
-
-
-# In this order they stand on the page. Which of them are drawn anew for each seed: DRAWN.
-METHODS: dict[str, Order] = {FILTER: by_score, RANDOM: at_random}
-DRAWN = frozenset({RANDOM})
+RANDOM = "random"
+_CHOSEN = """SELECT method, document_id FROM compared_documents WHERE pool = ? AND target = ?
+ORDER BY method, shard, row"""
+_LEFT_OUT = """SELECT method, reason FROM compared_selections
+WHERE pool = ? AND target = ? AND reason IS NOT NULL"""
 
 
 def selection_file(folder: Path, target: str) -> Path:
@@ -55,44 +35,77 @@ def selection_file(folder: Path, target: str) -> Path:
     return folder / "selections" / f"{target}.json"
 
 
-def select(folder: Path, home: Path, target: str, budget: int, seeds: Sequence[int]) -> None:
-    """Write what each method selects for each seed, unless that is there.
+def select(
+    folder: Path, wh: Warehouse, settings: Settings, target: str, seeds: Sequence[int]
+) -> None:
+    """Write what each method selects, and random documents of each seed; what is there is kept.
+
+    `chosen` has the ids by method, `random` by seed, `left_out` why a method has none.
 
     Raises:
-        PcorrError: the pool has too few documents for two selections that could differ.
+        PcorrError: the pool has too few documents for selections that could differ.
     """
     path = selection_file(folder, target)
-    arms = json.loads(path.read_text()) if path.is_file() else {}
-    missing = {
-        (method, seed): order
-        for method, order in METHODS.items()
-        for seed in (seeds if method in DRAWN else seeds[:1])
-        if str(seed) not in arms.get(method, {})
-    }
-    if not missing:
-        return
-    with connect(home) as connection:
-        rows = connection.execute(_SCORES, [POOL, target]).fetchall()
-    candidates = Candidates({row[0]: row[1] for row in rows}, {row[0]: row[2] for row in rows})
-    total = sum(candidates.tokens.values())
-    if total < 2 * budget:
-        raise PcorrError(
-            f"target {target}: the pool has {total:,} tokens, less than twice the budget of "
-            f"{budget:,}; fetch more packages or lower token_budget"
-        )
-    for (method, seed), order in missing.items():
-        chosen = take_tokens(order(candidates, seed), candidates.tokens, budget)
-        arms.setdefault(method, {})[str(seed)] = chosen
+    found = _read(folder, target) if path.is_file() else _of_methods(wh, settings, target)
+    for seed in seeds:
+        if str(seed) not in found[RANDOM]:
+            found[RANDOM][str(seed)] = _at_random(wh, settings, target, seed)
     path.parent.mkdir(exist_ok=True)
-    write_text(path, json.dumps(arms))
+    write_text(path, json.dumps(found))
 
 
 def read_selection(folder: Path, target: str, method: str, seed: int) -> list[str]:
     """Ids of the documents that a method selects for a target, with a seed."""
-    of_seed = json.loads(selection_file(folder, target).read_text())[method]
-    return of_seed[str(seed)] if method in DRAWN else next(iter(of_seed.values()))
+    found = _read(folder, target)
+    return found[RANDOM][str(seed)] if method == RANDOM else found["chosen"][method]
 
 
 def methods_of(folder: Path, target: str) -> list[str]:
-    """The methods that have a selection for a target."""
-    return list(json.loads(selection_file(folder, target).read_text()))
+    """The methods that have a selection for a target, in the order of the platform's table."""
+    found = _read(folder, target)
+    return [name for name in METHODS if name == RANDOM or name in found["chosen"]]
+
+
+def left_out(folder: Path, target: str) -> dict[str, str]:
+    """The methods that have none, and why."""
+    return _read(folder, target)["left_out"]
+
+
+def _read(folder: Path, target: str) -> dict[str, Any]:
+    return json.loads(selection_file(folder, target).read_text())
+
+
+def _of_methods(wh: Warehouse, settings: Settings, target: str) -> dict[str, Any]:
+    budget = settings.pools[POOL].token_budget or 0
+    counts = [wh.read("pool_documents", key)["token_count"].to_numpy() for key in _groups(wh)]
+    total = sum(int(own.sum()) for own in counts)
+    if total < 2 * budget:
+        raise PcorrError(
+            f"the pool has {total:,} tokens, less than twice the budget of {budget:,}, so that "
+            "selections could not differ much: fetch more packages or lower token_budget"
+        )
+    write_compared(wh, settings, POOL, target)
+    found: dict[str, Any] = {"chosen": {}, RANDOM: {}}
+    with connect(wh.home) as connection:
+        for method, document in connection.execute(_CHOSEN, [POOL, target]).fetchall():
+            found["chosen"].setdefault(method, []).append(document)
+        found["left_out"] = dict(connection.execute(_LEFT_OUT, [POOL, target]).fetchall())
+    return found
+
+
+def _at_random(wh: Warehouse, settings: Settings, target: str, seed: int) -> list[str]:
+    pool = _pool(wh, settings, target)
+    with material_of(wh, settings, POOL, target) as (material, _):
+        scores = METHODS[RANDOM](replace(material, seed=seed), pool.documents)
+        return pool.chosen(scores).documents["document_id"].to_pylist()
+
+
+def _pool(wh: Warehouse, settings: Settings, target: str) -> ScoredPool:
+    stated = settings.pools[POOL]
+    decontaminate = settings.selection_for(target).decontaminate
+    shards = list_shards(POOL, stated)
+    return scored_pool(wh, POOL, stated, target, shards, _groups(wh), decontaminate)
+
+
+def _groups(wh: Warehouse) -> list[str]:
+    return groups_of(wh, POOL)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pcorr_assets.config.texts import METHODS
 from pcorr_assets.demo.train import Schedule, Shape
 
 
@@ -42,7 +43,8 @@ class StudySettings:
     how many are taken of one file. A stratum is all text of one language and kind.
     `token_budget` is what each selection holds and what each trained LLM reads of it, in tokens of
     one tokenizer. Code is that of the Python
-    packages named in `code_packages`, or of all that are installed.
+    packages named in `code_packages`, or of all that are installed. `methods` stand beside the
+    platform's filter.
     """
 
     targets: tuple[Target, ...]
@@ -71,8 +73,10 @@ class StudySettings:
     bootstrap: int = 200
     halvings: int = 50
     fasttext_epochs: int = 10
+    fasttext_buckets: int = 200_000
     processes: int = 2
     code_packages: tuple[str, ...] = ()
+    methods: tuple[str, ...] = METHODS
 
 
 FAMILIES = (
@@ -131,6 +135,9 @@ SMALL = StudySettings(
     bootstrap=20,
     halvings=4,
     fasttext_epochs=5,
+    fasttext_buckets=2000,
     processes=1,
     code_packages=("jinja2", "requests", "rich", "networkx"),
+    # One that learns from the benchmarks' training text, and one that asks the LLMs.
+    methods=("random", "classifier", "mean_bpb"),
 )

@@ -121,7 +121,7 @@ def _config(settings: StudySettings) -> dict[str, object]:
             "tokenizer": "./tokenizer",
             "fasttext": {
                 "dim": 32,
-                "bucket": 200_000,
+                "bucket": settings.fasttext_buckets,
                 "epoch": settings.fasttext_epochs,
                 "lr": 0.5,
             },
@@ -140,6 +140,8 @@ def _config(settings: StudySettings) -> dict[str, object]:
                 "id_column": "id",
                 "token_budget": settings.token_budget,
                 "format": "jsonl.zst",
+                # Random documents are drawn anew for each seed (`selections`).
+                "methods": [name for name in settings.methods if name != "random"],
             }
         },
         "compute": {"mode": "local", "max_parallel_llms": settings.processes, "threads": 1},
