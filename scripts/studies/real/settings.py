@@ -60,7 +60,7 @@ class StudySettings:
     most_documents: int = 40
     stratum_domains: int = 100
     sample_pages: int = 4
-    chunk_tokens: int = 192
+    chunk_tokens: int = 96
     vocab_size: int = 4000
     tokenizer_documents: int = 3000
     item_count: int = 250

@@ -96,6 +96,8 @@ def _config(settings: StudySettings) -> dict[str, object]:
             {
                 "family": family.name,
                 "dtype": "float32",
+                # To a tokenizer that read no Cyrillic a chunk in Russian is several contexts long.
+                "overlong": "window",
                 "models": [
                     {"key": one.key, "path": f"zoo/{one.name}"}
                     for one in members(settings)
