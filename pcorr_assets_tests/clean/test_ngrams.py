@@ -152,3 +152,17 @@ def test_nothing_to_search_for_finds_nothing() -> None:
     assert list(Search({"t": empty}).find(["some text"])["t"].pairs()) == []
     assert Search({}).find(["some text"]) == {}
     assert list(Search({"t": empty}).find([])["t"].pairs()) == []
+
+
+def test_a_word_has_one_hash_however_long_it_is_and_whatever_stands_beside_it() -> None:
+    words = [
+        "".join("abcdefghij"[(i * i + size) % 10] for i in range(size)) for size in range(1, 200)
+    ]
+    words += [f"{word}\u00e9" for word in words]
+    alone = words_of(words)
+    assert alone.hashes.size == len(words)
+    assert np.unique(alone.hashes).size == len(words)
+    # In pieces with other characters, at other places, and in another order.
+    beside = words_of([f"\u4e00 - {word}! \U0001d538 " for word in reversed(words)])
+    assert np.array_equal(beside.hashes[1::3][::-1], alone.hashes)
+    assert np.array_equal((beside.stop - beside.start)[1::3][::-1], list(map(len, words)))
