@@ -73,6 +73,8 @@ def _stages() -> list[Stage]:
         Stage("import", "bpb_matrix", IMPORTED, ("bpb_matrix", "matrix_coverage")),
         Stage("error_vector", "error_vector", TARGET, ("error_vectors",)),
         Stage("estimate", "estimate", pair, ("estimates",)),
+        Stage("benchmark_ngrams", "benchmark_ngrams", TARGET, ("benchmark_ngrams",)),
+        Stage("clean_estimate", "clean_estimate", pair, ("clean_estimates", "contaminated_chunks")),
         Stage("rank_prediction web", "rank_prediction", pair, validated, False),
         Stage("errors of the import", "error_vector", IMPORTED_TARGET, ("error_vectors",), False),
         Stage("rank_prediction", "rank_prediction", imported, validated),
@@ -106,7 +108,7 @@ def write_inputs(folder: Path) -> None:
     for number, name in enumerate(BENCHMARKS):
         items = [
             {
-                "context": page([*WORDS[0], *WORDS[1]], 1000 * number + item)[:60],
+                "context": _question(number, item),
                 "choices": ["red", "green", "blue"],
                 "label": item % 3,
             }
@@ -117,6 +119,10 @@ def write_inputs(folder: Path) -> None:
         (tasks / f"{name}.yaml").write_text(task.replace("task: colours", f"task: {name}"))
 
 
+def _question(benchmark: int, item: int) -> str:
+    return page([*WORDS[0], *WORDS[1]], 1000 * benchmark + item)[:60]
+
+
 def write_project(folder: Path, inputs: Path) -> None:
     """`pcorr.yaml` with texts, a pool and a published matrix; all of its own paths relative."""
     (folder / "pool").mkdir(parents=True)
@@ -125,12 +131,16 @@ def write_project(folder: Path, inputs: Path) -> None:
         for d in range(DOMAINS)
         for p in range(PAGES)
     ]
+    # One page and one document hold an item, and one document is nearly the same as another.
+    rows[4]["text"] += f"\n{_question(0, 3)} red"
     _write_rows(folder / "texts.jsonl", rows)
     for number, name in enumerate(SHARDS):
         documents = [
             {"id": f"{name}-{i}", "text": page(WORDS[i % 2], 7000 + 100 * number + i), "n": i}
             for i in range(20)
         ]
+        documents[3]["text"] += f"\n{_question(1, 5)} blue"
+        documents[7]["text"] = f"{documents[5]['text']} again"
         _write_rows(folder / "pool" / name, documents)
     write_matrix(folder)
     (folder / CONFIG).write_text(yaml.safe_dump(_config(inputs), sort_keys=False))
@@ -176,6 +186,7 @@ def _config(inputs: Path) -> dict[str, object]:
                 "text_column": "text",
                 "id_column": "id",
                 "keep_ratio": 0.5,
+                "near_duplicates": {},
                 "format": "jsonl",
                 # A group for each file.
                 "group_bytes": 1,
