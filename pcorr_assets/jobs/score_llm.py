@@ -172,7 +172,7 @@ def _is_up_to_date(wh: Warehouse, keys: tuple[str, ...], identity: dict[str, str
 
 
 def _notes(
-    wh: Warehouse, keys: tuple[str, ...], damaged: str = "is scored again"
+    wh: Warehouse, keys: tuple[str, ...], damaged: str = "and is scored again"
 ) -> dict[str, str] | None:
     """What a partition notes beside its rows; None if it is not there or damaged."""
     if not wh.exists("chunk_bpb", *keys):
@@ -181,7 +181,7 @@ def _notes(
         with wh.open("chunk_bpb", *keys) as file:
             return stored_metadata(file)
     except DamagedFileError as error:
-        logger.warning("%s is damaged (%s) and %s", error.path, error.reason, damaged)
+        logger.warning("%s is damaged (%s) %s", error.path, error.reason, damaged)
         return None
 
 
@@ -189,7 +189,7 @@ def _notes_with_sizes(wh: Warehouse, description: ScoreJob) -> list[dict[str, st
     """The notes of the partition as it is, and of the one that scores are taken over from."""
     samples = (description.sample, description.takes_from)
     of = [description.model_copy(update={"sample": sample}) for sample in samples if sample]
-    why = "its batch size is not known"
+    why = "and its batch size is not known"
     return [notes for one in of if (notes := _notes(wh, _partition(one), why))]
 
 
