@@ -71,10 +71,12 @@ def agreement(scored: Scored, errors: np.ndarray, share: float, seed: int) -> di
 
     pages = PilotPages(scored.X[:, inside], scored.size[inside], scored.unit[inside], count)
     own, full = estimate(inside), estimate(np.ones_like(inside))
+    actual = float(np.minimum(linear(own, scored.tau), linear(full, scored.tau)).sum())
+    if np.bincount(scored.unit[inside]).max() < 2:
+        return {"actual": actual, "predicted": float("nan")}  # pages of a unit are compared
     variance = page_variance(pages, errors, "spearmanr", resamples=50, seed=seed)
     (told,) = predict_overlaps(pages, own, variance, scored.tau, draws=100, seed=seed)
-    actual = np.minimum(linear(own, scored.tau), linear(full, scored.tau)).sum()
-    return {"actual": float(actual), "predicted": told.overlap}
+    return {"actual": actual, "predicted": told.overlap}
 
 
 def outcomes(world: str, target: str, scored: Scored, errors: np.ndarray) -> Iterator[dict]:
