@@ -34,7 +34,14 @@ if TYPE_CHECKING:
 
 SCRATCH = ".comparing-"
 # What the chooser reads of a file with scores, beside the score.
-COLUMNS = ["shard", "document_id", "token_count", "content_sha256", "contaminated_by"]
+COLUMNS = [
+    "shard",
+    "document_id",
+    "token_count",
+    "content_sha256",
+    "contaminated_by",
+    "shared_words",
+]
 
 
 @dataclass(frozen=True)
