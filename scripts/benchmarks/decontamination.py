@@ -11,11 +11,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filters import BYTES_IN_A_DOCUMENT, _measure, _sentences, _train, _write_pool
 from pools import _save_tokenizer
 
 # As many as the largest benchmarks have; about a third of a million n-grams.
-ITEMS = 10_000
+ITEMS, WORDS = 10_000, 45
 
 PASS = """
 import json, sys, time
@@ -67,9 +68,9 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
         documents = ((2 if quick else 64) << 20) // BYTES_IN_A_DOCUMENT
         size = _write_pool(folder / "pool.parquet", sentences, documents, 0)
         # Items of as many words as questions have, of the same words, that no document holds.
-        words = " ".join(sentences.tolist()).split()[::7]
-        count = 100 if quick else ITEMS
-        texts = [" ".join(words[45 * i % len(words) :][:45]) for i in range(count)]
+        words = sorted(set(" ".join(sentences[::100].tolist()).split()))
+        drawn = np.random.default_rng(1).choice(words, (100 if quick else ITEMS, WORDS))
+        texts = [" ".join(row) for row in drawn]
         (folder / "items.json").write_text(json.dumps(texts))
         return [
             _row(folder, kind, json.dumps(settings), size, documents)
