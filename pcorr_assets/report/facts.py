@@ -229,6 +229,30 @@ class FilterFacts:
 
 
 @dataclass(frozen=True)
+class MethodFacts:
+    """One row of `compared_selections`; `words` say what the method takes for good."""
+
+    method: str
+    words: str
+    reason: str | None
+    document_count: int | None
+    token_count: int | None
+    overlap: float | None
+    cpu_seconds: float | None
+    llm_count: int | None
+    gpu_hours: float | None
+
+
+@dataclass(frozen=True)
+class ComparedFacts:
+    """What other methods select of a pool, beside the filter; `is_outdated`: another filter."""
+
+    pool: str
+    methods: tuple[MethodFacts, ...]
+    is_outdated: bool
+
+
+@dataclass(frozen=True)
 class TableFile:
     """One Parquet file that the report was made from; `date` is the day it was written (UTC)."""
 
@@ -376,3 +400,4 @@ class Facts:
     next_absence: str | None
     clean: CleanFacts
     provenance: Provenance
+    compared: tuple[ComparedFacts, ...] = ()

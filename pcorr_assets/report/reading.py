@@ -22,7 +22,7 @@ from pcorr_assets.report import facts as f
 from pcorr_assets.report.provenance import read_provenance
 from pcorr_assets.report.reading_advice import read_next, read_sensitivity
 from pcorr_assets.report.reading_clean import read_clean
-from pcorr_assets.report.reading_filter import read_filter
+from pcorr_assets.report.reading_filter import read_compared, read_filter
 from pcorr_assets.report.reading_llms import (
     read_benchmarks,
     read_llms,
@@ -124,6 +124,7 @@ def read_facts(wh: Warehouse, settings: Settings, sample: str, target: str) -> f
             read_benchmarks(wh, settings, sample, target, inputs.llms),
             read_reliability(wh, settings, sample, target),
         ),
+        compared=read_compared(wh, settings, sample, target),
     )
 
 

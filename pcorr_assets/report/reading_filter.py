@@ -1,16 +1,19 @@
-"""The filter of a sample and target, if there is one, as facts.
+"""The filter of a sample and target, if there is one, and what stands beside it, as facts.
 
-Belongs here: reading `fasttext_filters` and what its writer noted. Does not belong here:
-judging the filter (`filters`).
+Belongs here: reading `fasttext_filters` and `compared_selections`, and what their writers noted.
+Does not belong here: judging the filter (`filters`), and comparing (`methods`).
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 
 from pcorr_assets.config import Settings
-from pcorr_assets.filters.training import DISTRIBUTION_HASH
-from pcorr_assets.report.facts import FilterFacts, Term
+from pcorr_assets.filters.training import DISTRIBUTION_HASH, find_filter
+from pcorr_assets.methods.table import METHODS
+from pcorr_assets.report.facts import ComparedFacts, FilterFacts, MethodFacts, Term
+from pcorr_assets.steps.compared_selections import FILTER_HASH, TABLE
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import sha256_file
 
@@ -52,3 +55,28 @@ def read_filter(
         ),
         None,
     )
+
+
+def read_compared(
+    wh: Warehouse, settings: Settings, sample: str, target: str
+) -> tuple[ComparedFacts, ...]:
+    """What other methods select for the target of each pool of the sample that has them."""
+    found = []
+    for name, pool in settings.pools.items():
+        if pool.sample != sample or not (pool.methods and wh.exists(TABLE, name, target)):
+            continue
+        names = [field.name for field in fields(MethodFacts)]
+        methods = tuple(
+            MethodFacts(words=METHODS[row["method"]].words, **row)
+            for row in wh.read(
+                TABLE, name, target, columns=[one for one in names if one != "words"]
+            ).to_pylist()
+        )
+        noted = wh.metadata(TABLE, name, target).get(FILTER_HASH)
+        now = (
+            find_filter(wh, sample, target).sha256
+            if wh.exists("fasttext_filters", sample, target)
+            else None
+        )
+        found.append(ComparedFacts(name, methods, noted != now))
+    return tuple(found)

@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 TABLE, DOCUMENTS = "compared_selections", "compared_documents"
 SCRATCH = ".methods-"
+# The note beside the rows of the filter that the methods stand beside.
+FILTER_HASH = "filter_sha256"
 LEVEL = "page"
 CPU = "CPU"
 
@@ -105,7 +107,8 @@ def write_compared(
         for one in found
     ]
     table = pa.Table.from_pylist(rows, schema=TABLES[TABLE].schema)
-    written = warehouse.write(TABLE, keys, table, {"notes": json.dumps(notes)})
+    noted = {"notes": json.dumps(notes), FILTER_HASH: material.filter_of_target().sha256}
+    written = warehouse.write(TABLE, keys, table, noted)
     notes += [f"{one.method} is left out: {one.reason}" for one in found if one.reason is not None]
     return ComparedSelections({TABLE: written, DOCUMENTS: documents.written}, table, notes)
 

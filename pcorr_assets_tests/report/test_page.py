@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from pcorr_assets.config import Pool
 from pcorr_assets.report.facts import Facts, RankPanel, RankPoint, UnitFacts
 from pcorr_assets.report.page import render_report
 from pcorr_assets.report.reading import read_facts
@@ -173,6 +174,33 @@ def test_missing_parts_are_said(text_facts: Facts) -> None:
     texts = " ".join(Page(render_report(facts)).texts)
     for sentence in (
         "Not validated yet", "too few groups", "No filter yet.", "no sampling distribution yet",
+    ):  # fmt: skip
+        assert sentence in texts
+
+
+def test_other_methods_stand_under_the_filter(text_world: World) -> None:
+    wh, settings = text_world
+    pool = Pool.model_validate(
+        {"sample": "texts", "files": ["/*.jsonl"], "keep_ratio": 0.1, "methods": ["dsir"]}
+    )
+    other = pool.model_copy(update={"sample": "elsewhere"})
+    keys = ("pool", "target", "method")
+    rows = [
+        {"document_count": 12, "overlap": 1.0, "gpu_hours": 0.25}
+        | dict(zip(keys, ("crawl", "good", "filter"), strict=True)),
+        dict(zip(keys, ("crawl", "good", "dsir"), strict=True)) | {"reason": "no <text>"},
+    ]
+    table = worlds.table("compared_selections", rows)
+    pools = settings.model_copy(update={"pools": {"crawl": pool, "other": other}})
+    wh.write("compared_selections", ("crawl", "good"), table, {"filter_sha256": "of another"})
+    try:
+        facts = read_facts(wh, pools, "texts", "good")
+    finally:
+        wh.path("compared_selections", "crawl", "good").unlink()
+    assert [one.pool for one in facts.compared] == ["crawl"]
+    texts = " ".join(Page(render_report(facts)).texts)
+    for sentence in (
+        "Other methods on the pool crawl", "left out: no <text>", "100.0 %", "an earlier filter",
     ):  # fmt: skip
         assert sentence in texts
 
