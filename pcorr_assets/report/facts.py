@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pcorr_assets.report.clean_facts import CleanFacts
+from pcorr_assets.report.method_facts import ComparedFacts
 
 CANNOT_BE_VALIDATED = "cannot be validated"
 NOT_VALIDATED = "not validated yet"
@@ -226,30 +227,6 @@ class FilterFacts:
         """A metric or count of the row; None where it is undefined."""
         value = self.row[name]
         return None if value is None else float(value)
-
-
-@dataclass(frozen=True)
-class MethodFacts:
-    """One row of `compared_selections`; `words` say what the method takes for good."""
-
-    method: str
-    words: str
-    reason: str | None
-    document_count: int | None
-    token_count: int | None
-    overlap: float | None
-    cpu_seconds: float | None
-    llm_count: int | None
-    gpu_hours: float | None
-
-
-@dataclass(frozen=True)
-class ComparedFacts:
-    """What other methods select of a pool, beside the filter; `is_outdated`: another filter."""
-
-    pool: str
-    methods: tuple[MethodFacts, ...]
-    is_outdated: bool
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from dataclasses import fields
 from pcorr_assets.config import Settings
 from pcorr_assets.filters.training import DISTRIBUTION_HASH, find_filter
 from pcorr_assets.methods.table import METHODS
-from pcorr_assets.report.facts import ComparedFacts, FilterFacts, MethodFacts, Term
+from pcorr_assets.report.facts import FilterFacts, Term
+from pcorr_assets.report.method_facts import ComparedFacts, MethodFacts
 from pcorr_assets.steps.compared_selections import FILTER_HASH, TABLE
 from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.files import sha256_file

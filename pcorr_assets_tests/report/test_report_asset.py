@@ -124,7 +124,7 @@ def test_the_report_follows_all_that_it_shows(text_world: World, matrix_world: W
         parents = graph.get(dg.AssetKey("report")).parent_keys
         assert {key.to_user_string() for key in parents} == {
             "bpb_matrix", "estimate", "rank_prediction", "sensitivity", "next_llms",
-            "sampling_distribution", "fasttext_filter",
+            "sampling_distribution", "fasttext_filter", "clean_estimate",
         }  # fmt: skip
 
 
