@@ -71,7 +71,7 @@ class Chooser:
             connection.register("places", scored.table())
         connection.execute(
             "CREATE VIEW scanned AS SELECT *, file_index, file_row_number FROM read_parquet("
-            f"[{listed}])"
+            f"[{listed}], union_by_name = true)"
         )
         connection.execute(
             f"CREATE VIEW scored AS SELECT * FROM scanned WHERE {counting(decontaminate)}"

@@ -52,8 +52,11 @@ def contaminated(
         [threshold],
     ).fetchall()
     columns = ("shard", "document_id", "contaminated_by", "shared_words")
+    # Documents that were scored before there was `shared_words` are counted without them.
+    known = {name for name, *_ in connection.execute("FROM scanned LIMIT 0").description or ()}
+    shown = ", ".join(name if name in known else f"NULL AS {name}" for name in columns)
     examples = connection.execute(
-        f"SELECT {', '.join(columns)} {hit} "
+        f"SELECT {shown} {hit} "
         f"ORDER BY score DESC, content_sha256, shard, document_id LIMIT {EXAMPLES}"
     ).fetchall()
     return found | {

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
 from pcorr_assets.clean.ngrams import Item
 from pcorr_assets.config import NearDuplicates, Settings, settings_from
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.filters.contamination import contaminated
 from pcorr_assets.filters.groups import groups_of, read_group, refresh_groups
 from pcorr_assets.filters.model import FilterFile
 from pcorr_assets.filters.ngram_files import NgramFile, find_ngrams
@@ -178,6 +180,19 @@ def test_marked_documents_are_selected_and_named(case: Case) -> None:
     assert set(case.selected().values()) == {None}
 
 
+def test_documents_scored_before_words_were_kept_are_counted_without_them() -> None:
+    with duckdb.connect() as connection:
+        connection.execute(
+            """CREATE VIEW scanned AS SELECT 'a' AS shard, 'one' AS document_id, 3 AS token_count,
+            'quiz' AS contaminated_by, 0.5 AS score, 'x' AS content_sha256"""
+        )
+        found = contaminated(connection, "drop", 0.4)
+    assert found["contaminated_document_count"] == 1
+    assert found["contaminated_examples"] == [
+        {"shard": "a", "document_id": "one", "contaminated_by": "quiz", "shared_words": None}
+    ]
+
+
 def test_items_copies_and_near_duplicates_are_left_out_and_twice_the_same(case: Case) -> None:
     generator = random.Random(5)
     alike = " ".join(generator.choices([f"mast{n}" for n in range(99)], k=90))
@@ -194,7 +209,8 @@ def test_items_copies_and_near_duplicates_are_left_out_and_twice_the_same(case: 
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     case.pool = case.pool.model_copy(update={"near_duplicates": NearDuplicates()})
     home = case.warehouse.home
-    made = []
+    made: list[dict[str, bytes]] = []
+    manifest: dict[str, Any] = {}
     for _ in range(2):
         for folder in ("selected", "warehouse/pool_scores", "warehouse/pool_documents"):
             shutil.rmtree(home / folder, ignore_errors=True)

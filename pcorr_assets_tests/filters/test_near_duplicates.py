@@ -184,7 +184,7 @@ def write_signed(
         group, noted = f"crawl/{number:04d}", {"shards": json.dumps([[key, len(rows)]])}
         scores = scores_of(key, rows)
         warehouse.write("pool_scores", (group, TARGET), scores, {**METADATA, **noted})
-        documents = scores.drop_columns(["target", "score", "contaminated_by"])
+        documents = scores.drop_columns(["target", "score", "contaminated_by", "shared_words"])
         documents = documents.append_column("pool_group", pa.repeat(group, len(rows)))
         documents = documents.append_column("signature", pa.array(signed, pa.binary()))
         noted["signatures"] = kind or signature_kind(NEAR)

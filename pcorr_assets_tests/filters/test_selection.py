@@ -73,6 +73,7 @@ def scores_of(key: str, rows: list[Scored]) -> pa.Table:
             "byte_count": pa.array([1] * len(rows), pa.int64()),
             "content_sha256": pa.array([sha(row[0]) for row in rows], pa.string()),
             "contaminated_by": pa.nulls(len(rows), pa.string()),
+            "shared_words": pa.nulls(len(rows), pa.string()),
         }
     )
 
