@@ -26,12 +26,15 @@ def test_an_llm_is_added_and_scored_and_the_report_opened(
     home = f"http://127.0.0.1:{ui.port}"
     shots = Screenshots(page, tmp_path)
 
+    # The graph is drawn as far as the window shows it.
+    page.set_viewport_size({"width": 1500, "height": 2400})
     page.goto(f"{home}/asset-groups")
     expect(page.get_by_text("sharing", exact=True).last).to_be_visible()
     page.keyboard.press("Alt+e")  # all groups open
     for asset in ASSETS:
         expect(page.get_by_text(asset, exact=True).first).to_be_visible()
     shots.take("lineage")
+    page.set_viewport_size({"width": 1500, "height": 950})
 
     page.goto(f"{home}/assets/chunk_bpb?view=partitions")
     expect(page.get_by_text("Missing (0)")).to_be_visible()
