@@ -30,7 +30,10 @@ from pcorr_assets_tests.faults import world
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 PAIR = f"{world.SAMPLE}|{world.TARGET}"
 IMPORTED = f"{world.IMPORTED}|{world.IMPORTED_TARGET}"
-OF_CAPS = {("estimate", PAIR), ("rank_prediction", PAIR), ("sampling_distribution", PAIR)}
+OF_CAPS = {
+    (asset, PAIR)
+    for asset in ("estimate", "rank_prediction", "clean_estimate", "sampling_distribution")
+}
 GROUPS = ("crawl/0000", "crawl/0001")
 OF_SETTINGS = "the code or the settings it depends on changed"
 OF_POOL_FILES = {
@@ -165,7 +168,7 @@ def of_llm(number: int) -> set[tuple[str, str]]:
 
 
 def of_benchmark() -> set[tuple[str, str]]:
-    return {("benchmark_errors", llm) for llm in world.LLMS}
+    return {("benchmark_errors", llm) for llm in world.LLMS} | {("benchmark_ngrams", world.TARGET)}
 
 
 @pytest.mark.parametrize(
