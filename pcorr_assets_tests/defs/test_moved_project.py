@@ -171,49 +171,48 @@ def of_benchmark() -> set[tuple[str, str]]:
     return {("benchmark_errors", llm) for llm in world.LLMS} | {("benchmark_ngrams", world.TARGET)}
 
 
+# Edits of one case touch partitions that differ; each case looks at the whole project once.
 @pytest.mark.parametrize(
-    ("edit", "expected"),
+    ("edits", "expected"),
     [
         (
-            replaced("texts.jsonl", "site-0", "site-x"),
-            at("samples.web.files texts.jsonl", {("chunked_dataset", "web")}),
+            [
+                replaced("texts.jsonl", "site-0", "site-x"),
+                append("zoo/tiny-1/generation_config.json"),
+                append("bpb.csv"),
+                replaced("counts.csv", "page-00,7", "page-00,8"),
+                append("pool/b.jsonl"),
+                append("zoo/tiny-0/.hidden", "tasks/unused.jsonl", "README"),
+            ],
+            at("samples.web.files texts.jsonl", {("chunked_dataset", "web")})
+            | at("llms tiny-1 path", of_llm(1))
+            | at("samples.published.matrix_csv.bpb", {("bpb_matrix", "published")})
+            | at("samples.published.unit_tokens", {("rank_prediction", IMPORTED)})
+            | OF_POOL_FILES,
         ),
         (
-            append("zoo/tiny-1/generation_config.json"),
-            at("llms tiny-1 path", of_llm(1)),
-        ),
-        (
-            append("zoo/tiny-0/tokenizer.json"),
+            [append("zoo/tiny-0/tokenizer.json")],
             at("llms tiny-0 path", of_llm(0))
             | at("samples.web.reference_tokenizer", {("chunked_dataset", "web")})
             | at("selection.tokenizer", {*OF_CAPS, *(("pool_scores", one) for one in GROUPS)}),
         ),
-        (append("tasks/shades.jsonl"), at("benchmarks.shades.task_path", of_benchmark())),
-        (append("tasks/colours.yaml"), at("benchmarks.colours.task_path", of_benchmark())),
-        (append("bpb.csv"), at("samples.published.matrix_csv.bpb", {("bpb_matrix", "published")})),
         (
-            append("errors.csv"),
-            at("samples.published.matrix_csv.errors", {("bpb_matrix", "published")}),
+            [append("tasks/shades.jsonl"), append("errors.csv")],
+            at("benchmarks.shades.task_path", of_benchmark())
+            | at("samples.published.matrix_csv.errors", {("bpb_matrix", "published")}),
         ),
+        ([append("tasks/colours.yaml")], at("benchmarks.colours.task_path", of_benchmark())),
         (
-            replaced("counts.csv", "page-00,7", "page-00,8"),
-            at("samples.published.unit_tokens", {("rank_prediction", IMPORTED)}),
-        ),
-        (
-            append("pool/b.jsonl"),
-            OF_POOL_FILES,
-        ),
-        (
-            replaced(world.CONFIG, "dtype: float32", "dtype: float16"),
+            [replaced(world.CONFIG, "dtype: float32", "dtype: float16")],
             at("llms tiny-0 dtype", of_llm(0)) | {("exported_database", None): OF_SETTINGS},
         ),
-        (append("zoo/tiny-0/.hidden", "tasks/unused.jsonl", "README"), {}),
     ],
 )  # fmt: skip
 def test_what_changed_makes_stale_what_was_made_from_it(
-    copied: Path, edit: Callable[[Path], None], expected: Stale
+    copied: Path, edits: list[Callable[[Path], None]], expected: Stale
 ) -> None:
-    edit(copied)
+    for edit in edits:
+        edit(copied)
     found, by_dagster = stale(copied)
     assert found == expected
     # Dagster itself sees settings, and what an asset lists; of other files it knows nothing.
