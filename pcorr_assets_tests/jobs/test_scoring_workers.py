@@ -18,6 +18,7 @@ import pytest
 
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.jobs import score_llm
+from pcorr_assets.jobs.record import JobLLM
 from pcorr_assets.lm.crew import Board, Crew
 from pcorr_assets.lm.session import StoppedError
 from pcorr_assets.lm.shards import ShardFolder
@@ -139,7 +140,7 @@ def test_a_helper_that_fails_says_why(
 ) -> None:
     home, _ = world
     helpers = ("cuda:1",)
-    monkeypatch.setattr(score_llm, "_helpers", lambda *_: helpers)
+    monkeypatch.setattr(JobLLM, "helpers", lambda *_: helpers)
 
     def wait_for_the_failure(home: Path) -> None:
         wait_for("the failure", lambda: list((home / "shards").rglob("failed-1")))
