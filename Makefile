@@ -12,7 +12,7 @@ ifneq ($(PUBLISHED),)
 export PCORR_PUBLISHED_DATA ?= $(PUBLISHED)
 endif
 
-.PHONY: help setup demo ui test test-slurm test-faults test-inputs lint format types docs bench bench-gpu full-size study study-real lock audit clean
+.PHONY: help setup demo ui test test-long test-slurm test-faults test-inputs lint format types docs bench bench-gpu full-size study study-real lock audit clean
 
 help:  ## show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +31,10 @@ ui: setup  ## the Dagster UI on what the demo materialised (http://127.0.0.1:300
 	$(BIN)/python -m pcorr_assets.demo --folder $(DEMO) --ui
 
 test: lint types docs  ## formatting, linting, types, documentation and all tests
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long"
+
+test-long: setup  ## the tests that take minutes each: what is proven of whole projects by the clock
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m long
 
 test-inputs: setup  ## ten thousand hostile inputs; other ones with PCORR_INPUTS_SEED=7
 	PCORR_INPUTS=long $(BIN)/python -m pytest -n 2 --dist load -o timeout=0 pcorr_assets_tests/inputs

@@ -27,6 +27,11 @@ def filesystem_of(url: str, options: Storage) -> tuple[Any, str]:
             be one of this kind.
     """
     scheme = scheme_of(url)
+    if scheme == "az" and (options.endpoint or "https:").startswith("http:"):
+        raise PcorrError(
+            f"storage.endpoint {options.endpoint}: az:// is spoken over https only; for an "
+            "emulator without it leave endpoint out and set AZURE_STORAGE_CONNECTION_STRING"
+        )
     import fsspec
 
     try:
@@ -42,8 +47,6 @@ def filesystem_of(url: str, options: Storage) -> tuple[Any, str]:
         raise PcorrError(
             f"{url}: the package that reads {scheme}:// is not installed: {remedy}"
         ) from error
-    except PcorrError:
-        raise
     except Exception as error:  # noqa: BLE001 - logins fail here, each library in its way
         raise PcorrError(faults.explained(url, error)) from None
     if scheme == "s3":
@@ -107,15 +110,7 @@ def _arguments(scheme: str, options: Storage) -> dict[str, Any]:
 
 def _azure_host(options: Storage) -> str | None:
     """The host of the endpoint, which adlfs puts after `https://` by itself."""
-    if options.endpoint is None:
-        return None
-    scheme, _, host = options.endpoint.partition("://")
-    if scheme != "https":
-        raise PcorrError(
-            f"storage.endpoint {options.endpoint}: az:// is spoken over https only; for an "
-            "emulator without it leave endpoint out and set AZURE_STORAGE_CONNECTION_STRING"
-        )
-    return host.rstrip("/")
+    return options.endpoint and options.endpoint.partition("://")[2].rstrip("/")
 
 
 def _s3(options: Storage) -> dict[str, Any]:

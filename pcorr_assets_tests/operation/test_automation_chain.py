@@ -126,6 +126,7 @@ def llm_counts(world: SmallWorld) -> set[int]:
     return {count for table in tables for count in table["llm_count"].to_pylist()}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1500)
 def test_an_llm_in_the_file_reaches_the_report_by_itself(
     ui: DagsterUI, world: SmallWorld, instance: dg.DagsterInstance

@@ -77,6 +77,7 @@ def has_begun(world: SmallWorld, count: int) -> bool:
     return sum(run.status is not dg.DagsterRunStatus.NOT_STARTED for run in runs(world)) >= count
 
 
+@pytest.mark.long
 def test_killed_three_times_with_a_broken_llm(world: SmallWorld) -> None:
     rng = random.Random(SEED)
     config = world.folder / "zoo" / BROKEN / "config.json"

@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from pcorr_assets.config import load_settings
 from pcorr_assets.config.keys import to_slug
@@ -49,6 +50,7 @@ def materialisations(world: SmallWorld, asset: str) -> list[tuple[str, dict[str,
     ]
 
 
+@pytest.mark.long
 def test_the_pilot_is_a_sample_of_its_own(tmp_path: Path) -> None:
     world = SmallWorld(tmp_path, LLMS, len(LLMS), pilot={"pages_per_domain": 2})
     run(world, "--to", "report", "--pilot")
