@@ -30,7 +30,7 @@ demo: setup  ## the whole pipeline on the embedded demo world, with a summary
 ui: setup  ## the Dagster UI on what the demo materialised (http://127.0.0.1:3000)
 	$(BIN)/python -m pcorr_assets.demo --folder $(DEMO) --ui
 
-test: lint types docs  ## formatting, linting, types, documentation and all tests
+test: lint types docs  ## formatting, linting, types, documentation and the tests, but those of test-long
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long"
 
 test-long: setup  ## the tests that take minutes each: what is proven of whole projects by the clock
