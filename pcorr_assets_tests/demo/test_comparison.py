@@ -70,6 +70,7 @@ def small_world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(folder, 1, {"sailing": "sailing"}, {}, {})
 
 
+@pytest.mark.long
 def test_reading_about_the_topic_lowers_the_error(small_world: World) -> None:
     trial = comparison.make_trial(small_world, "sailing", token_count=15_000, passes=6)
     texts = comparison.pool_texts(small_world)

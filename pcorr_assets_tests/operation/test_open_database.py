@@ -21,6 +21,7 @@ ARCHITECTURES = ("gpt2", "llama", "gpt_neox", "opt")
 LLMS, WORKERS = 16, 2
 
 
+@pytest.mark.long
 def test_sixteen_llms_beside_an_open_database_and_three_notebooks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
