@@ -29,7 +29,7 @@ WHERE_THE_FRESH_ONE_IS = (
     "The bill as it is now: `pcorr plan`, or the metadata of the last `chunked_dataset` or "
     "`chunk_bpb`."
 )
-COLUMNS = ("parameters", "from", "tokens", "hours", "memory", "devices", "download")
+COLUMNS = ("parameters", "from", "tokens", "hours", "memory", "devices", "download", "disk")
 
 
 def rate_of(
@@ -59,7 +59,7 @@ def cells(cost: Cost) -> tuple[str, ...]:
     return (
         count_in_words(cost.parameters), cost.parameters_from, count_in_words(cost.tokens),
         hours_in_words(cost.hours), bytes_in_words(cost.memory), str(cost.devices),
-        bytes_in_words(cost.download),
+        bytes_in_words(cost.download), bytes_in_words(cost.disk),
     )  # fmt: skip
 
 
@@ -72,6 +72,7 @@ def totals(costs: Sequence[Cost]) -> tuple[str, ...]:
         bytes_in_words(max(cost.memory for cost in costs)),
         str(max(cost.devices for cost in costs)),
         bytes_in_words(sum(cost.download for cost in costs)),
+        bytes_in_words(sum(cost.disk for cost in costs)),
     )  # fmt: skip
 
 
@@ -93,12 +94,12 @@ def in_a_sentence(missing: Missing, rate: Rate, samples: Sequence[str]) -> str:
     if not missing.costs:
         said = f"No LLM that could be told of is left to score on {', '.join(samples)}."
     else:
-        _, _, tokens, hours, memory, devices, download = totals(missing.costs)
+        _, _, tokens, hours, memory, devices, download, disk = totals(missing.costs)
         said = (
             f"{len(missing.costs)} LLM{'s are' if len(missing.costs) > 1 else ' is'} left to score "
             f"on {', '.join(samples)}: {tokens} tokens, {hours} device-hours by "
             f"{rate.basis}; the largest has weights of {memory} and needs {devices} device(s); "
-            f"{download} to download."
+            f"{download} to download, {disk} of disk."
         )
         if pilots := pilots_in_words(missing.costs):
             said += f" {pilots[0].upper()}{pilots[1:]}."

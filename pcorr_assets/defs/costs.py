@@ -23,6 +23,8 @@ from pcorr_assets.warehouse import Warehouse
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# Of `chunk_bpb` as compressed, and of the batches that are kept until it is written.
+BYTES_OF_A_CHUNK = 64
 # Asked for the number of parameters that a repository states; None if it states none.
 AskHub = Callable[[str], int | None]
 
@@ -53,6 +55,7 @@ def missing_costs(
     """
     unknown: list[str] = []
     tokens = {sample: _tokens(settings, wh, sample, unknown) for sample in samples}
+    tables = {sample: _table_bytes(settings, wh, sample, tokens[sample]) for sample in samples}
     costs = []
     for key, spec in settings.llm_specs.items():
         missing = _missing_tokens(settings, wh, key, tokens)
@@ -69,6 +72,7 @@ def missing_costs(
         of_pilots = sum(missing[name] for name in missing if settings.samples[name].pilot_of)
         memory = parameters * BYTES_OF_DTYPE[_dtype(spec, wh, device)]
         devices = devices_needed(memory, device)
+        download = 0 if spec.path is not None else memory
         costs.append(
             Cost(
                 llm=key,
@@ -83,7 +87,8 @@ def missing_costs(
                 hours=rate.seconds(parameters, total) / 3600 * devices,
                 memory=memory,
                 devices=devices,
-                download=0 if spec.path is not None else memory,
+                download=download,
+                disk=download + sum(tables[name] for name in missing),
             )
         )
     return Missing(costs, unknown)
@@ -175,6 +180,13 @@ def _tokens(settings: Settings, wh: Warehouse, sample: str, unknown: list[str]) 
         if wh.exists("chunk_bpb", key, sample)
     ]  # fmt: skip
     return round(statistics.median(scored)) if scored else reference
+
+
+def _table_bytes(settings: Settings, wh: Warehouse, sample: str, tokens: int | None) -> int:
+    """What is written for one LLM on a sample, of so many tokens if its chunks are not made."""
+    if wh.exists("chunks", sample):
+        return BYTES_OF_A_CHUNK * wh.row_count("chunks", sample)
+    return BYTES_OF_A_CHUNK * ((tokens or 0) // settings.samples[sample].chunk_tokens + 1)
 
 
 def _parameters(

@@ -77,9 +77,9 @@ class Rate:
 class Cost:
     """What is missing of one LLM: tokens of all samples, and what scoring them takes.
 
-    `parameters_from` says where the number of parameters was found; `download` and `memory` are
-    bytes, `devices` how many of the kind its weights need. Of `tokens` and `hours`, those of pilots
-    are `pilot_tokens` and `pilot_hours`.
+    `parameters_from` says where the number of parameters was found; `download`, `disk` (that, and
+    what is written of it) and `memory` are bytes, `devices` how many of the kind its weights need.
+    Of `tokens` and `hours`, those of pilots are `pilot_tokens` and `pilot_hours`.
     """
 
     llm: str
@@ -92,6 +92,7 @@ class Cost:
     memory: int
     devices: int
     download: int
+    disk: int
     pilot_tokens: int = 0
     pilot_hours: float = 0.0
 

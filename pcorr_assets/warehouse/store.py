@@ -223,9 +223,8 @@ def damaged_partition(
 
 def remedy_of_partition(table: str, keys: tuple[str, ...]) -> str:
     """What to do about a damaged file of a table."""
-    if table == "scoring_runs":
-        return "Remove it: it says how long scoring took, and no other table is made from it."
-    return f"Remove it and materialise partition {'|'.join(keys)} of {table} again."
+    stated = TABLES[table].when_damaged if table in TABLES else ""
+    return stated or f"Remove it and materialise partition {'|'.join(keys)} of {table} again."
 
 
 def _keys_of(table: Table, path: Path, slugs: tuple[str, ...]) -> tuple[str, ...]:

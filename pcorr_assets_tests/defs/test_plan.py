@@ -41,6 +41,9 @@ def test_the_bill_of_the_paper_offline(paper: CommandWorld) -> None:
     # The formula, by hand: 2 operations a parameter and token, at 32 % of the published peak.
     assert hours == pytest.approx(2 * parameters * 250e6 / (0.32 * 989e12) / 3600)
     assert parameters == pytest.approx(308e9, rel=0.01)
+    # A row of 64 bytes for each 512 tokens.
+    tables = {one["disk"] - one["download"] for one in bill["missing"]}
+    assert tables == {64 * (250_000_000 // 512 + 1)}
 
 
 def test_what_is_not_known_is_named(paper: CommandWorld) -> None:
@@ -120,6 +123,8 @@ def test_only_what_is_missing_of_a_sample_that_is_chunked(paper: CommandWorld) -
     reference = sum(len(text.split()) for text in tiny.TEXTS)
     said = json.loads(paper.run("plan", "--json"))
     assert {one["tokens"] for one in said["missing"]} == {reference}
+    tables = {one["disk"] - one["download"] for one in said["missing"]}
+    assert tables == {64 * len(tiny.TEXTS)}
 
 
 def test_descriptions_quote_the_last_bill(paper: CommandWorld) -> None:

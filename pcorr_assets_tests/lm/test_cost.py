@@ -95,7 +95,7 @@ def test_devices_that_the_weights_need() -> None:
 
 
 def cost(llm: str, family: str, hours: float) -> Cost:
-    return Cost(llm, family, 1, "name", ("web",), 1, hours, 1, 1, 1)
+    return Cost(llm, family, 1, "name", ("web",), 1, hours, 1, 1, 1, 1)
 
 
 def test_a_budget_buys_families_first() -> None:

@@ -202,7 +202,7 @@ def test_a_damaged_note_of_what_scoring_took_costs_no_report(tmp_path: Path) -> 
     path.write_bytes(path.read_bytes()[:-20])
     again = read_facts(wh, settings, "texts", "good")
     assert [run.llm for run in again.scoring] == llms[:3] + llms[4:]
-    with pytest.raises(PcorrError, match="Remove it: it says how long scoring took"):
+    with pytest.raises(PcorrError, match="Remove it: it says what scoring took"):
         wh.read("scoring_runs", llms[3], "texts")
 
 

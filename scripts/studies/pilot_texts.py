@@ -154,7 +154,7 @@ def _man_pages(folder: Path) -> Iterator[tuple[str, str, str, bytes]]:
             continue
         lines = gzip.decompress(path.read_bytes()).decode(errors="replace").splitlines()
         text = " ".join(line for line in lines if line and line[0] not in ".'")
-        text = re.sub(r"\\f\(?[A-Z]{1,2}|\\.", "", text)
+        text = re.sub(r"\\f(\[[A-Z]*\]|\([A-Z]{2}|[A-Z0-9])|\\.", "", text)
         if len(text) > 300:
             language, section = path.parts[-3], path.parts[-2]
             yield str(path), language, section, text.encode()[:PAGE_BYTES]

@@ -44,6 +44,7 @@ class Table:
 
     `partition_keys` name what a partition is found by, in the order of its path (that of the
     dimension names in Dagster): columns, but for `pool_group`, which `pool_scores` has not.
+    `when_damaged` says what to do about a damaged file, where that is not to make it again.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Table:
     partition_keys: tuple[str, ...]
     unique_key: tuple[str, ...]
     columns: tuple[Column, ...]
+    when_damaged: str = ""
 
     @cached_property
     def schema(self) -> pa.Schema:

@@ -121,6 +121,7 @@ LLM_TABLES = (
                 nullable=True,
             ),
         ),
+        when_damaged="Remove it: it says what scoring took, and no other table is made from it.",
     ),
     Table(
         "benchmark_errors",
