@@ -20,7 +20,7 @@ from pcorr_assets.errors import PcorrError
 from scripts.studies.real.__main__ import run
 from scripts.studies.real.deal import PARTS, deal, read_part
 from scripts.studies.real.findings import findings
-from scripts.studies.real.items import CONTEXT_WORDS, continuation_items, word_items
+from scripts.studies.real.items import CONTEXT_WORDS, order_items, word_items
 from scripts.studies.real.packages import PACKAGES
 from scripts.studies.real.proxies import bits_per_byte, train_proxies
 from scripts.studies.real.selections import read_selection
@@ -96,7 +96,7 @@ def test_documents_are_of_packages_as_stated(tmp_path: Path) -> None:
     assert first["usr/share/doc/faq-0/fr/x0.html#0"].startswith("Texte 0\nWort 0")
 
 
-@pytest.mark.parametrize("make", [word_items, continuation_items])
+@pytest.mark.parametrize("make", [word_items, order_items])
 def test_items_are_text_as_it_stands(make, documents: list[Document]) -> None:
     items = make(documents, 30, Random(1))
     assert len(items) == 30
@@ -106,6 +106,8 @@ def test_items_are_text_as_it_stands(make, documents: list[Document]) -> None:
         assert len(item.context.split()) == CONTEXT_WORDS
         assert any(f"{item.context} {item.word}" in text for text in texts)
         assert len({item.word, *item.others}) == 4
+        if make is order_items:
+            assert len({tuple(sorted(one.split())) for one in (item.word, *item.others)}) == 1
 
 
 def test_each_llm_reads_a_mixture_of_its_own() -> None:

@@ -34,7 +34,7 @@ def run(folder: Path, settings: StudySettings, debian: Path | None, page: Path) 
     folder = folder.absolute()
     stated = build_world(folder, settings, debian)
     wh = Warehouse(stated.home)
-    facts = run_chain(wh, stated, settings.processes)
+    facts = run_chain(folder, stated, settings.processes)
     write_text(folder / FACTS, json.dumps(facts, indent=1) + "\n")
     for target in settings.targets:
         select(folder, wh, stated, target.name, settings.proxy_seeds)

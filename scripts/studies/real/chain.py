@@ -8,28 +8,33 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
-from pcorr_assets.config import Settings
+from pcorr_assets.config import Settings, load_settings
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters.groups import refresh_groups
 from pcorr_assets.filters.training import build_filter
-from pcorr_assets.jobs import score_pool_group
+from pcorr_assets.jobs import evaluate_llm, score_llm, score_pool_group
+from pcorr_assets.jobs.description import evaluate_job, score_job
 from pcorr_assets.jobs.score_pool_group import score_pool_group_job
+from pcorr_assets.progress import Progress
 from pcorr_assets.steps.benchmark_ngrams import write_ngrams
 from pcorr_assets.steps.error_vectors import target_error_vector
 from pcorr_assets.steps.estimates import estimate_targets
+from pcorr_assets.steps.matrices import build_matrix
 from pcorr_assets.steps.rank_predictions import validate_targets
 from pcorr_assets.steps.sampling import sampling_distribution
 from pcorr_assets.steps.verdicts import estimates_of
+from pcorr_assets.text.chunked_dataset import chunk_sample
 from pcorr_assets.warehouse import Warehouse
-from scripts.studies.real.world import POOL, SAMPLE
-from scripts.world_seeds import fill_matrix
+from scripts.studies.real.parallel import side_by_side
+from scripts.studies.real.world import CONFIG, POOL, SAMPLE
 
 logger = logging.getLogger(__name__)
 
 
-def run_chain(wh: Warehouse, settings: Settings, processes: int) -> dict[str, dict[str, Any]]:
+def run_chain(folder: Path, settings: Settings, processes: int) -> dict[str, dict[str, Any]]:
     """Make what is missing, up to the scores of the pool; of each target what is known of it.
 
     Of a target: `verdict`, `p`, `gain`, and by benchmark the lowest and highest error of LLMs.
@@ -37,10 +42,25 @@ def run_chain(wh: Warehouse, settings: Settings, processes: int) -> dict[str, di
     Raises:
         PcorrError: a stage fails for a target; it names both.
     """
-    fill_matrix(wh, settings, SAMPLE, "real text")
+    wh = Warehouse(settings.home)
+    if not wh.exists("chunks", SAMPLE):
+        with wh.writer("chunks", (SAMPLE,)) as writer:
+            chunk_sample(SAMPLE, settings.samples[SAMPLE], writer)
+    keys = list(settings.llm_specs)
+    with Progress("score and evaluate", total=len(keys), unit="LLMs", every=60) as progress:
+        for _ in side_by_side(processes, score_and_evaluate, [(folder, key) for key in keys]):
+            progress.update()
+    build_matrix(wh, settings, SAMPLE, keys)
     facts = {target: _to_filter(wh, settings, target) for target in settings.targets}
     score_pool(wh, settings, processes)
     return facts
+
+
+def score_and_evaluate(folder: Path, key: str) -> None:
+    """The BPB and the errors of one LLM; what is there stays."""
+    settings = load_settings(folder / CONFIG)
+    score_llm.run(score_job(settings, SAMPLE, key))
+    evaluate_llm.run(evaluate_job(settings, key))
 
 
 def score_pool(wh: Warehouse, settings: Settings, processes: int) -> None:

@@ -4,8 +4,9 @@ Belongs here: making items of documents. Does not belong here: the form of tasks
 (`pcorr_assets.demo.tasks`), and running them.
 
 Both tasks show a passage and ask what comes next: of four next words (the other three are about as
-frequent), or of four continuations of a few words (the other three are of other documents of the
-same stratum). Training items are of other domains than the items that are scored.
+frequent), or of four orders of the next few words (three are shuffled), which tells an LLM that
+knows the language or kind of text from one that does not. Training items are of other domains than
+the items that are scored.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from scripts.studies.real.settings import StudySettings, Target
 from scripts.studies.real.texts import Document
 
 CONTEXT_WORDS = 24
-CONTINUATION_WORDS = 6
+ORDER_WORDS = 6
 # A next word is asked for if it has letters enough to tell something.
 _WORD = re.compile(r"[^\W\d_]{3,}")
 NEAR_IN_FREQUENCY = 20
@@ -30,7 +31,7 @@ NEAR_IN_FREQUENCY = 20
 
 def task_names(target: str) -> tuple[str, str]:
     """The names of a target's benchmarks."""
-    return f"{target}_word", f"{target}_continuation"
+    return f"{target}_word", f"{target}_order"
 
 
 def of_target(documents: Sequence[Document], target: Target) -> list[Document]:
@@ -50,9 +51,7 @@ def write_tasks(
     folder.mkdir(parents=True, exist_ok=True)
     for target in settings.targets:
         own, others = of_target(held_out, target), of_target(zoo, target)
-        for task, make in zip(
-            task_names(target.name), (word_items, continuation_items), strict=True
-        ):
+        for task, make in zip(task_names(target.name), (word_items, order_items), strict=True):
             rng = Random(f"{settings.seed}/{task}")
             items = make(own, settings.item_count, rng)
             if len(items) < settings.item_count // 2:
@@ -93,28 +92,24 @@ def word_items(documents: Sequence[Document], count: int, rng: Random) -> list[I
     return items
 
 
-def continuation_items(documents: Sequence[Document], count: int, rng: Random) -> list[Item]:
-    """Items that ask for the next words; others continue other documents of the stratum."""
-    strata = {stratum: list(own) for stratum, own in _strata(documents).items()}
+def order_items(documents: Sequence[Document], count: int, rng: Random) -> list[Item]:
+    """Items that ask for the order of the next words; others have the same words, shuffled."""
     items = []
     for one in _in_turn(documents, rng):
-        words, rivals = one.text.split(), strata[(one.language, one.kind)]
-        last = len(words) - CONTINUATION_WORDS
-        if last <= CONTEXT_WORDS or len(rivals) < CHOICE_COUNT or len(items) >= count:
+        words = one.text.split()
+        last = len(words) - ORDER_WORDS
+        if last <= CONTEXT_WORDS or len(items) >= count:
             continue
         place = rng.randrange(CONTEXT_WORDS, last)
-        true = " ".join(words[place : place + CONTINUATION_WORDS])
-        others: list[str] = []
-        for rival in rng.sample(rivals, min(len(rivals), 4 * CHOICE_COUNT)):
-            theirs = rival.text.split()
-            if rival.id == one.id or len(theirs) <= CONTINUATION_WORDS:
-                continue
-            start = rng.randrange(len(theirs) - CONTINUATION_WORDS)
-            other = " ".join(theirs[start : start + CONTINUATION_WORDS])
-            if other != true and other not in others:
-                others.append(other)
-        if len(others) >= CHOICE_COUNT - 1:
-            items.append(Item(_context(words, place), true, tuple(others[: CHOICE_COUNT - 1])))
+        true = words[place : place + ORDER_WORDS]
+        # Of four different words there are orders enough.
+        if len(set(true)) < CHOICE_COUNT:
+            continue
+        orders = {tuple(true): None}
+        while len(orders) < CHOICE_COUNT:
+            orders[tuple(rng.sample(true, ORDER_WORDS))] = None
+        _, *others = (" ".join(order) for order in orders)
+        items.append(Item(_context(words, place), " ".join(true), tuple(others)))
     return items
 
 

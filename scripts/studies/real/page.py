@@ -14,7 +14,7 @@ from pcorr_assets.errors import PcorrError
 from pcorr_assets.warehouse.files import write_text
 from scripts.studies.real.deal import read_counts
 from scripts.studies.real.findings import Finding, findings
-from scripts.studies.real.items import CONTINUATION_WORDS
+from scripts.studies.real.items import ORDER_WORDS
 from scripts.studies.real.plot import draw
 from scripts.studies.real.proxies import trial_tokens
 from scripts.studies.real.selections import left_out
@@ -106,9 +106,9 @@ def _said(settings: StudySettings, facts: dict[str, Any]) -> str:
     joined = "\n".join(rows)
     return f"""## What the platform says
 
-Benchmarks ask for the next word, and for the next {CONTINUATION_WORDS}, of {CHOICE_COUNT} choices
-each (chance: an error of {1 - 1 / CHOICE_COUNT:.2f}), {settings.item_count} items of held-out text.
-Errors are the lowest and highest of the LLMs.
+Benchmarks ask for the next word, and for the order of the next {ORDER_WORDS}, of {CHOICE_COUNT}
+choices each (chance: an error of {1 - 1 / CHOICE_COUNT:.2f}), {settings.item_count} items of
+held-out text. Errors are the lowest and highest of the LLMs.
 
 | target | errors | verdict | p | gain | held-out rank correlation |
 |---|---|---|---:|---:|---:|

@@ -102,10 +102,10 @@ FULL = StudySettings(
     ),
     families=FAMILIES,
     zoo_widths=(48, 80),
-    zoo_schedule=Schedule(step_count=300, batch_size=5, sequence_length=112),
+    zoo_schedule=Schedule(step_count=1250, batch_size=5, sequence_length=112),
     proxy_shapes={
-        "small": Shape("llama", width=64, layer_count=2, head_count=4),
-        "larger": Shape("llama", width=128, layer_count=3, head_count=8),
+        "small": Shape("llama", width=48, layer_count=2, head_count=3),
+        "larger": Shape("llama", width=96, layer_count=3, head_count=6),
     },
 )
 
