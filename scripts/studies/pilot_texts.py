@@ -42,6 +42,7 @@ KEEP_RATIO = 0.2
 MODELS, PAGE_BYTES, LEAST_PAGES, MOST_PAGES = 24, 1000, 10, 120
 TARGETS = ("de", "es", "fr")
 BUCKETS = 1 << 20
+DRAWS = 3
 
 
 @dataclass(frozen=True)
@@ -122,13 +123,18 @@ def _caps(unit: np.ndarray, size: np.ndarray) -> np.ndarray:
 
 
 def man_outcomes(folder: Path) -> Iterator[dict]:
-    """Of the manual pages under a folder."""
+    """Of the manual pages under a folder: draws of who reads which pages, and which languages."""
     pages = list(_man_pages(folder))
+    for draw in range(DRAWS):
+        yield from _of_draw(pages, draw)
+
+
+def _of_draw(pages: list[tuple[str, str, str, bytes]], draw: int) -> Iterator[dict]:
     parts = {"train": [], "sample": [], "task": []}
     for page in pages:
-        at = int(hashlib.sha256(page[0].encode()).hexdigest(), 16) % 10
+        at = int(hashlib.sha256(f"{draw}/{page[0]}".encode()).hexdigest(), 16) % 10
         parts["train" if at < 4 else "sample" if at < 9 else "task"].append(page)
-    models = list(_models(parts["train"]))
+    models = list(_models(parts["train"], draw))
     units: dict[str, list[bytes]] = {}
     for _, language, section, text in parts["sample"]:
         units.setdefault(f"{language}/{section}", []).append(text)
@@ -145,7 +151,7 @@ def man_outcomes(folder: Path) -> Iterator[dict]:
     for target in TARGETS:
         task = np.frombuffer(b"".join(p[3] for p in parts["task"] if p[1] == target), np.uint8)
         errors = np.array([1 - model(task).mean() for model in models])
-        yield from outcomes("manual pages", target, scored, errors)
+        yield from outcomes(f"manual pages, draw {draw}", target, scored, errors)
 
 
 def _man_pages(folder: Path) -> Iterator[tuple[str, str, str, bytes]]:
@@ -157,7 +163,7 @@ def _man_pages(folder: Path) -> Iterator[tuple[str, str, str, bytes]]:
         text = re.sub(r"\\f(\[[A-Z]*\]|\([A-Z]{2}|[A-Z0-9])|\\.", "", text)
         if len(text) > 300:
             language, section = path.parts[-3], path.parts[-2]
-            yield str(path), language, section, text.encode()[:PAGE_BYTES]
+            yield str(path.relative_to(folder)), language, section, text.encode()[:PAGE_BYTES]
 
 
 class _Model:
@@ -192,8 +198,8 @@ def _hashes(text: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     return (mixed >> shift).astype(np.int64), (joint >> shift).astype(np.int64)
 
 
-def _models(train: list[tuple[str, str, str, bytes]]) -> Iterator[_Model]:
-    rng = np.random.default_rng(0)
+def _models(train: list[tuple[str, str, str, bytes]], seed: int) -> Iterator[_Model]:
+    rng = np.random.default_rng(seed)
     languages = sorted({page[1] for page in train})
     text = {
         name: np.frombuffer(b" ".join(p[3] for p in train if p[1] == name), np.uint8)
