@@ -10,6 +10,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -226,3 +228,17 @@ def test_a_full_disk_in_the_middle_of_a_parquet_file(tmp_path: Path) -> None:
     ):
         write_parquet(temporary, rows(2000))
     assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("cuts", [(1000,), (50_001, 90_000)])
+def test_bytes_do_not_tell_in_which_pieces_rows_came(tmp_path: Path, cuts: tuple[int, ...]) -> None:
+    """Columns of several pages each, which Arrow would end where a piece ends."""
+    count = 120_000
+    hashes = [sha256(str(number).encode()).hexdigest() for number in range(count)]
+    numbers = [number / 7 for number in range(count)]
+    whole = pa.table({"hash": hashes, "number": numbers})
+    edges = (0, *cuts, count)
+    pieces = [whole.slice(start, stop - start) for start, stop in pairwise(edges)]
+    write_parquet(tmp_path / "whole.parquet", whole)
+    write_parquet(tmp_path / "pieces.parquet", pa.concat_tables(pieces))
+    assert (tmp_path / "whole.parquet").read_bytes() == (tmp_path / "pieces.parquet").read_bytes()
