@@ -18,8 +18,9 @@ from pcorr_assets.demo import train
 from pcorr_assets.demo.train import Schedule, Shape
 from pcorr_assets.errors import PcorrError
 from scripts.studies.real.__main__ import run
+from scripts.studies.real.composition import compositions, is_english
 from scripts.studies.real.deal import PARTS, deal, read_part
-from scripts.studies.real.findings import findings
+from scripts.studies.real.findings import findings, leads
 from scripts.studies.real.items import CONTEXT_WORDS, order_items, word_items
 from scripts.studies.real.packages import PACKAGES
 from scripts.studies.real.proxies import bits_per_byte, train_proxies
@@ -152,6 +153,16 @@ def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
     assert (own.low, own.high) == pytest.approx((interval.low, interval.high))
     assert found["random", "error"].lower is None
     assert found["filter", "bpb"].lower == found["filter", "bpb"].high == 0
+    # The filter against random documents is the same pair, from its side.
+    (lead,) = [one for one in leads(tmp_path) if one.measure == "error"]
+    assert (lead.other, lead.seeds) == ("random", 3)
+    assert (lead.lower, lead.low, lead.high) == (own.lower, own.low, own.high)
+
+
+def test_english_is_told_by_its_words() -> None:
+    assert is_english("Set the size of the window, and press the button that is next to it.")
+    assert not is_english("Legen Sie die Größe des Fensters fest und drücken Sie den Knopf.")
+    assert not is_english("")
 
 
 def test_the_whole_study_in_small(tmp_path: Path) -> None:
@@ -164,6 +175,16 @@ def test_the_whole_study_in_small(tmp_path: Path) -> None:
     assert "| small | classifier | 1 |" in text
     assert "| small | mean_bpb | 1 |" in text
     assert "is left out" not in text
+    assert "| code | small | mean_bpb |" in text
+    (target,) = TINY.targets
+    by_method = {one.method: one for one in compositions(folder, target, 1)}
+    chosen = read_selection(folder, "code", "filter", 1)
+    own = [one for one in read_part(folder, "pool") if one.id in set(chosen)]
+    sizes = {True: 0, False: 0}
+    for one in own:
+        sizes[one.kind == "code"] += len(one.text.encode())
+    assert by_method["filter"].documents == len(own)
+    assert by_method["filter"].of_target == pytest.approx(sizes[True] / sum(sizes.values()))
     assert (page.parent / "images" / "evidence.png").read_bytes().startswith(b"\x89PNG")
     pool = {one.id for one in read_part(folder, "pool")}
     assert set(read_selection(folder, "code", "filter", 1)) < pool

@@ -1,4 +1,4 @@
-"""What comes of the trained LLMs: differences to random documents, paired by seed.
+"""What comes of the trained LLMs: differences to random documents and to the filter, by seed.
 
 Belongs here: reading outcomes, differences and their intervals. Does not belong here: training
 (`proxies`), and how it is shown (`page`, `plot`).
@@ -7,7 +7,7 @@ Belongs here: reading outcomes, differences and their intervals. Does not belong
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -20,6 +20,7 @@ from scripts.studies.real.selections import RANDOM
 
 MEASURES = ("error", "bpb")
 CONFIDENCE = 0.95
+FILTER = "filter"
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,47 @@ class Finding:
     high: float | None = None
 
 
+@dataclass(frozen=True)
+class Lead:
+    """How much lower a measure is with the platform's filter than with another method.
+
+    Paired by seed, with the 95 % interval (Student's t; None with one seed).
+    """
+
+    target: str
+    size: str
+    other: str
+    measure: str
+    seeds: int
+    lower: float
+    low: float | None
+    high: float | None
+
+
 def findings(folder: Path) -> list[Finding]:
     """Of each target, size, measure and method, from the seeds for which all methods are done."""
+    return [
+        _beside_random(target, size, method, measure, values)
+        for (target, size, measure), values in _paired(folder).items()
+        for method in values
+    ]
+
+
+def leads(folder: Path) -> list[Lead]:
+    """Of each target, size, measure and other method than the filter, from the same seeds."""
+    return [
+        Lead(target, size, other, measure, len(values[FILTER]), *_lower(values, FILTER, other))
+        for (target, size, measure), values in _paired(folder).items()
+        for other in values
+        if other != FILTER
+    ]
+
+
+Values = dict[str, list[float]]
+
+
+def _paired(folder: Path) -> dict[tuple[str, str, str], Values]:
+    """By target, size and measure: its values by method, of the seeds that have all methods."""
     outcomes: dict[tuple[str, str], dict[int, dict[str, dict[str, float]]]] = {}
     for path in sorted((folder / "proxies").glob("*/*/*.json")):
         found = json.loads(path.read_text())
@@ -52,37 +92,34 @@ def findings(folder: Path) -> list[Finding]:
         outcomes.setdefault((arm.target, arm.size), {}).setdefault(arm.seed, {})[arm.method] = (
             measured
         )
-    return [
-        finding
-        for (target, size), of_seed in sorted(outcomes.items())
-        for measure in MEASURES
-        for finding in _of_measure(target, size, measure, of_seed)
-    ]
+    paired: dict[tuple[str, str, str], Values] = {}
+    for (target, size), of_seed in sorted(outcomes.items()):
+        methods = {method for done in of_seed.values() for method in done}
+        whole = [seed for seed, done in sorted(of_seed.items()) if set(done) == methods]
+        if not whole or RANDOM not in methods:
+            continue
+        for measure in MEASURES:
+            paired[target, size, measure] = {
+                method: [of_seed[seed][method][measure] for seed in whole]
+                for method in sorted(methods, key=list(METHODS).index)
+            }
+    return paired
 
 
-def _of_measure(
-    target: str, size: str, measure: str, of_seed: dict[int, dict[str, dict[str, float]]]
-) -> list[Finding]:
-    methods = {method for done in of_seed.values() for method in done}
-    whole = [seed for seed, done in sorted(of_seed.items()) if set(done) == methods]
-    if not whole or RANDOM not in methods:
-        return []
-    values = {
-        method: [of_seed[seed][method][measure] for seed in whole]
-        for method in sorted(methods, key=list(METHODS).index)
-    }
-    return [
-        _compared(Finding(target, size, method, measure, len(whole), fmean(own)), values)
-        for method, own in values.items()
-    ]
-
-
-def _compared(found: Finding, values: dict[str, list[float]]) -> Finding:
-    stated = (found.target, found.size, found.method, found.measure, found.seeds, found.mean)
-    if found.method == RANDOM:
+def _beside_random(target: str, size: str, method: str, measure: str, values: Values) -> Finding:
+    own = values[method]
+    found = Finding(target, size, method, measure, len(own), fmean(own))
+    if method == RANDOM:
         return found
-    if found.seeds == 1:
-        return Finding(*stated, values[RANDOM][0] - found.mean)
-    lower = lower_by(values, found.method, RANDOM)
-    half = float(t.ppf((1 + CONFIDENCE) / 2, found.seeds - 1)) * lower.standard_error
-    return Finding(*stated, lower.mean, lower.mean - half, lower.mean + half)
+    lower, low, high = _lower(values, method, RANDOM)
+    return replace(found, lower=lower, low=low, high=high)
+
+
+def _lower(values: Values, method: str, other: str) -> tuple[float, float | None, float | None]:
+    """How much lower it is with one method than with another, and the interval of that."""
+    seeds = len(values[method])
+    if seeds == 1:
+        return values[other][0] - values[method][0], None, None
+    lower = lower_by(values, method, other)
+    half = float(t.ppf((1 + CONFIDENCE) / 2, seeds - 1)) * lower.standard_error
+    return lower.mean, lower.mean - half, lower.mean + half

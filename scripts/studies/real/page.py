@@ -12,8 +12,9 @@ from typing import Any
 from pcorr_assets.demo.tasks import CHOICE_COUNT
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.warehouse.files import write_text
+from scripts.studies.real.composition import compositions, english_elsewhere
 from scripts.studies.real.deal import read_counts
-from scripts.studies.real.findings import Finding, findings
+from scripts.studies.real.findings import Finding, Lead, findings, leads
 from scripts.studies.real.items import ORDER_WORDS
 from scripts.studies.real.plot import draw
 from scripts.studies.real.proxies import trial_tokens
@@ -50,7 +51,9 @@ def write_page(path: Path, folder: Path, settings: StudySettings, facts: dict[st
         _head(),
         _world(folder, settings),
         _said(settings, facts),
+        *_selected(folder, settings),
         *_results(folder, settings, found),
+        _leads(leads(folder)),
         NOT_SHOWN,
     ]
     write_text(path, "\n".join(parts))
@@ -85,6 +88,10 @@ LLMs (zoo), sampled, in the pool, or held out for benchmarks. Of a sampled domai
 |---|---:|---:|---:|---:|---:|
 {rows}
 
+Languages and kinds are those that paths state, and not always true: of the pool's manual pages and
+documentation in other languages {english_elsewhere(folder):.0%} are in English, as translations are
+that were not finished. The platform does not see them: it goes by LLMs and benchmarks.
+
 {len(zoo)} LLMs of {len(settings.families)} families and {architectures} architectures, {LAYERS}
 layers, widths {", ".join(map(str, settings.zoo_widths))}, each trained from scratch on
 {schedule.token_count:,} tokens of a mixture of languages and kinds of its own.
@@ -116,6 +123,23 @@ held-out text. Errors are the lowest and highest of the LLMs.
 """
 
 
+def _selected(folder: Path, settings: StudySettings) -> Iterator[str]:
+    yield """## What is selected
+
+Shares of bytes: of the target's text, as paths state it, and of the largest languages and kinds.
+"""
+    for target in settings.targets:
+        lines = [
+            f"### {target.name}: {target.words}\n",
+            "| method | documents | of the target | most of it |",
+            "|---|---:|---:|---|",
+        ]
+        for one in compositions(folder, target, settings.proxy_seeds[0]):
+            most = ", ".join(f"{name} {share:.0%}" for name, share in one.strata)
+            lines.append(f"| {one.method} | {one.documents:,} | {one.of_target:.0%} | {most} |")
+        yield "\n".join(lines) + "\n"
+
+
 def _results(folder: Path, settings: StudySettings, found: Sequence[Finding]) -> Iterator[str]:
     sizes = "; ".join(
         f"{name}: {shape.layer_count} layers of width {shape.width}"
@@ -132,7 +156,7 @@ are to random documents, paired by seed, with 95 % intervals; positive is better
 """
     for target in settings.targets:
         lines = [
-            f"### {target.name}\n",
+            f"### Trained for {target.name}\n",
             "| LLM | method | seeds | error | lower by | BPB | lower by |",
             "|---|---|---:|---:|---|---:|---|",
         ]
@@ -151,7 +175,24 @@ are to random documents, paired by seed, with 95 % intervals; positive is better
         yield "\n".join(lines) + "\n"
 
 
-def _difference(found: Finding) -> str:
+def _leads(found: Sequence[Lead]) -> str:
+    lines = [
+        "### The filter against each other method\n",
+        "How much lower error and BPB are with the platform's filter, paired by seed.\n",
+        "| target | LLM | other method | error lower by | BPB lower by |",
+        "|---|---|---|---|---|",
+    ]
+    bpb = {(one.target, one.size, one.other): one for one in found if one.measure == "bpb"}
+    for one in (one for one in found if one.measure == "error"):
+        other = bpb[one.target, one.size, one.other]
+        lines.append(
+            f"| {one.target} | {one.size} | {one.other} | {_difference(one)} "
+            f"| {_difference(other)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _difference(found: Finding | Lead) -> str:
     if found.lower is None:
         return "-"
     if found.low is None or found.high is None:
