@@ -226,7 +226,15 @@ class NearDuplicates(Section):
     ngram: Positive = 5
 
 
-METHODS = ("random", "dsir", "classifier", "preselect", "mean_bpb", "strongest_llm")
+METHODS = (
+    "resampled",
+    "random",
+    "dsir",
+    "classifier",
+    "preselect",
+    "mean_bpb",
+    "strongest_llm",
+)
 
 
 class Pool(TextSource):

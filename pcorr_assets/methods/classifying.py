@@ -25,6 +25,7 @@ from pcorr_assets.progress import Progress
 from pcorr_assets.warehouse.files import scratch_folder
 
 SCRATCH = ".method-"
+SMALLEST = float(np.finfo(np.float32).eps)
 
 
 def own_filter(material: Material, documents: Documents) -> np.ndarray:
@@ -35,6 +36,31 @@ def own_filter(material: Material, documents: Documents) -> np.ndarray:
         PcorrError: as `FilterFile.load`.
     """
     return score_with(material.filter_of_target().load(), documents)
+
+
+def resampled_filter(material: Material, documents: Documents) -> np.ndarray:
+    """Documents drawn with the odds of the platform's own filter as weights: log weights (D,).
+
+    The odds of a classifier of `include` against the rest are, up to a constant, how much likelier
+    a text is among what was selected of the sample than among the rest of it: an importance weight.
+    With Gumbel noise added to their logarithm the best are a sample without replacement (Xie et al.
+    2023, section 3, where weights are those of n-grams). What is drawn is as varied as what was
+    selected; the highest scores are of what the filter tells most easily. -inf without a word.
+
+    Raises:
+        LacksMaterialError: there is no filter.
+        PcorrError: as `FilterFile.load`.
+    """
+    return drawn_with_odds(own_filter(material, documents), documents, material.seed)
+
+
+def drawn_with_odds(probability: np.ndarray, documents: Documents, seed: int) -> np.ndarray:
+    """Logarithms of the odds of probabilities (D,) with Gumbel noise; -inf where they are 0."""
+    luck = (seeded_uniform(seed, "resampled", text) for text in documents.read())
+    gumbel = -np.log(-np.log(np.fromiter(luck, np.float64, documents.count)))
+    # fastText's probabilities are of single precision.
+    inside = np.clip(probability, SMALLEST, 1 - SMALLEST)
+    return np.where(probability > 0, np.log(inside) - np.log1p(-inside) + gumbel, -np.inf)
 
 
 def target_classifier(material: Material, documents: Documents) -> np.ndarray:

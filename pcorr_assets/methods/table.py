@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pcorr_assets.methods.bpb import mean_bpb, preselect, strongest, strongest_llm
-from pcorr_assets.methods.classifying import own_filter, target_classifier
+from pcorr_assets.methods.classifying import own_filter, resampled_filter, target_classifier
 from pcorr_assets.methods.dsir import dsir
 from pcorr_assets.methods.material import Documents, Material, SampleBpb, seeded_uniform
 
@@ -54,6 +54,12 @@ def _strongest(sample: SampleBpb) -> list[str]:
 
 METHODS: dict[str, Method] = {
     OWN: Method(own_filter, "the platform's filter", "Thrush et al. 2024", _all_llms),
+    "resampled": Method(
+        resampled_filter,
+        "documents drawn with the odds of the platform's filter",
+        "Thrush et al. 2024, Xie et al. 2023",
+        _all_llms,
+    ),
     "random": Method(at_random, "documents at random", "-"),
     "dsir": Method(
         dsir, "importance resampling towards the benchmarks' training text", "Xie et al. 2023"

@@ -65,7 +65,9 @@ def test_the_budget_is_filled_as_by_brute_force(make_scored: MakeScored) -> None
         world.scored.chosen(np.array([np.nan] * 3 + [0.5] * 57))
     with pytest.raises(PcorrError, match="do not fit the 60 documents"):
         world.scored.chosen(np.zeros(3))
-    with pytest.raises(PcorrError, match="no such method: best; there are filter, random"):
+    with pytest.raises(
+        PcorrError, match="no such method: best; there are filter, resampled, random"
+    ):
         next(compare(world.scored, world.material, ["best"]))
 
 

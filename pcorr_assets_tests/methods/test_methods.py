@@ -14,6 +14,7 @@ from scipy.stats import kendalltau
 from pcorr_assets.config.texts import METHODS as NAMES
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.methods.bpb import predictive_strength
+from pcorr_assets.methods.classifying import drawn_with_odds
 from pcorr_assets.methods.material import Documents, LacksMaterialError, Material, SampleBpb
 from pcorr_assets.methods.table import METHODS, OWN
 from pcorr_assets.warehouse import TABLES
@@ -109,6 +110,20 @@ def test_random_numbers_go_with_seed_and_text(tmp_path: Path) -> None:
     many = METHODS["random"](material, Documents.of([str(n) for n in range(4000)]))
     # Four standard errors of the mean of 4,000 uniform numbers.
     assert abs(many.mean() - 0.5) < 4 * (1 / 12 / 4000) ** 0.5
+
+
+def test_documents_are_drawn_with_the_odds_of_their_probabilities() -> None:
+    probability = np.array([0.5, 0.5, 0.8, 0.0])
+    first = []
+    for seed in range(3000):
+        found = drawn_with_odds(probability, Documents.of(["a", "b", "c", "d"]), seed)
+        assert found[3] == -np.inf
+        first.append(int(found.argmax()))
+    share = np.bincount(first, minlength=3) / len(first)
+    # Odds 1, 1 and 4; four standard errors.
+    np.testing.assert_allclose(share, [1 / 6, 1 / 6, 4 / 6], atol=4 * (2 / 9 / 3000) ** 0.5)
+    copies = drawn_with_odds(probability, Documents.of(["c"] * 4), 7)
+    assert copies[0] == copies[1] < copies[2], "copies have the same luck"
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "random"])
