@@ -57,11 +57,16 @@ def prepare(folder: Path, seed: int) -> tuple[World, Settings, Warehouse]:
     return world, settings, wh
 
 
-def fill_matrix(wh: Warehouse, settings: Settings, sample: str, label: str) -> None:
-    """Chunk the sample, score and evaluate all LLMs, and build the matrix; what is there stays."""
+def make_chunks(wh: Warehouse, settings: Settings, sample: str) -> None:
+    """Chunk a sample, unless it is."""
     if not wh.exists("chunks", sample):
         with wh.writer("chunks", (sample,)) as writer:
             chunk_sample(sample, settings.samples[sample], writer)
+
+
+def fill_matrix(wh: Warehouse, settings: Settings, sample: str, label: str) -> None:
+    """Chunk the sample, score and evaluate all LLMs, and build the matrix; what is there stays."""
+    make_chunks(wh, settings, sample)
     keys = list(settings.llm_specs)
     started = time.monotonic()
     with Progress(f"{label}: score", total=len(keys), unit="LLMs") as progress:

@@ -20,7 +20,13 @@ from pcorr_assets.filters.model import FilterModel
 from pcorr_assets.filters.normalise import normalise, normalise_utf8
 from pcorr_assets.filters.splitting import split_pages
 from pcorr_assets.filters.training import train_on
-from pcorr_assets.methods.material import Documents, Material, ReadChunks, seeded_uniform
+from pcorr_assets.methods.material import (
+    Documents,
+    Material,
+    ReadChunks,
+    seeded_gumbel,
+    seeded_uniform,
+)
 from pcorr_assets.progress import Progress
 from pcorr_assets.warehouse.files import scratch_folder
 
@@ -56,8 +62,8 @@ def resampled_filter(material: Material, documents: Documents) -> np.ndarray:
 
 def drawn_with_odds(probability: np.ndarray, documents: Documents, seed: int) -> np.ndarray:
     """Logarithms of the odds of probabilities (D,) with Gumbel noise; -inf where they are 0."""
-    luck = (seeded_uniform(seed, "resampled", text) for text in documents.read())
-    gumbel = -np.log(-np.log(np.fromiter(luck, np.float64, documents.count)))
+    luck = (seeded_gumbel(seed, "resampled", text) for text in documents.read())
+    gumbel = np.fromiter(luck, np.float64, documents.count)
     # fastText's probabilities are of single precision.
     inside = np.clip(probability, SMALLEST, 1 - SMALLEST)
     return np.where(probability > 0, np.log(inside) - np.log1p(-inside) + gumbel, -np.inf)

@@ -22,7 +22,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from pcorr_assets.methods.material import Documents, LacksMaterialError, Material, seeded_uniform
+from pcorr_assets.methods.material import Documents, LacksMaterialError, Material, seeded_gumbel
 from pcorr_assets.progress import Progress
 
 BUCKETS = 10_000
@@ -95,7 +95,7 @@ def dsir(material: Material, documents: Documents) -> np.ndarray:
         for number, text in enumerate(documents.read()):
             buckets, word_count = features.of(text.decode())
             if word_count >= LEAST_WORDS:
-                luck = -math.log(-math.log(seeded_uniform(material.seed, "dsir", text)))
+                luck = seeded_gumbel(material.seed, "dsir", text)
                 scores[number] = weights[buckets].sum() + luck
             progress.update()
     if not np.isfinite(scores).any():

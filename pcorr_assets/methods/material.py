@@ -7,6 +7,7 @@ here: any method, and where material comes from (`steps`).
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,3 +116,8 @@ def seeded_uniform(seed: int, purpose: str, text: bytes) -> float:
     """
     digest = hashlib.sha256(f"{seed}\0{purpose}\0".encode() + text).digest()
     return ((int.from_bytes(digest[:8], "big") >> 12) + 0.5) / 2**52
+
+
+def seeded_gumbel(seed: int, purpose: str, text: bytes) -> float:
+    """Gumbel noise of a text: the highest sums of it and log weights are a weighted sample."""
+    return -math.log(-math.log(seeded_uniform(seed, purpose, text)))

@@ -26,10 +26,10 @@ from pcorr_assets.steps.matrices import build_matrix
 from pcorr_assets.steps.rank_predictions import validate_targets
 from pcorr_assets.steps.sampling import sampling_distribution
 from pcorr_assets.steps.verdicts import estimates_of
-from pcorr_assets.text.chunked_dataset import chunk_sample
 from pcorr_assets.warehouse import Warehouse
 from scripts.studies.real.parallel import side_by_side
 from scripts.studies.real.world import CONFIG, POOL, SAMPLE
+from scripts.world_seeds import make_chunks
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +43,7 @@ def run_chain(folder: Path, settings: Settings, processes: int) -> dict[str, dic
         PcorrError: a stage fails for a target; it names both.
     """
     wh = Warehouse(settings.home)
-    if not wh.exists("chunks", SAMPLE):
-        with wh.writer("chunks", (SAMPLE,)) as writer:
-            chunk_sample(SAMPLE, settings.samples[SAMPLE], writer)
+    make_chunks(wh, settings, SAMPLE)
     keys = list(settings.llm_specs)
     with Progress("score and evaluate", total=len(keys), unit="LLMs", every=60) as progress:
         for _ in side_by_side(processes, score_and_evaluate, [(folder, key) for key in keys]):

@@ -14,13 +14,12 @@ from statistics import fmean
 from scipy.stats import t
 
 from pcorr_assets.demo.comparison import lower_by
-from pcorr_assets.methods.table import METHODS
+from pcorr_assets.methods.table import METHODS, OWN
 from scripts.studies.real.proxies import Arm
 from scripts.studies.real.selections import RANDOM
 
 MEASURES = ("error", "bpb")
 CONFIDENCE = 0.95
-FILTER = "filter"
 
 
 @dataclass(frozen=True)
@@ -72,10 +71,10 @@ def findings(folder: Path) -> list[Finding]:
 def leads(folder: Path) -> list[Lead]:
     """Of each target, size, measure and other method than the filter, from the same seeds."""
     return [
-        Lead(target, size, other, measure, len(values[FILTER]), *_lower(values, FILTER, other))
+        Lead(target, size, other, measure, len(values[OWN]), *_lower(values, OWN, other))
         for (target, size, measure), values in _paired(folder).items()
         for other in values
-        if other != FILTER
+        if other != OWN
     ]
 
 
