@@ -139,6 +139,8 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="a minute, to see that it runs")
     parser.add_argument("--folder", type=Path, help="where the data lie meanwhile")
     options = parser.parse_args()
+    if options.folder:
+        options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="pcorr-full-", dir=options.folder) as name:
         for line in WHAT[options.what](Path(name), options.small):
             print(line, flush=True)

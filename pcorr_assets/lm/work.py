@@ -22,6 +22,7 @@ from pcorr_assets.lm.batching import BatchPlan
 from pcorr_assets.lm.forward import LossModel, free_memory, is_out_of_memory
 from pcorr_assets.lm.packing import LateLosses, Packed
 from pcorr_assets.lm.shards import ShardFolder
+from pcorr_assets.lm.sizes import PIECE_TOKENS
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +104,7 @@ class Worker:
         self.scored: list[int] = []
         self.seconds_waiting = 0.0
         on_cuda = model.model.device.type == "cuda"
+        self._piece_tokens = PIECE_TOKENS.get(model.model.device.type, batch_tokens)
         self._behind = int(on_cuda) if behind is None else behind
         self._launched: deque[Launched] = deque()
         self._pending: list[int] = []
@@ -139,7 +141,7 @@ class Worker:
         return False
 
     def _pack(self, batch: int) -> Pieces:
-        """A batch in pieces that fit the present budget."""
+        """A batch in pieces that fit the present budget, and the caches of a CPU."""
         units = self.texts.plan.units(batch)
         pieces: Pieces = {}
         position = units.start
@@ -150,8 +152,9 @@ class Worker:
         return pieces
 
     def _end(self, position: int, units: slice) -> int:
-        longest = int(self.texts.plan.length[units.start])
-        return min(position + max(1, self.batch_tokens // longest), units.stop)
+        longest = int(self.texts.plan.length[position])
+        budget = min(self.batch_tokens, self._piece_tokens)
+        return min(position + max(1, budget // longest), units.stop)
 
     def _packed(self, start: int, end: int) -> Packed:
         return self.model.pack([self.texts.unit(unit) for unit in range(start, end)])
@@ -164,7 +167,7 @@ class Worker:
             end = self._end(position, units)
             outcome = self._attempt(ready, position, end)
             if isinstance(outcome, str):
-                longest = int(self.texts.plan.length[units.start])
+                longest = int(self.texts.plan.length[position])
                 self._halve(end - position, longest, outcome)
                 continue
             last = ready.batch if end == units.stop else None

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.lm import sizes
 from pcorr_assets.lm.ahead import Ahead
 from pcorr_assets.lm.batching import plan_batches
 from pcorr_assets.lm.forward import LossModel
@@ -67,6 +68,27 @@ def test_the_same_bytes_as_one_batch_after_the_other(
     assert sum(told) == LENGTHS.sum()
     assert ours.seconds_waiting > 0
     assert ours._behind == behind
+
+
+def test_a_cpu_takes_a_batch_in_pieces(
+    model: LossModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sizes.PIECE_TOKENS, "cpu", 48)
+    packed: list[list[int]] = []
+
+    class Noting(LossModel):
+        def pack(self, units: Sequence[np.ndarray]) -> Packed:
+            packed.append([len(unit) for unit in units])
+            return super().pack(units)
+
+    ours = worker(Noting(model.model, sliced=True), tmp_path)
+    assert ours.run(iter(range(PLAN.batch_count)), lambda: False)
+    assert len(packed) > PLAN.batch_count
+    assert all(max(lengths) * len(lengths) <= 48 for lengths in packed)
+    assert [length for piece in packed for length in piece] == PLAN.length.tolist()
+    np.testing.assert_allclose(ours.nll, one_after_the_other(model), rtol=1e-6)
+    # No memory ran out, so the budget is what it was.
+    assert ours.batch_tokens == 128
 
 
 @pytest.mark.parametrize("behind", [0, 2])
