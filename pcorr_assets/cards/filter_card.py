@@ -84,7 +84,9 @@ def thresholds(wh: Warehouse, settings: Settings, facts: CardFacts) -> dict[str,
         if pool.sample != facts.sample or not (folder / MANIFEST).is_file():
             continue
         manifest = read_json(folder / MANIFEST)
-        if manifest["filter_sha256"] == facts.filter.row["sha256"]:
+        # Where documents were drawn no score parts them.
+        is_parted = manifest["fasttext_threshold"] is not None
+        if is_parted and manifest["filter_sha256"] == facts.filter.row["sha256"]:
             names = ("budget_tokens", "token_count", "pool_token_count", "fasttext_threshold")
             found[name] = {key: manifest[key] for key in names}
     return found

@@ -98,7 +98,7 @@ def _parts(facts: CardFacts, pool: str, manifest: Mapping[str, Any]) -> Iterator
         w.method(
             facts,
             "A fastText filter was trained to tell the selected texts of the sample from the "
-            "others, and scored every document of the pool; the best of them fill the budget.",
+            f"others, and scored every document of the pool; {_taken(manifest)} fill the budget.",
         ),
     )
     yield "The filter on texts it has not seen", _filter(facts, manifest)
@@ -106,6 +106,14 @@ def _parts(facts: CardFacts, pool: str, manifest: Mapping[str, Any]) -> Iterator
     yield "LLMs", w.llms(facts.llms)
     yield "Settings", w.settings_of_filter(facts)
     yield "Made from", w.origin(facts.provenance)
+
+
+def _taken(manifest: Mapping[str, Any]) -> str:
+    return "documents drawn with its odds" if _is_drawn(manifest) else "the best of them"
+
+
+def _is_drawn(manifest: Mapping[str, Any]) -> bool:
+    return manifest["threshold"] is None
 
 
 def _documents(pool: str, manifest: Mapping[str, Any]) -> str:
@@ -117,7 +125,7 @@ def _documents(pool: str, manifest: Mapping[str, Any]) -> str:
         ("tokens", f"{count(manifest['token_count'])} of {count(manifest['pool_token_count'])} "
          f"({percent(share)}), counted by {words(without_folder(tokens))}"),
         ("budget in tokens", count(manifest["budget_tokens"])),
-        ("lowest score", number(manifest["threshold"], 6)),
+        *([] if _is_drawn(manifest) else [("lowest score", number(manifest["threshold"], 6))]),
         ("filter", code(manifest["filter_sha256"])),
     ]  # fmt: skip
     columns = {part["score_column"] for part in manifest["files"]} or {"score"}

@@ -23,13 +23,14 @@ from pcorr_assets.config.loading import find_config, load_settings, settings_fro
 from pcorr_assets.config.planning import Plan
 from pcorr_assets.config.settings import Settings
 from pcorr_assets.config.storage import Exports, Storage
-from pcorr_assets.config.texts import MatrixCsv, NearDuplicates, Pilot, Pool, Sample
+from pcorr_assets.config.texts import Draw, MatrixCsv, NearDuplicates, Pilot, Pool, Sample
 
 __all__ = [
     "Automation",
     "Benchmark",
     "Candidate",
     "Compute",
+    "Draw",
     "Exports",
     "Family",
     "FastText",

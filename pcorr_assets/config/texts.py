@@ -226,6 +226,15 @@ class NearDuplicates(Section):
     ngram: Positive = 5
 
 
+class Draw(Section):
+    """Documents of a pool are drawn with the odds of their scores as weights.
+
+    Another `seed` draws others.
+    """
+
+    seed: Seed = 0
+
+
 METHODS = (
     "resampled",
     "random",
@@ -242,7 +251,7 @@ class Pool(TextSource):
 
     `group_bytes` is how many bytes of files make a group, which is a partition (unset: from
     the size of the pool). `near_duplicates` (unset: off) leaves out documents that are nearly the
-    same as a better one.
+    same as a better one. `draw` (unset: the best are taken) draws documents with the filter's odds.
 
     What is selected is written in `format` below the home, and put below the URL `output`.
 
@@ -260,6 +269,7 @@ class Pool(TextSource):
     ] = "parquet"
     group_bytes: Positive | None = None
     near_duplicates: NearDuplicates | None = None
+    draw: Draw | None = Field(default=None, exclude_if=lambda found: found is None)
     output: OutputUrl | None = None
     # Where there are none the pool is what it was before there were any.
     methods: list[Annotated[str, one_of(*METHODS)]] = Field(

@@ -278,6 +278,7 @@ def _selected_data(platform: Platform) -> dg.AssetsDefinition:
         rooms=(
             "filters/choosing.py",
             "filters/near_duplicates.py",
+            "filters/ordering.py",
             "filters/signatures.py",
             "filters/contamination.py",
             "filters/selection.py",
@@ -294,7 +295,7 @@ def _selected_data(platform: Platform) -> dg.AssetsDefinition:
         kinds={"duckdb", "parquet"},
     )
     def selected_data(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        """The documents of a pool that fill its token budget, best score first, as files."""
+        """The documents of a pool that fill its token budget, the best or drawn ones, as files."""
         keys = keys_of(context.partition_key)
         name, target = keys[POOL], keys[TARGET]
         pool, wh = platform.settings.pools[name], platform.warehouse

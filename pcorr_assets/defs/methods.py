@@ -26,6 +26,7 @@ CHOOSING = tuple(
         "choosing",
         "contamination",
         "near_duplicates",
+        "ordering",
         "scored",
         "selection",
         "signatures",

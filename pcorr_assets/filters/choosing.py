@@ -10,10 +10,12 @@ whole and is the boundary. Of documents with the same content only the first in 
 (score, then shard, then row) counts. Documents that hold text of a benchmark of the target do
 not count at all, where the settings say so (`contamination`), and where the pool says so a
 document that is nearly the same as one before it does not count either (`near_duplicates`).
-Both look at what comes before
-a document in the order and at nothing else, so that it is enough to look at documents down to
-where the budget ends. Sorting everything would need memory for everything;
-so a histogram of log-odds says where the budget ends, and only that slice is sorted.
+Both look at what comes before a document in the order and at nothing else, so that it is enough
+to look at documents down to where the budget ends. Sorting everything would need memory for
+everything; so a histogram of log-odds says where the budget ends, and only that slice is sorted.
+
+Where another value decides (`ordering`), it is the `score` of all tables here, and the filter's
+score is `filter_score`.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import TYPE_CHECKING
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters.contamination import contaminated, counting
 from pcorr_assets.filters.near_duplicates import NearDuplicateSearch
+from pcorr_assets.filters.ordering import BY_SCORE, Order
 from pcorr_assets.filters.pools import budget_tokens
 from pcorr_assets.filters.scored import ScoredShards
 from pcorr_assets.filters.summary import Boundary, SelectionSummary
@@ -37,14 +40,8 @@ if TYPE_CHECKING:
 # Why documents do not count, each a table: copies of one before, and nearly the same as one.
 LEFT_OUT = ("copies", "near_copies")
 BINS_PER_UNIT = 2000
-SMALLEST = 1e-12
 # A little further than the budget, so that some copies do not need a second search.
 FIRST_REACH = 1.05
-
-_LOG_ODDS_BIN = (
-    f"CAST(round(ln(greatest(score, {SMALLEST}) / greatest(1 - score, {SMALLEST}))"
-    f" * {BINS_PER_UNIT}) AS INTEGER)"
-)
 
 
 class Chooser:
@@ -61,8 +58,11 @@ class Chooser:
         scored: ScoredShards,
         near: NearDuplicateSearch | None,
         decontaminate: str = "off",
+        order: Order = BY_SCORE,
     ) -> None:
         self.connection = self._sql = connection
+        self.order = order
+        self._bin = f"CAST(round({order.spread} * {BINS_PER_UNIT}) AS INTEGER)"
         self._decontaminate = decontaminate
         self._near = near
         self._in_order = scored.in_order
@@ -70,15 +70,16 @@ class Chooser:
         if not scored.in_order:
             connection.register("places", scored.table())
         connection.execute(
-            "CREATE VIEW scanned AS SELECT *, file_index, file_row_number FROM read_parquet("
-            f"[{listed}], union_by_name = true)"
+            f"CREATE VIEW scanned AS SELECT * REPLACE ({order.value} AS score), "
+            "score AS filter_score, file_index, file_row_number "
+            f"FROM read_parquet([{listed}], union_by_name = true)"
         )
         connection.execute(
             f"CREATE VIEW scored AS SELECT * FROM scanned WHERE {counting(decontaminate)}"
         )
         connection.execute(
             f"""CREATE TABLE bins AS
-            SELECT {_LOG_ODDS_BIN} AS bin, min(score) AS low, max(score) AS high,
+            SELECT {self._bin} AS bin, min(score) AS low, max(score) AS high,
                    sum(token_count)::BIGINT AS tokens, count(*) AS documents
             FROM scored GROUP BY bin"""
         )
@@ -119,7 +120,7 @@ class Chooser:
             "SELECT min(score) FROM candidates "
             "ANTI JOIN left_out USING (file_index, file_row_number)"
         )
-        threshold = boundary.score if boundary else lowest
+        last = boundary.value if boundary else lowest
         return SelectionSummary(
             budget=budget,
             document_count=count - sum(documents for documents, _ in left_out.values()),
@@ -131,12 +132,12 @@ class Chooser:
             duplicate_token_count=left_out["copies"][1],
             near_duplicate_document_count=left_out["near_copies"][0],
             near_duplicate_token_count=left_out["near_copies"][1],
-            threshold=threshold,
+            threshold=last if self.order.is_of_scores else None,
             boundary=boundary,
             is_short=available < budget,
             filter_sha256=filter_sha256,
             token_source=source,
-            **contaminated(self._sql, self._decontaminate, threshold),
+            **contaminated(self._sql, self._decontaminate, last),
         )
 
     def _reach(self, budget: int, left: int) -> int:
@@ -224,7 +225,7 @@ class Chooser:
             [score],
         )
         row = self._row(
-            """SELECT shard, document_id, score, content_sha256, token_count FROM (
+            """SELECT shard, document_id, filter_score, content_sha256, token_count, score FROM (
                 SELECT *, sum(token_count) OVER (
                     ORDER BY content_sha256 ROWS UNBOUNDED PRECEDING) AS reached
                 FROM ties ANTI JOIN left_out USING (file_index, file_row_number))
@@ -240,7 +241,7 @@ class Chooser:
         """
         return self._row(
             f"""WITH copied AS (
-                SELECT {_LOG_ODDS_BIN} AS bin, sum(token_count) AS tokens FROM left_out GROUP BY bin
+                SELECT {self._bin} AS bin, sum(token_count) AS tokens FROM left_out GROUP BY bin
             ), kept AS (
                 SELECT bin, low, high, bins.tokens - coalesce(copied.tokens, 0) AS tokens
                 FROM bins LEFT JOIN copied USING (bin)
@@ -259,7 +260,7 @@ class Chooser:
         count = "SELECT count(*), coalesce(sum(token_count), 0)::BIGINT FROM"
         if boundary is None:
             return self._row(f"{count} {table}")
-        documents, tokens = self._row(f"{count} {table} WHERE score > ?", [boundary.score])
+        documents, tokens = self._row(f"{count} {table} WHERE score > ?", [boundary.value])
         tied = (
             "ties"
             if table == "candidates"

@@ -22,6 +22,7 @@ from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters.choosing import Chooser
 from pcorr_assets.filters.contamination import SEARCHING, counting, searched_for
 from pcorr_assets.filters.near_duplicates import NearDuplicateSearch, signed_files
+from pcorr_assets.filters.ordering import BY_SCORE, Order, order_of
 from pcorr_assets.filters.scored import ScoredShards, common_note, find_scored
 from pcorr_assets.filters.summary import SelectionSummary
 from pcorr_assets.machine import cpu_count, free_memory_bytes
@@ -50,12 +51,13 @@ class OpenSelection:
     def __init__(
         self,
         summary: SelectionSummary,
-        connection: duckdb.DuckDBPyConnection,
+        chooser: Chooser,
         scored: ScoredShards,
     ) -> None:
         self.summary = summary
         self.paths = scored.paths
-        self._connection = connection
+        self._connection = chooser.connection
+        self._value = chooser.order.value
         self._scored = scored
         is_known = summary.decontaminate in SEARCHING
         self._contaminated_by = "contaminated_by" if is_known else "NULL::VARCHAR"
@@ -84,9 +86,11 @@ class OpenSelection:
         if last is None:
             is_boundary = "false"
         else:
-            condition = "(score > $score OR (score = $score AND content_sha256 <= $hash))"
+            condition = (
+                f"({self._value} > $value OR ({self._value} = $value AND content_sha256 <= $hash))"
+            )
             is_boundary = "content_sha256 = $hash"
-            values |= {"score": last.score, "hash": last.content_sha256}
+            values |= {"value": last.value, "hash": last.content_sha256}
         return self._connection.sql(
             f"""
             SELECT file_row_number AS row, document_id, score, token_count, content_sha256,
@@ -113,6 +117,8 @@ def select_documents(
 ) -> Iterator[OpenSelection]:
     """Choose the documents of a pool that fill its `token_budget` (or `keep_ratio`).
 
+    The best are taken, or documents are drawn with the filter's odds (`draw` of the pool).
+
     `shards` are those that the pool has, in its order; `groups` those that they are in.
     `keep_ratio` is of the tokens of all scored documents, copies included. A pool that
     holds less than the budget is selected whole, with a warning. `compute` says how many
@@ -135,7 +141,9 @@ def select_documents(
     signed = None
     if pool.near_duplicates is not None:
         signed = signed_files(warehouse, groups, target, pool.near_duplicates)
-    with open_chooser(warehouse.home, pool, scored, signed, compute, decontaminate) as chooser:
+    with open_chooser(
+        warehouse.home, pool, scored, signed, compute, decontaminate, order_of(pool)
+    ) as chooser:
         summary = chooser.choose(pool_name, pool, filter_sha256, source)
         if summary.is_short:
             logger.warning(
@@ -147,7 +155,7 @@ def select_documents(
                 f"{summary.budget:,}",
                 f"{summary.token_count:,}",
             )
-        yield OpenSelection(summary, chooser.connection, scored)
+        yield OpenSelection(summary, chooser, scored)
 
 
 @contextmanager
@@ -158,11 +166,13 @@ def open_chooser(
     signed: Sequence[Path] | None,
     compute: SelectionCompute | None = None,
     decontaminate: str = "off",
+    order: Order = BY_SCORE,
 ) -> Iterator[Chooser]:
     """A chooser over scored files, with the room that it may take; closed at the end.
 
     `signed` are the files with the signatures, in the order of those with scores, where the
-    pool leaves out near-duplicates. `compute` is as for `select_documents`.
+    pool leaves out near-duplicates. `compute` is as for `select_documents`, `order` the one in
+    which documents are taken.
     """
     with (
         scratch_folder(home, SCRATCH) as scratch,
@@ -172,7 +182,7 @@ def open_chooser(
         near = None
         if pool.near_duplicates is not None and signed is not None:
             near = NearDuplicateSearch(connection, signed, pool.near_duplicates, scratch)
-        yield Chooser(connection, scored, near, decontaminate)
+        yield Chooser(connection, scored, near, decontaminate, order)
 
 
 @contextmanager

@@ -12,13 +12,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Boundary:
-    """The last document taken, which fills the budget."""
+    """The last document taken, which fills the budget.
+
+    `value` is what documents are taken in descending order of: the score, unless they are drawn.
+    """
 
     shard: str
     document_id: str
     score: float
     content_sha256: str
     token_count: int
+    value: float
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class SelectionSummary:
     `is_short` says that the pool holds fewer tokens than the budget; all of it was selected
     then, and `boundary` is None. `duplicate_*` count the copies that were left out because
     their content was taken already, `near_duplicate_*` those of which nearly the same was.
-    `threshold` is the lowest score selected.
+    `threshold` is the lowest score selected; None where documents are drawn, so that there is none.
 
     `decontaminate` says what became of documents with text of a benchmark: `drop`, `mark`,
     `off`, `nothing to search for` or `not searched`. `contaminated_*` count those of the whole
@@ -47,7 +51,7 @@ class SelectionSummary:
     duplicate_token_count: int
     near_duplicate_document_count: int
     near_duplicate_token_count: int
-    threshold: float
+    threshold: float | None
     boundary: Boundary | None
     is_short: bool
     filter_sha256: str

@@ -306,13 +306,17 @@ def _manifest(
         "format": pool.format,
         "budget_tokens": summary.budget,
         **asdict(summary),
-        # What fastText's own predict, and datatrove with it, reports at the threshold.
-        "fasttext_threshold": summary.threshold + FASTTEXT_EPSILON,
+        "fasttext_threshold": _of_fasttext(summary.threshold),
         "warnings": warnings,
         "files": parts,
         "config": dict(config or {}),
         "run_id": run_id,
     }
+
+
+def _of_fasttext(threshold: float | None) -> float | None:
+    """What fastText's own predict, and datatrove with it, reports at the threshold."""
+    return None if threshold is None else threshold + FASTTEXT_EPSILON
 
 
 def _keep_only(folder: Path, names: set[str]) -> None:

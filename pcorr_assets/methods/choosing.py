@@ -118,7 +118,7 @@ class ScoredPool:
                 self.home, self.pool, scored, self.signed, compute, self.decontaminate
             ) as chooser:
                 summary = chooser.choose(self.name, self.pool, "", self.token_source)
-                yield OpenSelection(summary, chooser.connection, scored)
+                yield OpenSelection(summary, chooser, scored)
 
     def chosen(self, scores: np.ndarray, compute: SelectionCompute | None = None) -> Chosen:
         """As `choose`, all at once."""

@@ -7,6 +7,7 @@ pages with labels. Does not belong here: how pages get labels (`bpb`), and train
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from pcorr_assets.filters.corpus import TEXT_COLUMNS, Lines, write_lines
 from pcorr_assets.filters.labels import PAGE_COLUMNS, UnitLabels, label_pages
 from pcorr_assets.filters.model import FilterModel
 from pcorr_assets.filters.normalise import normalise, normalise_utf8
+from pcorr_assets.filters.ordering import PURPOSE, SMALLEST_PROBABILITY
 from pcorr_assets.filters.splitting import split_pages
 from pcorr_assets.filters.training import train_on
 from pcorr_assets.methods.material import (
@@ -31,7 +33,6 @@ from pcorr_assets.progress import Progress
 from pcorr_assets.warehouse.files import scratch_folder
 
 SCRATCH = ".method-"
-SMALLEST = float(np.finfo(np.float32).eps)
 
 
 def own_filter(material: Material, documents: Documents) -> np.ndarray:
@@ -51,7 +52,8 @@ def resampled_filter(material: Material, documents: Documents) -> np.ndarray:
     a text is among what was selected of the sample than among the rest of it: an importance weight.
     With Gumbel noise added to their logarithm the best are a sample without replacement (Xie et al.
     2023, section 3, where weights are those of n-grams). What is drawn is as varied as what was
-    selected; the highest scores are of what the filter tells most easily. -inf without a word.
+    selected; the highest scores are of what the filter tells most easily. It is what
+    `selected_data` takes of a pool with `draw` and this seed.
 
     Raises:
         LacksMaterialError: there is no filter.
@@ -61,12 +63,16 @@ def resampled_filter(material: Material, documents: Documents) -> np.ndarray:
 
 
 def drawn_with_odds(probability: np.ndarray, documents: Documents, seed: int) -> np.ndarray:
-    """Logarithms of the odds of probabilities (D,) with Gumbel noise; -inf where they are 0."""
-    luck = (seeded_gumbel(seed, "resampled", text) for text in documents.read())
+    """Logarithms of the odds of probabilities (D,) with Gumbel noise.
+
+    It is what `filters.ordering` has in SQL for pools with `draw`: a document is known by the hash
+    of its content there, and so it is here.
+    """
+    hashes = (hashlib.sha256(text).hexdigest().encode() for text in documents.read())
+    luck = (seeded_gumbel(seed, PURPOSE, one) for one in hashes)
     gumbel = np.fromiter(luck, np.float64, documents.count)
-    # fastText's probabilities are of single precision.
-    inside = np.clip(probability, SMALLEST, 1 - SMALLEST)
-    return np.where(probability > 0, np.log(inside) - np.log1p(-inside) + gumbel, -np.inf)
+    inside = np.clip(probability, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+    return np.log(inside) - np.log1p(-inside) + gumbel
 
 
 def target_classifier(material: Material, documents: Documents) -> np.ndarray:

@@ -299,6 +299,22 @@ def test_documents_are_written_with_their_columns(
         assert row["id"] == selected["document_id"]
 
 
+def test_drawn_documents_are_written_with_their_scores(make_pool: PoolWorld) -> None:
+    warehouse, pool, _ = make_pool(draw={})
+    first = write(warehouse, pool)
+    parts = [warehouse.read("pool_scores", *keys) for keys in warehouse.partitions("pool_scores")]
+    own = {row["document_id"]: row["score"] for part in parts for row in part.to_pylist()}
+    selected = warehouse.read("selections", "crawl", TARGET).to_pylist()
+    assert all(row["score"] == own[row["document_id"]] for row in selected)
+    manifest = first.manifest
+    assert manifest["threshold"] is manifest["fasttext_threshold"] is None
+    assert manifest["document_count"] == len(selected) == 10
+    names = [entry["file"] for entry in manifest["files"]]
+    before = [(first.folder / name).read_bytes() for name in names]
+    again = write(warehouse, pool)
+    assert [(again.folder / name).read_bytes() for name in names] == before
+
+
 def test_a_score_column_of_the_pool_is_kept(make_pool: PoolWorld) -> None:
     warehouse, pool, folder = make_pool(format="jsonl")
     for path in folder.iterdir():

@@ -48,6 +48,24 @@ def test_the_filter_as_a_method_selects_what_the_platform_selects(make_scored: M
     assert own.overlap == 1.0
 
 
+def test_a_pool_that_draws_selects_what_resampled_selects(make_scored: MakeScored) -> None:
+    world = make_scored(draw={"seed": 5})
+    material = dataclasses.replace(world.material, seed=5)
+    own, resampled = compare(world.scored, material, ["resampled"])
+    wh = world.warehouse
+    shards, groups = list_shards(POOL, world.pool), groups_of(wh, POOL)
+    write_selected(wh, POOL, world.pool, TARGET, shards, groups)
+    selected = wh.read("selections", POOL, TARGET)
+    assert own.chosen is not None
+    assert resampled.chosen is not None
+    for name in ("shard", "document_id", "token_count"):
+        drawn = resampled.chosen.documents[name].to_pylist()
+        assert drawn == selected[name].to_pylist(), name
+    # The filter as a method takes the best, whatever the pool does.
+    best = own.chosen.documents["document_id"].to_pylist()
+    assert best != selected["document_id"].to_pylist()
+
+
 def test_the_budget_is_filled_as_by_brute_force(make_scored: MakeScored) -> None:
     world = make_scored()
     assert [text.decode() for text in world.scored.documents.read()] == world.texts
