@@ -117,7 +117,7 @@ def test_documents_are_drawn_with_the_odds_of_their_probabilities() -> None:
     first = []
     for seed in range(3000):
         found = drawn_with_odds(probability, Documents.of(["a", "b", "c", "d"]), seed)
-        # What fastText cannot tell from 0 has the odds of its precision, a millionth of the others.
+        # What fastText cannot tell from 0 has the odds of its precision, 1.2e-7.
         assert np.isfinite(found[3])
         first.append(int(found.argmax()))
     share = np.bincount(first, minlength=3) / len(first)
