@@ -154,9 +154,12 @@ def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
     assert found["random", "error"].lower is None
     assert found["filter", "bpb"].lower == found["filter", "bpb"].high == 0
     # The filter against random documents is the same pair, from its side.
-    (lead,) = [one for one in leads(tmp_path) if one.measure == "error"]
+    (lead,) = [one for one in leads(tmp_path, "filter") if one.measure == "error"]
     assert (lead.other, lead.seeds) == ("random", 3)
     assert (lead.lower, lead.low, lead.high) == (own.lower, own.low, own.high)
+    (behind,) = [one for one in leads(tmp_path, "random") if one.measure == "error"]
+    assert behind.lower == pytest.approx(-lead.lower)
+    assert leads(tmp_path, "resampled") == []
 
 
 def test_english_is_told_by_its_words() -> None:

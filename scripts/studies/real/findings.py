@@ -14,7 +14,7 @@ from statistics import fmean
 from scipy.stats import t
 
 from pcorr_assets.demo.comparison import lower_by
-from pcorr_assets.methods.table import METHODS, OWN
+from pcorr_assets.methods.table import METHODS
 from scripts.studies.real.proxies import Arm
 from scripts.studies.real.selections import RANDOM
 
@@ -44,11 +44,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Lead:
-    """How much lower a measure is with the platform's filter than with another method.
+    """How much lower a measure is with a method of the platform than with another one.
 
     Paired by seed, with the 95 % interval (Student's t; None with one seed).
     """
 
+    method: str
     target: str
     size: str
     other: str
@@ -68,13 +69,14 @@ def findings(folder: Path) -> list[Finding]:
     ]
 
 
-def leads(folder: Path) -> list[Lead]:
-    """Of each target, size, measure and other method than the filter, from the same seeds."""
+def leads(folder: Path, method: str) -> list[Lead]:
+    """Of each target, size, measure and other method than `method`, from the same seeds."""
     return [
-        Lead(target, size, other, measure, len(values[OWN]), *_lower(values, OWN, other))
+        Lead(method, target, size, other, measure, len(own), *_lower(values, method, other))
         for (target, size, measure), values in _paired(folder).items()
+        if (own := values.get(method))
         for other in values
-        if other != OWN
+        if other != method
     ]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from pcorr_assets.demo.tasks import CHOICE_COUNT
 from pcorr_assets.errors import PcorrError
+from pcorr_assets.methods.table import OWN
 from pcorr_assets.warehouse.files import write_text
 from scripts.studies.real.composition import compositions, english_elsewhere
 from scripts.studies.real.deal import read_counts
@@ -24,6 +25,8 @@ from scripts.studies.real.zoo import LAYERS, members
 from scripts.studies.version import commit
 
 IMAGE = "images/evidence.png"
+# What `selected_data` takes, with and without `draw`.
+OF_THE_PLATFORM = {OWN: "The filter", "resampled": "Drawing with the filter's odds"}
 NOT_SHOWN = """## What it does not show
 
 - That the same holds for LLMs of a useful size, or for text of the web: all LLMs here are tiny,
@@ -53,7 +56,7 @@ def write_page(path: Path, folder: Path, settings: StudySettings, facts: dict[st
         _said(settings, facts),
         *_selected(folder, settings),
         *_results(folder, settings, found),
-        _leads(leads(folder)),
+        *(_leads(words, leads(folder, method)) for method, words in OF_THE_PLATFORM.items()),
         NOT_SHOWN,
     ]
     write_text(path, "\n".join(parts))
@@ -175,10 +178,12 @@ are to random documents, paired by seed, with 95 % intervals; positive is better
         yield "\n".join(lines) + "\n"
 
 
-def _leads(found: Sequence[Lead]) -> str:
+def _leads(words: str, found: Sequence[Lead]) -> str:
+    if not found:
+        return ""
     lines = [
-        "### The filter against each other method\n",
-        "How much lower error and BPB are with the platform's filter, paired by seed.\n",
+        f"### {words} against each other method\n",
+        f"How much lower error and BPB are with {words[0].lower() + words[1:]}, paired by seed.\n",
         "| target | LLM | other method | error lower by | BPB lower by |",
         "|---|---|---|---|---|",
     ]
