@@ -57,6 +57,6 @@ def _near(manifest: Mapping[str, Any]) -> str:
     found = manifest["near_duplicate_document_count"]
     return (
         f"{count(found)} were left out while the budget was filled: texts that share at least "
-        f"{settings['jaccard']} of their n-grams of {settings['ngram']} words with a better one, "
-        "as estimated by MinHash"
+        f"{settings['jaccard']} of their n-grams of {settings['ngram']} words with one before "
+        "them, as estimated by MinHash"
     )

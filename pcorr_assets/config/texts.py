@@ -216,7 +216,7 @@ def _unknown_levels(data: Mapping[str, Any]) -> Iterator[Mistake]:
 
 
 class NearDuplicates(Section):
-    """Documents of a pool that are nearly the same: of those the best is selected.
+    """Documents of a pool that are nearly the same: of those the first in the order is selected.
 
     `jaccard` is how alike they are: the share of their n-grams of `ngram` words that they have in
     common, as MinHash signatures estimate it.
@@ -229,10 +229,11 @@ class NearDuplicates(Section):
 class Draw(Section):
     """Documents of a pool are drawn with the odds of their scores as weights.
 
-    Another `seed` draws others.
+    Another `seed` draws others; the default is that of `selection.fasttext`, which the method
+    `resampled` draws with.
     """
 
-    seed: Seed = 0
+    seed: Seed = 7
 
 
 METHODS = (
@@ -251,7 +252,8 @@ class Pool(TextSource):
 
     `group_bytes` is how many bytes of files make a group, which is a partition (unset: from
     the size of the pool). `near_duplicates` (unset: off) leaves out documents that are nearly the
-    same as a better one. `draw` (unset: the best are taken) draws documents with the filter's odds.
+    same as one before them in the order. `draw` (unset: the best are taken) draws documents with
+    the filter's odds.
 
     What is selected is written in `format` below the home, and put below the URL `output`.
 

@@ -1,10 +1,10 @@
-"""Documents that are nearly the same as a better one: found by their signatures, not by texts.
+"""Documents that are nearly the same as one before them: found by their signatures, not by texts.
 
 Belongs here: which documents of a selection's candidates are left out for it. Does not belong
 here: making signatures (`signatures`), and what is selected (`selection`).
 
-Documents stand in the selection's order: by descending score, then by content hash. Two of them
-are compared where they have a band of their signatures in common (locality-sensitive hashing,
+Documents stand in the selection's order: by descending score (or as they are drawn), then by
+content hash. Two of them are compared where they have a band of their signatures in common (locality-sensitive hashing,
 Indyk and Motwani 1998), and a document is left out if it is as alike as the threshold to one that
 comes before it, be that one selected or left out itself: of every chain that grows in the order
 the first stays. What comes after a document decides nothing about it, so the documents down to

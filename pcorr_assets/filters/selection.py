@@ -45,7 +45,7 @@ SCRATCH = ".selecting-"
 class OpenSelection:
     """A computed selection, from which each shard's documents can be asked.
 
-    `paths` are the files that it was computed from.
+    `paths` are the files that it was computed from, `order` is what documents are taken by.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class OpenSelection:
         self.summary = summary
         self.paths = scored.paths
         self._connection = chooser.connection
-        self._value = chooser.order.value
+        self.order = chooser.order
         self._scored = scored
         is_known = summary.decontaminate in SEARCHING
         self._contaminated_by = "contaminated_by" if is_known else "NULL::VARCHAR"
@@ -86,9 +86,8 @@ class OpenSelection:
         if last is None:
             is_boundary = "false"
         else:
-            condition = (
-                f"({self._value} > $value OR ({self._value} = $value AND content_sha256 <= $hash))"
-            )
+            value = self.order.value
+            condition = f"({value} > $value OR ({value} = $value AND content_sha256 <= $hash))"
             is_boundary = "content_sha256 = $hash"
             values |= {"value": last.value, "hash": last.content_sha256}
         return self._connection.sql(

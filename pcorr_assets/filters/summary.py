@@ -37,8 +37,9 @@ class SelectionSummary:
     `decontaminate` says what became of documents with text of a benchmark: `drop`, `mark`,
     `off`, `nothing to search for` or `not searched`. `contaminated_*` count those of the whole
     pool (under `drop` none of them is selected), `contaminated_by` by benchmark: `documents`,
-    `tokens`, and how many `score_enough` to be selected. `contaminated_examples` are those with
-    the highest scores: `shard`, `document_id`, `contaminated_by`, `shared_words`.
+    `tokens`, and how many `score_enough` (or are drawn early enough) to be selected.
+    `contaminated_examples` are those that come first: `shard`, `document_id`, `contaminated_by`,
+    `shared_words`.
     """
 
     budget: int

@@ -141,6 +141,7 @@ def _fingerprint(selection: OpenSelection) -> str:
     stats = [path.stat() for path in selection.paths]
     return content_hash(
         json.dumps(asdict(selection.summary), sort_keys=True),
+        selection.order.value,
         *(
             f"{path}:{stat.st_size}:{stat.st_mtime_ns}"
             for path, stat in zip(selection.paths, stats, strict=True)

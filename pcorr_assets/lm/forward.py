@@ -113,7 +113,7 @@ def prepare(model: PreTrainedModel, sample_ids: np.ndarray, label: str) -> LossM
     The output layer may be applied by slices only if that gives, bit for bit, the
     model's own logits (tried on the first tokens): some models scale or cap them. The
     mask may be left out only if padded texts have the losses that they have alone (tried
-    on all of `sample_ids` and on beginnings of it).
+    on all of `sample_ids` and on its first third).
 
     Raises:
         PcorrError: earlier tokens depend on later ones, so this is no causal model; or

@@ -31,7 +31,6 @@ from pcorr_assets.lm.shards import EFFECTIVE_BUDGET, ShardFolder
 from pcorr_assets.lm.sizes import (
     AUTO,
     DEFAULT_BATCH_TOKENS,
-    PIECE,
     PLAN_FILE,
     SLICE,
     Agreement,
@@ -68,7 +67,6 @@ OF_THE_LLM = (
 IDENTITY = (
     "attn_implementation", "sample", "llm", "chunks_sha256", "commit_sha", "dtype", "device",
     "tokenizer_sha256", "batch_tokens", "batch_plan_sha256", "overlong", "scoring_version", SLICE,
-    PIECE,
 )  # fmt: skip
 
 
@@ -212,7 +210,7 @@ class Scoring:
             # The number that was found is in the plan: what was asked for is the same everywhere.
             "batch_tokens": AUTO if self.asked is None else str(self.asked),
             "batch_plan_sha256": self.plan.sha256(),
-            **identity_of(self.sizes, self.model.device.type),
+            **identity_of(self.sizes),
         }
         # In one order, since it is part of the bytes of a table.
         return {name: stated[name] for name in IDENTITY if name in stated}

@@ -21,7 +21,7 @@ from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.crew import Crew, Task
 from pcorr_assets.lm.forward import SLICE_POSITIONS, LossModel, prepare
 from pcorr_assets.lm.shards import Finished, ShardFolder
-from pcorr_assets.lm.work import PlannedTexts, Worker, order_of_work
+from pcorr_assets.lm.work import PlannedTexts, Worker, order_of_work, pieces_of
 from pcorr_assets.progress import Progress
 
 if TYPE_CHECKING:
@@ -123,9 +123,9 @@ class Session:
         attention_mask = KEPT if model.masked else LEFT_OUT
         if len(self.known.done) and self.known.done.all():
             attention_mask = self.known.attention_mask
-        shards = ShardFolder(
-            folder, {**self.identity, "attention_mask": attention_mask}, self.texts.plan
-        )
+        pieces = pieces_of(self.model.device.type, self.settings.batch_tokens)
+        identity = {**self.identity, **pieces, "attention_mask": attention_mask}
+        shards = ShardFolder(folder, identity, self.texts.plan)
         finished = shards.read()
         resumed = int((finished.done & ~self.known.done).sum())
         finished.done |= self.known.done

@@ -34,12 +34,9 @@ AUTO = "auto"
 PLAN_FILE = "plan.json"
 SECONDS_FOR_A_TRIAL = 600.0
 # Names in the notes of a table. Slices of SLICE_POSITIONS are not stated: there were no others.
-FOUND_BUDGET, SLICE, PIECE = "found_batch_tokens", "slice_positions", "piece_tokens"
+FOUND_BUDGET, SLICE = "found_batch_tokens", "slice_positions"
 # Where memory cannot be asked for.
 DEFAULT_BATCH_TOKENS = 8192
-# Padded tokens that a kind of device takes at once of a batch, where that is faster than the
-# whole: what a layer makes of more does not fit the caches of a CPU (docs/performance.md).
-PIECE_TOKENS = {"cpu": 2048}
 TRIAL_TOKENS = 4096
 LARGEST_BATCH_TOKENS = 131_072
 LARGEST_SLICE = 8192
@@ -104,15 +101,14 @@ class Agreement:
 
 def notes_of(sizes: Sizes, batch_tokens: int | None) -> dict[str, str]:
     """What a table notes of them, beside its identity."""
-    return {FOUND_BUDGET: str(sizes.batch_tokens)} if batch_tokens is None else {}
+    found = {FOUND_BUDGET: str(sizes.batch_tokens)} if batch_tokens is None else {}
+    return {**found, **identity_of(sizes)}
 
 
-def identity_of(sizes: Sizes, device_type: str) -> dict[str, str]:
+def identity_of(sizes: Sizes) -> dict[str, str]:
     """What numbers depend on beside the plan of batches."""
     usual = sizes.slice_positions == SLICE_POSITIONS
-    slices = {} if usual else {SLICE: str(sizes.slice_positions)}
-    piece = PIECE_TOKENS.get(device_type)
-    return slices if piece is None else {**slices, PIECE: str(piece)}
+    return {} if usual else {SLICE: str(sizes.slice_positions)}
 
 
 def measured(

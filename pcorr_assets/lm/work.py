@@ -22,9 +22,12 @@ from pcorr_assets.lm.batching import BatchPlan
 from pcorr_assets.lm.forward import LossModel, free_memory, is_out_of_memory
 from pcorr_assets.lm.packing import LateLosses, Packed
 from pcorr_assets.lm.shards import ShardFolder
-from pcorr_assets.lm.sizes import PIECE_TOKENS
 
 logger = logging.getLogger(__name__)
+
+# Padded tokens that a kind of device takes at once of a batch, where that is faster than the
+# whole: what a layer makes of more does not fit the caches of a CPU (docs/performance.md).
+PIECE_TOKENS = {"cpu": 2048}
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,12 @@ class PlannedTexts:
     def token_count(self, batch: int) -> int:
         """Tokens of one batch, without padding."""
         return int(self.plan.length[self.plan.units(batch)].sum())
+
+
+def pieces_of(device_type: str, batch_tokens: int) -> dict[str, str]:
+    """What roundings depend on beside the sizes that a table notes, for the shards of one."""
+    piece = PIECE_TOKENS.get(device_type, batch_tokens)
+    return {"piece_tokens": str(piece)} if piece < batch_tokens else {}
 
 
 def order_of_work(done: np.ndarray, part: int = 0, parts: int = 1) -> np.ndarray:

@@ -19,7 +19,6 @@ from pcorr_assets.lm.sizes import (
     Agreement,
     Sizes,
     budget_that_fits,
-    identity_of,
     measured,
     slice_that_fits,
 )
@@ -102,12 +101,6 @@ def test_constants_without_cuda() -> None:
     model, unit = tiny.tiny_model("llama"), np.arange(5, dtype=np.int32)
     assert measured(model, unit, "tiny", None) == Sizes(DEFAULT_BATCH_TOKENS, SLICE_POSITIONS)
     assert measured(model, unit, "tiny", 96) == Sizes(96, SLICE_POSITIONS)
-
-
-def test_numbers_depend_on_slices_and_pieces() -> None:
-    assert identity_of(Sizes(4096), "cuda") == {}
-    assert identity_of(Sizes(4096, 1024), "cuda") == {"slice_positions": "1024"}
-    assert identity_of(Sizes(4096), "cpu") == {"piece_tokens": "2048"}
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from pcorr_assets.errors import PcorrError
-from pcorr_assets.lm import sizes
+from pcorr_assets.lm import work
 from pcorr_assets.lm.ahead import Ahead
 from pcorr_assets.lm.batching import plan_batches
 from pcorr_assets.lm.forward import LossModel
 from pcorr_assets.lm.packing import Packed
 from pcorr_assets.lm.shards import ShardFolder
-from pcorr_assets.lm.work import PlannedTexts, Worker
+from pcorr_assets.lm.work import PlannedTexts, Worker, pieces_of
 from pcorr_assets_tests.lm import tiny
 
 LENGTHS = np.random.default_rng(3).integers(2, 40, 30)
@@ -73,7 +73,7 @@ def test_the_same_bytes_as_one_batch_after_the_other(
 def test_a_cpu_takes_a_batch_in_pieces(
     model: LossModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sizes.PIECE_TOKENS, "cpu", 48)
+    monkeypatch.setitem(work.PIECE_TOKENS, "cpu", 48)
     packed: list[list[int]] = []
 
     class Noting(LossModel):
@@ -89,6 +89,8 @@ def test_a_cpu_takes_a_batch_in_pieces(
     np.testing.assert_allclose(ours.nll, one_after_the_other(model), rtol=1e-6)
     # No memory ran out, so the budget is what it was.
     assert ours.batch_tokens == 128
+    assert pieces_of("cpu", 128) == {"piece_tokens": "48"}
+    assert pieces_of("cpu", 48) == pieces_of("cuda", 128) == {}
 
 
 @pytest.mark.parametrize("behind", [0, 2])

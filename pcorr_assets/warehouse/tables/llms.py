@@ -108,7 +108,7 @@ LLM_TABLES = (
                 "none is known",
                 "share",
             ),
-            share("padding_share", "Positions of the batches that were padding", nullable=False),
+            share("padding_share", "Positions of planned batches that are padding", nullable=False),
             optional(
                 "seconds_waiting_for_data",
                 "Time that processes waited for a batch to be ready, of all together",
