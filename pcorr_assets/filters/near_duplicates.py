@@ -5,10 +5,10 @@ here: making signatures (`signatures`), and what is selected (`selection`).
 
 Documents stand in the selection's order: by descending score (or as they are drawn), then by
 content hash. Two of them are compared where they have a band of their signatures in common
-(locality-sensitive hashing, Indyk and Motwani 1998), and a document is left out if it is as alike as the threshold to one that
-comes before it, be that one selected or left out itself: of every chain that grows in the order
-the first stays. What comes after a document decides nothing about it, so the documents down to
-the budget's end give the same as all of them would.
+(locality-sensitive hashing, Indyk and Motwani 1998), and a document is left out if it is as alike
+as the threshold to one that comes before it, be that one selected or left out itself: of every
+chain that grows in the order the first stays. What comes after a document decides nothing about
+it, so the documents down to the budget's end give the same as all of them would.
 
 Where many documents have a band in common, each is compared with the first few of them and with
 the few right before it: work and memory grow with documents, not with pairs. In a group of
