@@ -185,6 +185,24 @@ def test_cards_lie_beside_what_they_speak_of(world: Path) -> None:
     assert path.read_bytes() == first
 
 
+def test_cards_of_a_pool_that_draws_name_no_threshold(world: Path) -> None:
+    config = yaml.safe_load((world / "pcorr.yaml").read_text())
+    config["pools"][POOL]["draw"] = {}
+    (world / "pcorr.yaml").write_text(yaml.safe_dump(config))
+    settings = load_settings(world / "pcorr.yaml")
+    wh = Warehouse(settings.home)
+    card = selection_folder(wh.home, POOL, TARGET) / "README.md"
+    assert "the best of them fill the budget" in card.read_text()
+    assert "lowest score" in card.read_text()
+    select(wh, settings)
+    assert "documents drawn with its odds fill the budget" in card.read_text()
+    assert "lowest score" not in card.read_text()
+    write_filter_card(wh, settings, SAMPLE, TARGET)
+    text = find_filter(wh, SAMPLE, TARGET).path.with_name("README.md").read_text()
+    assert "A threshold belongs to a pool and a budget" in text
+    assert "Thresholds that filled a budget" not in text
+
+
 def test_what_was_filled_in_stays(world: Path) -> None:
     settings = load_settings(world / "pcorr.yaml")
     wh = Warehouse(settings.home)
