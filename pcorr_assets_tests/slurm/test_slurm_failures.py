@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import yaml
 
 from pcorr_assets.config import load_settings
 from pcorr_assets.defs import llms
+from pcorr_assets.defs.slurm import REQUEST_TAG
 from pcorr_assets.jobs import node as node_room
 from pcorr_assets.progress import SECONDS_BETWEEN_LINES
 from pcorr_assets.warehouse import Warehouse
@@ -271,12 +273,24 @@ def test_a_killed_run_worker(
     worker.kill()
     worker.wait()
     (orphan,) = worlds.live_jobs()
-    with dg.DagsterInstance.get() as instance:
-        with worlds.halted(orphan):
-            silent_until = time.monotonic() + SECONDS_BETWEEN_LINES
-            other = worlds.materialise(path, "chunk_bpb", f"tiny-gpt2|{SAMPLE}", instance)
-            time.sleep(max(0.0, silent_until - time.monotonic()))
-        same = worlds.materialise(path, "chunk_bpb", KEY, instance)
+    with dg.DagsterInstance.get() as instance, contextlib.ExitStack() as halt:
+
+        def looked_for_jobs() -> int:
+            return sum(REQUEST_TAG in run.tags for run in instance.get_runs())
+
+        def let_go_once_taken_over(before: int) -> None:
+            wait_for("the run that takes it over", lambda: looked_for_jobs() > before)
+            halt.close()
+
+        halt.enter_context(worlds.halted(orphan))
+        silent_until = time.monotonic() + SECONDS_BETWEEN_LINES
+        other = worlds.materialise(path, "chunk_bpb", f"tiny-gpt2|{SAMPLE}", instance)
+        time.sleep(max(0.0, silent_until - time.monotonic()))
+        with ThreadPoolExecutor() as pool:
+            # Let go before, a fast machine would end the job before anybody looks for it.
+            letting_go = pool.submit(let_go_once_taken_over, looked_for_jobs())
+            same = worlds.materialise(path, "chunk_bpb", KEY, instance)
+            letting_go.result()
         said = messages(instance)
     assert other.success, failure(other)
     assert same.success, failure(same)
