@@ -44,7 +44,29 @@ _TERMINATE = """
 mutation Terminate($run: String!) { terminateRun(runId: $run) { __typename } }
 """
 
+_START = """
+mutation Start($sensor: SensorSelector!) {
+  startSensor(sensorSelector: $sensor) { __typename ... on PythonError { message } }
+}
+"""
+_TICKS = """
+query Ticks($sensor: SensorSelector!) {
+  sensorOrError(sensorSelector: $sensor) {
+    ... on Sensor { sensorState { ticks(limit: 20) { tickId status timestamp endTimestamp } } }
+  }
+}
+"""
+
 _OVER = ("SUCCESS", "FAILURE", "CANCELED")
+
+
+def sensor_selector(name: str) -> dict[str, str]:
+    """How the API names a sensor of the project."""
+    return {
+        "repositoryLocationName": "pcorr_assets.definitions",
+        "repositoryName": "__repository__",
+        "sensorName": name,
+    }
 
 
 class DagsterUI:
@@ -101,6 +123,15 @@ class DagsterUI:
         launched = self.ask(_LAUNCH_BACKFILL, params=params)["launchPartitionBackfill"]
         assert launched["__typename"] == "LaunchBackfillSuccess", launched
         return launched["backfillId"]
+
+    def start_sensor(self, name: str) -> None:
+        started = self.ask(_START, sensor=sensor_selector(name))["startSensor"]
+        assert started["__typename"] == "Sensor", started
+
+    def ticks(self, name: str) -> list[dict[str, Any]]:
+        """The last twenty ticks of a sensor that have ended, the newest first."""
+        found = self.ask(_TICKS, sensor=sensor_selector(name))["sensorOrError"]["sensorState"]
+        return [tick for tick in found["ticks"] if tick["endTimestamp"]]
 
     def terminate(self, run_id: str) -> None:
         self.ask(_TERMINATE, run=run_id)

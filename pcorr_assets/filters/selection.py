@@ -86,15 +86,15 @@ class OpenSelection:
         if last is None:
             is_boundary = "false"
         else:
-            value = self.order.value
-            condition = f"({value} > $value OR ({value} = $value AND content_sha256 <= $hash))"
+            condition = "(value > $value OR (value = $value AND content_sha256 <= $hash))"
             is_boundary = "content_sha256 = $hash"
             values |= {"value": last.value, "hash": last.content_sha256}
         return self._connection.sql(
             f"""
             SELECT file_row_number AS row, document_id, score, token_count, content_sha256,
                    {self._contaminated_by} AS contaminated_by, {is_boundary} AS is_boundary
-            FROM read_parquet($path, file_row_number = true) AS scored
+            FROM (SELECT *, {self.order.value} AS value
+                  FROM read_parquet($path, file_row_number = true)) AS scored
             WHERE {self._counts} AND {condition} AND file_row_number NOT IN (
                 SELECT file_row_number FROM left_out WHERE file_index = $file)
             ORDER BY file_row_number

@@ -32,19 +32,6 @@ CHAIN = (
     "report",
 )
 
-_START = """
-mutation Start($sensor: SensorSelector!) {
-  startSensor(sensorSelector: $sensor) { __typename ... on PythonError { message } }
-}
-"""
-_TICKS = """
-query Ticks($sensor: SensorSelector!) {
-  sensorOrError(sensorSelector: $sensor) {
-    ... on Sensor { sensorState { ticks(limit: 1) { tickId status timestamp endTimestamp } } }
-  }
-}
-"""
-
 
 @pytest.fixture
 def world(tmp_path: Path) -> SmallWorld:
@@ -72,19 +59,9 @@ def ui(world: SmallWorld, instance: dg.DagsterInstance, tmp_path: Path) -> Itera
     ui.stop()
 
 
-def sensor() -> dict[str, str]:
-    return {
-        "repositoryLocationName": "pcorr_assets.definitions",
-        "repositoryName": "__repository__",
-        "sensorName": SENSOR,
-    }
-
-
 def last_tick(ui: DagsterUI, after: float = 0) -> dict[str, Any] | None:
     """The last finished tick of the automation, if it began after a time."""
-    ticks = ui.ask(_TICKS, sensor=sensor())["sensorOrError"]["sensorState"]["ticks"]
-    done = [tick for tick in ticks if tick["endTimestamp"] and tick["timestamp"] > after]
-    return done[0] if done else None
+    return next((tick for tick in ui.ticks(SENSOR) if tick["timestamp"] > after), None)
 
 
 def attempts(instance: dg.DagsterInstance, after: int) -> Counter[tuple[str, str | None]]:
@@ -133,8 +110,7 @@ def test_an_llm_in_the_file_reaches_the_report_by_itself(
 ) -> None:
     assert llm_counts(world) == {4}
     start = now_in_log(instance)
-    started = ui.ask(_START, sensor=sensor())["startSensor"]
-    assert started["__typename"] == "Sensor", started
+    ui.start_sensor(SENSOR)
     wait_for("the first tick", lambda: last_tick(ui))
     assert attempts(instance, start) == {}, "switching it on launches nothing"
 

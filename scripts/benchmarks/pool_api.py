@@ -42,19 +42,6 @@ mutation Tick($sensor: SensorSelector!) {
   }
 }
 """
-# A dry run of it does not evaluate the conditions of assets: the daemon does, once it is on.
-START = """
-mutation Start($sensor: SensorSelector!) {
-  startSensor(sensorSelector: $sensor) { __typename ... on PythonError { message } }
-}
-"""
-TICKS = """
-query Ticks($sensor: SensorSelector!) {
-  sensorOrError(sensorSelector: $sensor) {
-    ... on Sensor { sensorState { ticks(limit: 20) { status timestamp endTimestamp } } }
-  }
-}
-"""
 
 
 def run(folder: Path, small: bool) -> Iterator[str]:
@@ -174,34 +161,25 @@ def _backfill(ui: Any, asset: str, partitions: list[str]) -> float:
     return time.monotonic() - began
 
 
-def _sensor(name: str) -> dict[str, str]:
-    return {
-        "repositoryLocationName": "pcorr_assets.definitions",
-        "repositoryName": "__repository__",
-        "sensorName": name,
-    }
-
-
 def _dry_tick(ui: Any) -> None:
-    said = ui.ask(TICK, sensor=_sensor("register_pool_groups"))["sensorDryRun"]
+    from pcorr_assets_tests.dagster_ui import sensor_selector
+
+    said = ui.ask(TICK, sensor=sensor_selector("register_pool_groups"))["sensorDryRun"]
     if said["__typename"] == "PythonError":
         raise RuntimeError(f"the tick failed: {said['message'][:500]}")
 
 
 def _automation_ticks(ui: Any, count: int) -> list[float]:
-    """Seconds of the first ticks after automation is switched on."""
-    started = ui.ask(START, sensor=_sensor("automation"))["startSensor"]
-    if started["__typename"] != "Sensor":
-        raise RuntimeError(f"automation cannot be switched on: {started}")
-    while True:
+    """Seconds of the first ticks after automation is switched on.
+
+    A dry run does not evaluate the conditions of assets: the daemon does, once it is on.
+    """
+    ui.start_sensor("automation")
+    while len(ticks := ui.ticks("automation")) < count:
         time.sleep(2)
-        found = ui.ask(TICKS, sensor=_sensor("automation"))["sensorOrError"]["sensorState"]
-        failed = [tick for tick in found["ticks"] if tick["status"] == "FAILURE"]
-        if failed:
-            raise RuntimeError("a tick of automation failed; its error stands in the UI")
-        ended = [tick for tick in found["ticks"] if tick["endTimestamp"]]
-        if len(ended) >= count:
-            return [tick["endTimestamp"] - tick["timestamp"] for tick in ended]
+    if any(tick["status"] == "FAILURE" for tick in ticks):
+        raise RuntimeError("a tick of automation failed; its error stands in the UI")
+    return [tick["endTimestamp"] - tick["timestamp"] for tick in ticks]
 
 
 def _seconds(act: Any) -> float:

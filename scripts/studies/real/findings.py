@@ -49,7 +49,6 @@ class Lead:
     Paired by seed, with the 95 % interval (Student's t; None with one seed).
     """
 
-    method: str
     target: str
     size: str
     other: str
@@ -72,7 +71,7 @@ def findings(folder: Path) -> list[Finding]:
 def leads(folder: Path, method: str) -> list[Lead]:
     """Of each target, size, measure and other method than `method`, from the same seeds."""
     return [
-        Lead(method, target, size, other, measure, len(own), *_lower(values, method, other))
+        Lead(target, size, other, measure, len(own), *_lower(values, method, other))
         for (target, size, measure), values in _paired(folder).items()
         if (own := values.get(method))
         for other in values

@@ -25,7 +25,7 @@ from scripts.studies.real.zoo import LAYERS, members
 from scripts.studies.version import commit
 
 IMAGE = "images/evidence.png"
-# What `selected_data` takes, with and without `draw`.
+# What `selected_data` takes, without and with `draw`.
 OF_THE_PLATFORM = {OWN: "The filter", "resampled": "Drawing with the filter's odds"}
 NOT_SHOWN = """## What it does not show
 
