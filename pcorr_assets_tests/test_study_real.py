@@ -38,7 +38,7 @@ TINY = replace(
     training_item_count=8,
     token_budget=3000,
     held_out_documents=3,
-    proxy_seeds=(1,),
+    proxy_seeds=(1, 2),
 )
 
 
@@ -173,10 +173,10 @@ def test_the_whole_study_in_small(tmp_path: Path) -> None:
     page.parent.mkdir()
     run(folder, TINY, None, page)
     text = page.read_text()
-    assert "| small | filter | 1 |" in text
-    assert "| small | random | 1 |" in text
-    assert "| small | classifier | 1 |" in text
-    assert "| small | mean_bpb | 1 |" in text
+    assert "| small | filter | 2 |" in text
+    assert "| small | random | 2 |" in text
+    assert "| small | classifier | 2 |" in text
+    assert "| small | mean_bpb | 2 |" in text
     assert "is left out" not in text
     assert "| code | small | mean_bpb |" in text
     (target,) = TINY.targets
@@ -188,6 +188,11 @@ def test_the_whole_study_in_small(tmp_path: Path) -> None:
         sizes[one.kind == "code"] += len(one.text.encode())
     assert by_method["filter"].documents == len(own)
     assert by_method["filter"].of_target == pytest.approx(sizes[True] / sum(sizes.values()))
+    # By hand nothing is selected but the target's own text, of which the pool has enough.
+    assert by_method["by_hand"].of_target == 1
+    draws = [read_selection(folder, "code", "by_hand", seed) for seed in TINY.proxy_seeds]
+    assert "| small | by_hand | 2 |" in text
+    assert set(draws[0]) != set(draws[1])
     assert (page.parent / "images" / "evidence.png").read_bytes().startswith(b"\x89PNG")
     pool = {one.id for one in read_part(folder, "pool")}
     assert set(read_selection(folder, "code", "filter", 1)) < pool

@@ -37,7 +37,7 @@ def run(folder: Path, settings: StudySettings, debian: Path | None, page: Path) 
     facts = run_chain(folder, stated, settings.processes)
     write_text(folder / FACTS, json.dumps(facts, indent=1) + "\n")
     for target in settings.targets:
-        select(folder, wh, stated, target.name, settings.proxy_seeds)
+        select(folder, wh, stated, target, settings.proxy_seeds)
     train_proxies(folder, settings)
     write_page(page, folder, settings, facts)
 

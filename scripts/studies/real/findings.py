@@ -14,9 +14,8 @@ from statistics import fmean
 from scipy.stats import t
 
 from pcorr_assets.demo.comparison import lower_by
-from pcorr_assets.methods.table import METHODS
 from scripts.studies.real.proxies import Arm
-from scripts.studies.real.selections import RANDOM
+from scripts.studies.real.selections import ORDER, RANDOM
 
 MEASURES = ("error", "bpb")
 CONFIDENCE = 0.95
@@ -101,7 +100,7 @@ def _paired(folder: Path) -> dict[tuple[str, str, str], Values]:
         for measure in MEASURES:
             paired[target, size, measure] = {
                 method: [of_seed[seed][method][measure] for seed in whole]
-                for method in sorted(methods, key=list(METHODS).index)
+                for method in sorted(methods, key=ORDER.index)
             }
     return paired
 

@@ -19,7 +19,7 @@ from scripts.studies.real.findings import Finding, Lead, findings, leads
 from scripts.studies.real.items import ORDER_WORDS
 from scripts.studies.real.plot import draw
 from scripts.studies.real.proxies import trial_tokens
-from scripts.studies.real.selections import left_out
+from scripts.studies.real.selections import BY_HAND, left_out
 from scripts.studies.real.settings import StudySettings
 from scripts.studies.real.zoo import LAYERS, members
 from scripts.studies.version import commit
@@ -33,9 +33,9 @@ NOT_SHOWN = """## What it does not show
   those that are asked as well as those that are trained, and texts are those of Debian and of
   Python packages.
 - That the filter finds more than the language or kind of text. A target here is one of either, so
-  that a rule by hand would select as well where it is known.
+  that a rule by hand selects as well where they are known.
 - Anything of differences that the intervals do not tell from 0. Intervals are over seeds of the
-  training alone: the world, its LLMs and all selections but the random ones are one draw.
+  training alone: the world, its LLMs and the selections of all methods but `random` are one draw.
 - The cost of a method. All need the pool to be read; those that ask LLMs need them to be scored.
 """
 
@@ -127,9 +127,11 @@ held-out text. Errors are the lowest and highest of the LLMs.
 
 
 def _selected(folder: Path, settings: StudySettings) -> Iterator[str]:
-    yield """## What is selected
+    yield f"""## What is selected
 
 Shares of bytes: of the target's text, as paths state it, and of the largest languages and kinds.
+`{BY_HAND}` is no method, as it knows the paths: random documents of the target's text. Of it and
+of random documents the first draw is shown; each seed below has its own.
 """
     for target in settings.targets:
         lines = [

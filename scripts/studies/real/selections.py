@@ -1,7 +1,8 @@
 """What each method selects of the pool, with one budget of tokens.
 
-Belongs here: the table from methods to ids of documents, and keeping it. Does not belong here:
-methods themselves (`pcorr_assets.methods`), and training on what they select (`proxies`).
+Belongs here: the table from methods to ids of documents, with what luck and a rule by hand select
+beside them, and keeping it. Does not belong here: methods themselves (`pcorr_assets.methods`), and
+training on what they select (`proxies`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pcorr_assets.config import Settings
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters.groups import groups_of
@@ -21,9 +24,17 @@ from pcorr_assets.methods.table import METHODS
 from pcorr_assets.steps.compared_selections import material_of, write_compared
 from pcorr_assets.warehouse import Warehouse, connect
 from pcorr_assets.warehouse.files import write_text
+from scripts.studies.real.deal import read_part
+from scripts.studies.real.items import of_target
+from scripts.studies.real.settings import Target
+from scripts.studies.real.texts import Document
 from scripts.studies.real.world import POOL
 
-RANDOM = "random"
+RANDOM, BY_HAND = "random", "by_hand"
+# Drawn anew for each seed. `by_hand` is no method: it is what one selects who knows of each text
+# what it is, documents of the target as luck has them.
+DRAWN = (RANDOM, BY_HAND)
+ORDER = (*METHODS, BY_HAND)
 _CHOSEN = """SELECT method, document_id FROM compared_documents WHERE pool = ? AND target = ?
 ORDER BY method, shard, row"""
 _LEFT_OUT = """SELECT method, reason FROM compared_selections
@@ -36,20 +47,24 @@ def selection_file(folder: Path, target: str) -> Path:
 
 
 def select(
-    folder: Path, wh: Warehouse, settings: Settings, target: str, seeds: Sequence[int]
+    folder: Path, wh: Warehouse, settings: Settings, target: Target, seeds: Sequence[int]
 ) -> None:
-    """Write what each method selects, and random documents of each seed; what is there is kept.
+    """Write what each method selects, and what is drawn for each seed; what is there is kept.
 
-    `chosen` has the ids by method, `random` by seed, `left_out` why a method has none.
+    `chosen` has the ids by method, `random` and `by_hand` by seed, `left_out` why a method has
+    none.
 
     Raises:
         PcorrError: the pool has too few documents for selections that could differ.
     """
-    path = selection_file(folder, target)
-    found = _read(folder, target) if path.is_file() else _of_methods(wh, settings, target)
-    for seed in seeds:
-        if str(seed) not in found[RANDOM]:
-            found[RANDOM][str(seed)] = _at_random(wh, settings, target, seed)
+    path, name = selection_file(folder, target.name), target.name
+    found = _read(folder, name) if path.is_file() else _of_methods(wh, settings, name)
+    for drawn in DRAWN:
+        of_seed = found.setdefault(drawn, {})
+        own = of_target(read_part(folder, "pool"), target) if drawn == BY_HAND else None
+        for seed in seeds:
+            if str(seed) not in of_seed:
+                of_seed[str(seed)] = _at_random(wh, settings, name, seed, own)
     path.parent.mkdir(exist_ok=True)
     write_text(path, json.dumps(found))
 
@@ -57,13 +72,14 @@ def select(
 def read_selection(folder: Path, target: str, method: str, seed: int) -> list[str]:
     """Ids of the documents that a method selects for a target, with a seed."""
     found = _read(folder, target)
-    return found[RANDOM][str(seed)] if method == RANDOM else found["chosen"][method]
+    return found[method][str(seed)] if method in DRAWN else found["chosen"][method]
 
 
 def methods_of(folder: Path, target: str) -> list[str]:
-    """The methods that have a selection for a target, in the order of the platform's table."""
+    """The methods that have a selection for a target, in the order of the platform's table, and
+    what is selected by hand."""
     found = _read(folder, target)
-    return [name for name in METHODS if name == RANDOM or name in found["chosen"]]
+    return [name for name in ORDER if name in DRAWN or name in found["chosen"]]
 
 
 def left_out(folder: Path, target: str) -> dict[str, str]:
@@ -85,7 +101,7 @@ def _of_methods(wh: Warehouse, settings: Settings, target: str) -> dict[str, Any
             "selections could not differ much: fetch more packages or lower token_budget"
         )
     write_compared(wh, settings, POOL, target)
-    found: dict[str, Any] = {"chosen": {}, RANDOM: {}}
+    found: dict[str, Any] = {"chosen": {}}
     with connect(wh.home) as connection:
         for method, document in connection.execute(_CHOSEN, [POOL, target]).fetchall():
             found["chosen"].setdefault(method, []).append(document)
@@ -93,11 +109,18 @@ def _of_methods(wh: Warehouse, settings: Settings, target: str) -> dict[str, Any
     return found
 
 
-def _at_random(wh: Warehouse, settings: Settings, target: str, seed: int) -> list[str]:
+def _at_random(
+    wh: Warehouse, settings: Settings, target: str, seed: int, only: Sequence[Document] | None
+) -> list[str]:
+    """Random documents of a seed: of `only`, or of all; others where these do not fill the
+    budget."""
     pool = _pool(wh, settings, target)
     with material_of(wh, settings, POOL, target) as (material, _):
         scores = METHODS[RANDOM](replace(material, seed=seed), pool.documents)
-        return pool.chosen(scores).documents["document_id"].to_pylist()
+    if only is not None:
+        own = {one.text.encode() for one in only}
+        scores[[text not in own for text in pool.documents.read()]] = -np.inf
+    return pool.chosen(scores).documents["document_id"].to_pylist()
 
 
 def _pool(wh: Warehouse, settings: Settings, target: str) -> ScoredPool:
