@@ -7,9 +7,12 @@ computed, and where results are kept.
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TypeVar
+
+from pcorr_assets.processes import end_with
 
 Result = TypeVar("Result")
 
@@ -26,7 +29,10 @@ def side_by_side(
         return
     # Forked processes would inherit the threads of libraries in a state of their own.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+    # Orphans of a study that was killed would make what the next one makes.
+    with ProcessPoolExecutor(
+        processes, mp_context=context, initializer=end_with, initargs=(os.getpid(),)
+    ) as pool:
         waiting = [pool.submit(function, *own) for own in arguments]
         try:
             for one in as_completed(waiting):
