@@ -5,6 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import os
+import subprocess
+import sys
 import sysconfig
 from collections import defaultdict
 from dataclasses import replace
@@ -17,6 +20,7 @@ from scipy import stats
 from pcorr_assets.demo import train
 from pcorr_assets.demo.train import Schedule, Shape
 from pcorr_assets.errors import PcorrError
+from pcorr_assets_tests.waiting import wait_for
 from scripts.studies.real.__main__ import run
 from scripts.studies.real.composition import compositions, is_english
 from scripts.studies.real.deal import PARTS, deal, read_part
@@ -160,6 +164,34 @@ def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
     (behind,) = [one for one in leads(tmp_path, "random") if one.measure == "error"]
     assert behind.lower == pytest.approx(-lead.lower)
     assert leads(tmp_path, "resampled") == []
+
+
+def test_workers_of_a_killed_study_end_with_it(tmp_path: Path) -> None:
+    """They would go on making what the next one makes."""
+    script = tmp_path / "study.py"
+    script.write_text("""
+import os, sys, time
+from pathlib import Path
+from scripts.studies.real.parallel import side_by_side
+
+def wait(folder):
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    list(side_by_side(2, wait, [(sys.argv[1],)] * 2))
+""")
+    started = tmp_path / "started"
+    started.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    study = subprocess.Popen([sys.executable, str(script), str(started)], env=environment)
+    try:
+        wait_for("both workers to start", lambda: len(list(started.iterdir())) == 2)
+    finally:
+        study.kill()
+        study.wait()
+    workers = [Path("/proc", one.name) for one in started.iterdir()]
+    wait_for("the workers to end", lambda: not any(one.exists() for one in workers), 60)
 
 
 def test_english_is_told_by_its_words() -> None:
