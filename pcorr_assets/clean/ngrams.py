@@ -6,8 +6,8 @@ is a word (`words`), items (`lm.benchmark_items`), and what becomes of a text th
 Of a text of at least n words all n-grams are searched; of a shorter one, of at least
 `LEAST_WORDS`, all of it. Shorter ones are too ordinary to say anything (8 words is the least in
 GPT-3's filter, Brown et al. 2020, appendix C). What stands in more than `MOST_ITEMS` items of a
-benchmark is how the task words its questions, not an item (there, too, n-grams found all over are
-left alone).
+benchmark is how the task words its questions, not an item. A passage that many items ask about is
+none of that: an n-gram that stands in parts of items counts once for each different part.
 
 Each n-gram has two hashes of 64 bits: of its first words (the anchor), by which places are
 found, and of all of its words. A text is hit only where both are equal; hashes of different
@@ -33,10 +33,15 @@ _ROOM = 16
 
 @dataclass(frozen=True)
 class Item:
-    """An item of a benchmark, by its name there, and each text that it asks or answers with."""
+    """An item of a benchmark, by its name there.
+
+    `texts` are what it asks, with and without each answer; `parts` what the task's wording stands
+    around in them: a question, a passage, as the benchmark itself has them.
+    """
 
     name: str
     texts: tuple[str, ...]
+    parts: tuple[str, ...] = ()
 
 
 @dataclass
@@ -44,7 +49,7 @@ class Ngrams:
     """What is searched of a benchmark: row by row an item, the words of an n-gram, its hashes.
 
     `too_short` counts items that have no text of `LEAST_WORDS` words, `common` the n-grams that
-    stand in more than `MOST_ITEMS` items.
+    stand in more than `MOST_ITEMS` items, or in as many different parts of items.
     """
 
     items: list[str] = field(default_factory=list)
@@ -63,8 +68,9 @@ def anchor_words(n: int) -> int:
 
 def ngrams_of(items: Sequence[Item], n: int) -> Ngrams:
     """The n-grams that are searched of items; each once an item, in the order of the items."""
-    texts = [text for item in items for text in item.texts]
-    owner = np.repeat(np.arange(len(items)), [len(item.texts) for item in items])
+    texts = [text for item in items for text in (*item.texts, *item.parts)]
+    size = [len(item.texts) + len(item.parts) for item in items]
+    owner = np.repeat(np.arange(len(items)), size)
     words = words_of(texts)
     place, length, text = _searched(words, n)
     anchors = _hash_at(words.hashes, place, anchor_words(n), _ANCHOR)
@@ -73,12 +79,11 @@ def ngrams_of(items: Sequence[Item], n: int) -> Ngrams:
         own = length == size
         hashes[own] = _hash_at(words.hashes, place[own], size, _ALL)
     item = owner[text]
-    # Once an item, the first of equal ones.
-    _, first = np.unique(np.stack([item.astype(np.uint64), hashes], 1), axis=0, return_index=True)
+    first = _first_pairs(item, hashes)
     first.sort()
-    _, inverse, count = np.unique(hashes[first], return_inverse=True, return_counts=True)
-    is_common = count[inverse] > MOST_ITEMS
-    kept = first[~is_common]
+    distinct, inverse = np.unique(hashes[first], return_inverse=True)
+    is_common = _places_of(distinct, items, item, text, hashes) > MOST_ITEMS
+    kept = first[~is_common[inverse]]
     return Ngrams(
         [items[number].name for number in item[kept].tolist()],
         length[kept],
@@ -86,8 +91,36 @@ def ngrams_of(items: Sequence[Item], n: int) -> Ngrams:
         hashes[kept],
         item_count=len(items),
         too_short=len(items) - np.unique(item).size,
-        common=int((count > MOST_ITEMS).sum()),
+        common=int(is_common.sum()),
     )
+
+
+def _first_pairs(numbers: Places, hashes: Hashes) -> Places:
+    """Where each pair of a number and a hash stands first."""
+    pairs = np.stack([numbers.astype(np.uint64), hashes], 1)
+    return np.unique(pairs, axis=0, return_index=True)[1]
+
+
+def _places_of(
+    distinct: Hashes, items: Sequence[Item], item: Places, text: Places, hashes: Hashes
+) -> NDArray[np.int64]:
+    """In how many different parts each n-gram stands; in how many items, if in no part."""
+    number: dict[str, int] = {}
+    of_text = [
+        -1 if place < len(one.texts) else number.setdefault(own, len(number))
+        for one in items
+        for place, own in enumerate((*one.texts, *one.parts))
+    ]
+    part = np.array(of_text, np.int64)[text]
+    in_part = part >= 0
+    in_parts = _counted(distinct, part[in_part], hashes[in_part])
+    return np.where(in_parts > 0, in_parts, _counted(distinct, item, hashes))
+
+
+def _counted(distinct: Hashes, numbers: Places, hashes: Hashes) -> NDArray[np.int64]:
+    """With how many different numbers each of the distinct hashes stands."""
+    at = np.searchsorted(distinct, hashes[_first_pairs(numbers, hashes)])
+    return np.bincount(at, minlength=distinct.size)
 
 
 def _searched(words: Words, n: int) -> tuple[Places, Places, Places]:

@@ -4,8 +4,11 @@ Belongs here: taking them out of lm-eval's own task objects, without an LLM. Doe
 here: scoring them (`evaluation`), and what is searched of them (`clean.ngrams`).
 
 lm-eval builds the requests itself, without examples and description, so that a text holds
-nothing but its item: of `multiple_choice` and `loglikelihood` the prompt with each answer, of
-`loglikelihood_rolling` the text, of `generate_until` the prompt with each right answer.
+nothing but its item: of `multiple_choice` and `loglikelihood` the prompt, alone and with each
+answer, of `loglikelihood_rolling` the text, of `generate_until` the prompt, alone and with each
+right answer. A prompt has words of the task around what is asked ("Question: ... Answer:"), which
+no document has that quotes the question; so what a prompt holds of the document of the benchmark
+stands beside it, as the parts of the item.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import contextlib
 import logging
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -86,19 +89,36 @@ def _items(key: str, task: Any) -> Iterator[Item]:
         task.set_config(key="description", value="")
     task.build_all_requests(limit=None, rank=0, world_size=1)
     texts: dict[int, dict[str, None]] = {}
+    parts: dict[int, dict[str, None]] = {}
     for request in task.instances:
         found = texts.setdefault(request.doc_id, {})
         found |= dict.fromkeys(_texts_of(task, request))
+        parts.setdefault(request.doc_id, {}).update(dict.fromkeys(_parts_of(request)))
     for number, found in sorted(texts.items()):
-        yield Item(f"{key}/{number}", tuple(found))
+        yield Item(f"{key}/{number}", tuple(found), tuple(parts[number]))
+
+
+def _asked(request: Any) -> list[str]:
+    return [part for part in request.arguments if isinstance(part, str)] or [""]
 
 
 def _texts_of(task: Any, request: Any) -> list[str]:
-    asked = [part for part in request.arguments if isinstance(part, str)]
-    if request.request_type != "generate_until":
-        return ["".join(asked)]
-    (prompt, *_) = asked
-    return [prompt, *(f"{prompt} {answer}" for answer in answers(task, request.doc))]
+    (prompt, *_) = asked = _asked(request)
+    if request.request_type == "generate_until":
+        return [prompt, *(f"{prompt} {answer}" for answer in answers(task, request.doc))]
+    return list(dict.fromkeys([prompt, "".join(asked)]))
+
+
+def _parts_of(request: Any) -> list[str]:
+    """The values of the benchmark's document that stand in the prompt, word for word."""
+    within = _spaced(_asked(request)[0])
+    fields = request.doc.values() if isinstance(request.doc, Mapping) else ()
+    values = [value for value in fields if isinstance(value, str)]
+    return [value for value in values if (own := _spaced(value)) and own in within]
+
+
+def _spaced(text: str) -> str:
+    return " ".join(text.split())
 
 
 def answers(task: Any, doc: Any) -> list[str]:

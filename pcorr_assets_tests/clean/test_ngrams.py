@@ -45,7 +45,7 @@ def brute_words(text: str) -> list[str]:
 
 def brute_searched(item: Item, n: int) -> set[tuple[str, ...]]:
     found = set()
-    for text in item.texts:
+    for text in (*item.texts, *item.parts):
         words = brute_words(text)
         size = n if len(words) >= n else len(words)
         if size >= anchor_words(n):
@@ -65,8 +65,12 @@ TEXTS = st.lists(
     st.sampled_from(["a", "B", "b", "c\u00e9", "ce\u0301", "x7", *SPACELESS, "-", "_", "\n"]),
     max_size=40,
 ).map(" ".join)
-ITEMS = st.lists(st.lists(TEXTS, min_size=1, max_size=3), max_size=4).map(
-    lambda found: [Item(str(i), tuple(texts)) for i, texts in enumerate(found)]
+ITEMS = st.lists(
+    st.tuples(st.lists(TEXTS, min_size=1, max_size=3), st.lists(TEXTS, max_size=2)), max_size=4
+).map(
+    lambda found: [
+        Item(str(i), tuple(texts), tuple(parts)) for i, (texts, parts) in enumerate(found)
+    ]
 )
 
 
@@ -145,6 +149,26 @@ def test_short_items_are_counted_and_wording_of_tasks_is_left_alone() -> None:
     )["t"].named(own)
     assert [(hit.text, hit.item) for hit in hits] == [(1, "q/2"), (2, "q/contained")]
     assert LEAST_WORDS == 8
+
+
+PASSAGE = "In spring the river flooded the lower town twice before the dam of nineteen twelve held."
+
+
+def test_a_passage_that_many_items_ask_about_is_searched() -> None:
+    """It is no wording; a phrase that as many different questions begin with is."""
+    phrase = "Which of the following sentences is the best short summary of what is said on"
+    items = []
+    for number in range(2 * MOST_ITEMS):
+        question = f"{phrase} {'x' * (number + 1)} y?"
+        items.append(Item(str(number), (f"{PASSAGE} Q: {question}",), (PASSAGE, question)))
+    found = ngrams_of(items, 13)
+    own = NgramSet(13, {"q": found})
+    texts = [PASSAGE, phrase, f"{phrase} xxx y", "Q: which of the following sentences"]
+    assert [pair[0] for pair in Search({"t": own}).find(texts)["t"].pairs()] == [0, 2]
+    # Without knowing what the parts are, both are wording.
+    bare = ngrams_of([Item(one.name, one.texts) for one in items], 13)
+    assert bare.common > found.common
+    assert not list(Search({"t": NgramSet(13, {"q": bare})}).find([PASSAGE])["t"].pairs())
 
 
 def test_nothing_to_search_for_finds_nothing() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pcorr_assets.clean.ngrams import MOST_ITEMS, NgramSet, Search, ngrams_of
 from pcorr_assets.config import Benchmark
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.lm.benchmark_items import read_items
@@ -79,16 +80,16 @@ def texts(folder: Path, name: str) -> dict[str, tuple[str, ...]]:
 
 def test_items_hold_what_is_asked_and_every_answer(folder: Path) -> None:
     asked = {
-        0: ("Is ice cold? yes", "Is ice cold? no"),
-        1: ("Is fire wet? yes", "Is fire wet? no"),
+        0: ("Is ice cold?", "Is ice cold? yes", "Is ice cold? no"),
+        1: ("Is fire wet?", "Is fire wet? yes", "Is fire wet? no"),
     }
     assert texts(folder, "choice") == {f"choice/{n}": found for n, found in asked.items()}
     assert texts(folder, "both") == {
         f"{task}/{n}": found for task in ("choice", "second") for n, found in asked.items()
     }
     assert texts(folder, "last_word") == {
-        "last_word/0": ("Is ice cold? yes",),
-        "last_word/1": ("Is fire wet? no",),
+        "last_word/0": ("Is ice cold?", "Is ice cold? yes"),
+        "last_word/1": ("Is fire wet?", "Is fire wet? no"),
     }
     assert texts(folder, "written") == {
         "written/0": ("Is ice cold?", "Is ice cold? yes"),
@@ -98,6 +99,52 @@ def test_items_hold_what_is_asked_and_every_answer(folder: Path) -> None:
         "rolling/0": ("Is ice cold?",),
         "rolling/1": ("Is fire wet?",),
     }
+
+
+QUIZ = [
+    {
+        "passage": "Sloops have one mast. "
+        + " ".join(f"Sail {n} is cut from cloth." for n in "abc"),
+        "question": f"Which {sail} of a sloop is set before the only mast?",
+        "choices": ["the jib", "the spanker"],
+        "answer": 0,
+        "why": "One learns it in school, and nobody forgets it who has sailed before the wind.",
+    }
+    for sail in ("sail", "of the sails", "piece", "cloth", "canvas", "thing", "triangle")
+] * 2
+TEMPLATE = """
+task: quiz
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: "{data}"}}}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "Read. {{{{passage}}}}\n\nQuestion:  {{{{question}}}}\nAnswer:"
+doc_to_choice: "{{{{choices}}}}"
+doc_to_target: "{{{{answer}}}}"
+metric_list:
+  - {{metric: acc, aggregation: mean, higher_is_better: true}}
+"""
+
+
+def test_a_question_is_found_without_the_wording_of_its_task(folder: Path) -> None:
+    """It is shorter than an n-gram, and more items ask about the passage than may share words."""
+    data = write_items(folder.parent / "quiz.jsonl", QUIZ)
+    (folder / "quiz.yaml").write_text(TEMPLATE.format(data=data))
+    items = read_items(
+        "quiz", Benchmark.model_validate({"metric": "acc", "task_path": str(folder)})
+    )
+    assert len(items) == len(QUIZ) > MOST_ITEMS
+    for item, row in zip(items, QUIZ, strict=True):
+        assert item.parts == (row["passage"], row["question"])
+    own = NgramSet(13, {"quiz": ngrams_of(items, 13)})
+    documents = [
+        f"1. {QUIZ[0]['question']} (a) jib (b) spanker",
+        f"Of boats. {QUIZ[0]['passage']}",
+        "Question: which sail of a sloop is set? Answer: the jib",
+        QUIZ[0]["why"],
+    ]
+    hits = Search({"t": own}).find(documents)["t"].named(own)
+    assert [hit.text for hit in hits] == [0, 1]
 
 
 def test_a_task_that_there_is_not_is_named(folder: Path) -> None:
