@@ -17,10 +17,10 @@ NEAR_COPIES = "near-duplicates in it"
 COPIES = "exact copies in it"
 
 
-def of_sample() -> dict[str, str]:
-    """The texts of a sample, which a filter is trained on."""
+def of_sample(searched: str | None) -> dict[str, str]:
+    """The texts of a sample, which a filter is trained on; `searched` says what was found."""
     return {
-        BENCHMARK_ITEMS: NOT_SEARCHED,
+        BENCHMARK_ITEMS: searched or NOT_SEARCHED,
         NEAR_COPIES: NOT_SEARCHED,
     }
 

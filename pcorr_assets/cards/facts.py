@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pcorr_assets.config import Settings
+from pcorr_assets.matrix.candidates import MATRIX_HASH
 from pcorr_assets.report.facts import BenchmarkFacts, FilterFacts, Provenance, VerdictFacts
 from pcorr_assets.report.provenance import read_provenance
 from pcorr_assets.report.reading import read_verdict
 from pcorr_assets.report.reading_filter import read_filter
 from pcorr_assets.report.reading_llms import read_benchmarks, read_records, read_reliability
+from pcorr_assets.steps.clean_estimates import TABLE, read_compared
 from pcorr_assets.steps.inputs import level_of, source_of
 from pcorr_assets.warehouse import Warehouse
 
@@ -33,7 +35,11 @@ class CardLLM:
 
 @dataclass(frozen=True)
 class CardFacts:
-    """Everything that the card of a filter and that of a selection say alike."""
+    """Everything that the card of a filter and that of a selection say alike.
+
+    `searched`: what the search of the sample for text of the benchmarks came to; None: there was
+    none, or it was of another matrix than the estimate.
+    """
 
     sample: str
     target: str
@@ -43,6 +49,7 @@ class CardFacts:
     benchmarks: tuple[BenchmarkFacts, ...]
     filter: FilterFacts | None
     provenance: Provenance
+    searched: str | None
 
 
 def read_card_facts(wh: Warehouse, settings: Settings, sample: str, target: str) -> CardFacts:
@@ -61,7 +68,18 @@ def read_card_facts(wh: Warehouse, settings: Settings, sample: str, target: str)
         benchmarks=benchmarks,
         filter=filter_facts,
         provenance=read_provenance(wh, settings, sample, target, benchmarks, reliability),
+        searched=_searched(wh, sample, target),
     )
+
+
+def _searched(wh: Warehouse, sample: str, target: str) -> str | None:
+    found = read_compared(wh, sample, target)
+    if found is None or not found.chunk_count or not wh.exists("estimates", sample, target):
+        return None
+    of_search, of_estimate = (
+        wh.metadata(table, sample, target).get(MATRIX_HASH) for table in (TABLE, "estimates")
+    )
+    return found.sentence if of_search == of_estimate else None
 
 
 def llms_used(

@@ -146,7 +146,8 @@ def _parts(
     yield "On texts it has not seen", w.unseen(facts)
     yield "Benchmarks of the target", w.benchmarks(facts.benchmarks)
     yield "LLMs", w.llms(facts.llms)
-    yield "What was searched", "In the texts it was trained on:\n\n" + w.searched(clean.of_sample())
+    searched = w.searched(clean.of_sample(facts.searched))
+    yield "What was searched", f"In the texts of the sample it was trained on:\n\n{searched}"
     yield "Settings", w.settings_of_filter(facts)
     model = f"The model file has the SHA-256 {code(row['sha256'])}."
     yield "Made from", f"{model}\n\n{w.origin(facts.provenance)}"

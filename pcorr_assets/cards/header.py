@@ -4,8 +4,9 @@ Belongs here: valid YAML by huggingface_hub, and what is taken over. Does not be
 words of a card.
 
 A card is written again whenever what it speaks of is. What somebody filled in stays: fields of
-the header that the platform does not set (language, base_model, ...), the licence, and all that
-stands between the two marks of the body.
+the header that the platform did not set (language, base_model, ...), the licence, and all that
+stands between the two marks of the body. Which fields the platform set stands in the card: those
+are made anew, or go.
 """
 
 from __future__ import annotations
@@ -23,6 +24,13 @@ from pcorr_assets.warehouse.verification import CARD
 NO_LICENCE = "unknown"
 BEGIN = "<!-- yours: what stands from here on is kept when the card is written again -->"
 END = "<!-- end of yours -->"
+_SET = "<!-- fields of the header that are made anew with the card: {} -->"
+_WHICH = re.compile(re.escape(_SET).replace(re.escape("{}"), "(.*)"))
+# What cards were given that do not say it.
+_EVER_SET = (
+    "library_name", "pipeline_tag", "task_categories", "size_categories", "metrics", "model-index",
+    "datasets", "source_datasets", "configs",
+)  # fmt: skip
 _YOURS = re.compile(f"{re.escape(BEGIN)}\n(.*?)\n{re.escape(END)}", re.DOTALL)
 _HEADER = re.compile(r"\A---\r?\n(.*?)\r?\n---\r?\n", re.DOTALL)
 
@@ -56,12 +64,20 @@ def compose(kind: Kind, fields: Mapping[str, Any], body: str, earlier: Sequence[
         ignore_metadata_errors=False, **stated
     )
     header = data.to_dict()
-    header |= {key: value for key, value in kept.items() if key not in fields}
-    tags = [*fields.get("tags", ()), *_texts(kept.get("tags"))]
-    header["tags"] = [*dict.fromkeys(tags)]
+    # A licence and tags are of both.
+    anew = [key for key in header if key not in ("license", "tags")]
+    kept_tags = _texts(kept.pop("tags", None))
+    header |= {key: value for key, value in kept.items() if key not in anew}
+    header["tags"] = [*dict.fromkeys([*fields.get("tags", ()), *kept_tags])]
     yours = next((found for text in earlier if (found := _yours(text)) is not None), TO_FILL_IN)
-    last = f"## Licences and contact\n\n{BEGIN}\n{yours}\n{END}\n"
+    which = _SET.format(", ".join(anew))
+    last = f"## Licences and contact\n\n{which}\n{BEGIN}\n{yours}\n{END}\n"
     return f"---\n{_yaml(header)}---\n\n{body.strip()}\n\n{last}"
+
+
+def body_of(text: str) -> str:
+    """A README without its header."""
+    return _HEADER.sub("", text).strip()
 
 
 def is_card(text: str) -> bool:
@@ -100,7 +116,9 @@ def _filled_in(text: str) -> dict[str, Any]:
     header = header if isinstance(header, dict) else {}
     if header.get("license") == NO_LICENCE:
         del header["license"]
-    return header
+    stated = _WHICH.search(text)
+    anew = stated[1].split(", ") if stated is not None else _EVER_SET if is_card(text) else ()
+    return {key: value for key, value in header.items() if key not in anew}
 
 
 def _yours(text: str) -> str | None:

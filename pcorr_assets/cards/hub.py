@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from pcorr_assets.cards.header import body_of, is_card
 from pcorr_assets.cards.publications import NOTE, Publication, RepoType
 from pcorr_assets.errors import PcorrError
 from pcorr_assets.storage.faults import reason_of, retried
@@ -40,6 +41,8 @@ class Repository:
     def objections(self, publication: Publication) -> Iterator[str]:
         """Why the publication should not go into this repository."""
         others = self.files - {*OF_THE_HUB, CARD}
+        if self.card is not None and not is_card(self.card) and body_of(self.card):
+            yield f"{self.name} has a {CARD} that was not written here, which would be replaced"
         if self.note is None and others:
             some = ", ".join(sorted(others)[:3])
             yield f"{self.name} has files that were not pushed from here ({some})"

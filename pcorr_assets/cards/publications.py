@@ -166,9 +166,13 @@ def _publication(
     return Publication(repo_type, about, whole, tuple(objections))
 
 
+_AT_HOME = ("config", "run_id", "contaminated_examples")
+
+
 def _given_away(manifest: Mapping[str, Any]) -> bytes:
-    """A manifest without what is of this house: paths, settings of the pool, the run."""
-    kept = {key: value for key, value in manifest.items() if key not in ("config", "run_id")}
+    """A manifest without what is of this house: paths, settings of the pool, the run; and without
+    the words of benchmarks in documents that were left out."""
+    kept = {key: value for key, value in manifest.items() if key not in _AT_HOME}
     kept["token_source"] = without_folder(str(manifest["token_source"]))
     kept["files"] = [
         {key: value for key, value in part.items() if key != "source"} for part in manifest["files"]

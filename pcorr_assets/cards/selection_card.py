@@ -22,8 +22,7 @@ from pcorr_assets.warehouse import Warehouse
 from pcorr_assets.warehouse.verification import CARD
 
 # How many documents the hub says that a data set has.
-_SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"),
-          (10**7, "1M<n<10M"), (10**8, "10M<n<100M"), (10**9, "100M<n<1B"))  # fmt: skip
+_POWERS = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 FILES_SHOWN = 20
 
 
@@ -71,15 +70,13 @@ def without_folder(text: str) -> str:
 
 
 def _header(settings: Settings, pool: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    documents = int(manifest["document_count"])
-    size = next((name for limit, name in _SIZES if documents < limit), "n>1B")
     # Beside the manifest, which is JSON as well.
     files = [part["file"] for part in manifest["files"]]
     ending = manifest["format"]
     found: dict[str, Any] = {
         "task_categories": ["text-generation"],
         "tags": list(w.TAGS),
-        "size_categories": [size],
+        "size_categories": [size_category(int(manifest["document_count"]))],
     }
     if files:
         found["configs"] = [{"config_name": "default", "data_files": f"*.{ending}"}]
@@ -87,6 +84,16 @@ def _header(settings: Settings, pool: str, manifest: Mapping[str, Any]) -> dict[
     if source is not None and w.is_on_hub(source):
         found["source_datasets"] = [source]
     return found
+
+
+def size_category(documents: int) -> str:
+    """What the hub calls a data set of so many documents."""
+    above = [name for place, name in enumerate(_POWERS) if documents >= 10 ** (place + 3)]
+    if not above:
+        return f"n<{_POWERS[0]}"
+    if len(above) == len(_POWERS):
+        return f"n>{_POWERS[-1]}"
+    return f"{above[-1]}<n<{_POWERS[len(above)]}"
 
 
 def _parts(facts: CardFacts, pool: str, manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

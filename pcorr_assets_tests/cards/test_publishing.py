@@ -28,6 +28,7 @@ from pcorr_assets.cards.header import NO_LICENCE, TO_FILL_IN, write_card
 from pcorr_assets.cards.hub import Repository
 from pcorr_assets.cards.publications import selection_publication
 from pcorr_assets.cards.selection_card import selection_card, selection_folder
+from pcorr_assets.cards.wording import NOT_SEARCHED
 from pcorr_assets.config import MatrixCsv, Settings, load_settings
 from pcorr_assets.defs.instance import open_instance
 from pcorr_assets.errors import PcorrError
@@ -36,11 +37,14 @@ from pcorr_assets.filters.pools import list_shards
 from pcorr_assets.filters.scoring import score_group
 from pcorr_assets.filters.training import build_filter, find_filter
 from pcorr_assets.filters.writing import write_selected
+from pcorr_assets.matrix.candidates import MATRIX_HASH
 from pcorr_assets.matrix.imports import import_published
 from pcorr_assets.matrix.layout import read_matrix
+from pcorr_assets.steps.clean_estimates import COMPARED, Compared
 from pcorr_assets.steps.matrices import build_matrix
 from pcorr_assets.steps.sharing import share_published
-from pcorr_assets.warehouse import Warehouse
+from pcorr_assets.warehouse import TABLES, Warehouse
+from pcorr_assets.warehouse.json_files import read_json, write_json
 from pcorr_assets.warehouse.verification import verify_home
 from pcorr_assets_tests.filters.conftest import page_text
 from pcorr_assets_tests.report.worlds import write_matrix_world, write_text_world
@@ -203,6 +207,20 @@ def test_cards_of_a_pool_that_draws_name_no_threshold(world: Path) -> None:
     assert "Thresholds that filled a budget" not in text
 
 
+def test_the_card_of_a_filter_says_what_a_search_of_the_sample_found(world: Path) -> None:
+    settings = load_settings(world / "pcorr.yaml")
+    wh = Warehouse(settings.home)
+    path = find_filter(wh, SAMPLE, TARGET).path.with_name("README.md")
+    found = Compared(9, 3, 4, 2, 0.9, 0.8, "3 of 9 chunks hold text of the target's benchmarks.")
+    matrix = wh.metadata("estimates", SAMPLE, TARGET)[MATRIX_HASH]
+    empty = TABLES["clean_estimates"].schema.empty_table()
+    for of_matrix, said in ((matrix, found.sentence), ("another", NOT_SEARCHED)):
+        notes = {MATRIX_HASH: of_matrix, COMPARED: json.dumps(vars(found))}
+        wh.write("clean_estimates", (SAMPLE, TARGET), empty, notes)
+        write_filter_card(wh, settings, SAMPLE, TARGET)
+        assert f"| test items of the benchmarks in it | {said} |" in path.read_text()
+
+
 def test_what_was_filled_in_stays(world: Path) -> None:
     settings = load_settings(world / "pcorr.yaml")
     wh = Warehouse(settings.home)
@@ -327,9 +345,27 @@ def test_nothing_of_somebody_else_is_replaced(world: Path) -> None:
     assert "not pushed from here (data.csv)" in said(None)
     assert "holds something else (kind matrix sample x)" in said({"kind": "matrix", "sample": "x"})
     assert said({key: str(value) for key, value in found.about.items()}) == ""
+
+    def said_of(card: str) -> str:
+        there = Repository("org/s", "dataset", True, "0" * 40, frozenset({"README.md"}), card, None)
+        return "; ".join(there.objections(found))
+
+    assert "has a README.md that was not written here" in said_of("---\nlicense: mit\n---\n# Mine")
+    assert said_of("---\nlicense: mit\n---\n") == ""
+    assert said_of(found.files["README.md"].decode()) == ""
     (selection_folder(settings.home, POOL, TARGET) / "pool.jsonl.parquet").write_bytes(b"cut")
     with pytest.raises(PcorrError, match="not as it was written"):
         selection_publication(Warehouse(settings.home), settings, POOL, TARGET)
+
+
+def test_words_of_benchmarks_do_not_go_along(world: Path) -> None:
+    settings = load_settings(world / "pcorr.yaml")
+    path = selection_folder(settings.home, POOL, TARGET) / "manifest.json"
+    shared = {"shard": "pool.jsonl", "document_id": "7", "shared_words": "which sail is a jib"}
+    write_json(path, {**read_json(path), "contaminated_examples": [shared]})
+    found = selection_publication(Warehouse(settings.home), settings, POOL, TARGET)
+    contents = [one if isinstance(one, bytes) else one.read_bytes() for one in found.files.values()]
+    assert not any(b"which sail is a jib" in content for content in contents)
 
 
 def test_what_should_stay_at_home_stays(world: Path, hub: Hub) -> None:

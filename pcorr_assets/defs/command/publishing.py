@@ -72,11 +72,10 @@ def publish(
             for sentence in (*objections, *found.objections):
                 typer.echo(f"would be refused without --even-so: {sentence}", err=True)
         return
-    from pcorr_assets.cards.header import is_card
     from pcorr_assets.cards.hub import look_at, push
 
     there = look_at(repo, repo_type)
-    earlier = [there.card] if there.card is not None and is_card(there.card) else []
+    earlier = [there.card] if there.card is not None else []
     with _publication(settings, kind, keys, repo, earlier) as found:
         objections += [*found.objections, *there.objections(found)]
         for sentence in objections if even_so else ():
