@@ -50,12 +50,12 @@ def _clean_estimate(platform: Platform) -> dg.AssetsDefinition:
         ),
         sections=OF_ESTIMATES,
         deps=[
-            ("estimate", partitions.samples_to_searched),
-            ("chunked_dataset", partitions.to_searched_sample_target),
-            ("benchmark_ngrams", partitions.to_searched_sample_target),
+            ("estimate", partitions.samples_to_text_samples),
+            ("chunked_dataset", partitions.to_text_sample_target),
+            ("benchmark_ngrams", partitions.searched_to_text_samples),
         ],
         group_name="correlation",
-        partitions_def=partitions.searched_sample_target,
+        partitions_def=partitions.text_sample_target,
         backfill_policy=dg.BackfillPolicy.single_run(),
         kinds={"numpy", "parquet"},
     )

@@ -72,13 +72,8 @@ class Partitions:
 
     @cached_property
     def searched_target(self) -> dg.StaticPartitionsDefinition:
-        """One partition for each target, where there is a pool to search for its benchmarks."""
-        return dg.StaticPartitionsDefinition(list(self.targets) if self.pools else [])
-
-    @cached_property
-    def searched_sample(self) -> dg.StaticPartitionsDefinition:
-        """As `text_sample`, where there is a pool whose target's benchmarks are searched for."""
-        return dg.StaticPartitionsDefinition(list(self.text_samples) if self.pools else [])
+        """One partition for each target, where there are texts to search for its benchmarks."""
+        return dg.StaticPartitionsDefinition(list(self.targets) if self.text_samples else [])
 
     @cached_property
     def pool(self) -> dg.StaticPartitionsDefinition:
@@ -99,13 +94,6 @@ class Partitions:
     def text_sample_target(self) -> dg.MultiPartitionsDefinition:
         """Text sample x target."""
         return dg.MultiPartitionsDefinition({SAMPLE: self.text_sample, TARGET: self.target})
-
-    @cached_property
-    def searched_sample_target(self) -> dg.MultiPartitionsDefinition:
-        """Text sample x target, where there is a pool."""
-        return dg.MultiPartitionsDefinition(
-            {SAMPLE: self.searched_sample, TARGET: self.searched_target}
-        )
 
     @cached_property
     def pool_target(self) -> dg.MultiPartitionsDefinition:
@@ -149,16 +137,9 @@ class Partitions:
         return None if self.samples == self.text_samples else self._of_samples(self.text_samples)
 
     @property
-    def samples_to_searched(self) -> dg.PartitionMapping | None:
-        """From sample x target to `searched_sample_target`, and back."""
-        if not self.pools:
-            return dg.AllPartitionMapping()
-        return self.samples_to_text_samples
-
-    @property
-    def to_searched_sample_target(self) -> dg.PartitionMapping | None:
-        """As `to_text_sample_target`, where there is a pool."""
-        return self.to_text_sample_target if self.pools else dg.AllPartitionMapping()
+    def searched_to_text_samples(self) -> dg.PartitionMapping | None:
+        """From `searched_target` to text sample x target."""
+        return self.to_text_sample_target if self.text_samples else dg.AllPartitionMapping()
 
     @staticmethod
     def _of_samples(samples: tuple[str, ...]) -> dg.PartitionMapping:

@@ -63,7 +63,7 @@ def _report(platform: Platform) -> dg.AssetsDefinition:
             "sampling_distribution",
             "sensitivity",
             "next_llms",
-            ("clean_estimate", partitions.samples_to_searched),
+            ("clean_estimate", partitions.samples_to_text_samples),
             ("bpb_matrix", partitions.to_sample_target),
             # Text sample x target to sample x target: the same keys as the other way round.
             ("fasttext_filter", partitions.samples_to_text_samples),

@@ -17,7 +17,8 @@ def read_training_texts(name: str, benchmark: Benchmark) -> list[str]:
     """Each document of the training split as its prompt with the right answer, each text once.
 
     Where a task has no training split, the split that its few-shot examples come from stands
-    in, unless it is scored on that. Empty: the tasks have neither.
+    in, or its validation split, which examples come from where nothing else is named, unless it
+    is scored on that. Empty: the tasks have none of them.
 
     Raises:
         PcorrError: there is no such task, or it cannot be loaded; it names the benchmark.
@@ -45,4 +46,6 @@ def _documents(task: Any) -> Any:
         return task.training_docs()
     if config.fewshot_split is not None and config.fewshot_split != scored:
         return task.fewshot_docs()
+    if config.validation_split is not None and config.validation_split != scored:
+        return task.validation_docs()
     return ()

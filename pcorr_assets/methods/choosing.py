@@ -216,5 +216,7 @@ def _ranks(scores: np.ndarray, count: int) -> np.ndarray:
 
 
 def _write_scores(path: Path, ranks: np.ndarray, place: Path) -> None:
-    rows = pq.read_table(path, columns=COLUMNS)
+    # Scores of earlier versions lack some of them.
+    there = pq.read_schema(path).names
+    rows = pq.read_table(path, columns=[name for name in COLUMNS if name in there])
     pq.write_table(rows.append_column("score", pa.array(ranks, pa.float64())), place)

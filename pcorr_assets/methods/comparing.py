@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import numpy as np
+import pyarrow.compute as pc
 
 from pcorr_assets.errors import DamagedFileError, PcorrError
 from pcorr_assets.filters.languages import identify_languages, language_mix
@@ -95,10 +96,10 @@ def _of(
 
 def shared_tokens(one: Chosen, other: Chosen) -> float | None:
     """The share of the tokens of `one` whose text is in `other`; None: it selects nothing."""
-    hashes = set(other.documents["content_sha256"].to_pylist())
-    is_shared = [content in hashes for content in one.documents["content_sha256"].to_pylist()]
+    contents = pc.SetLookupOptions(other.documents["content_sha256"].combine_chunks())
+    is_shared = pc.call_function("is_in", [one.documents["content_sha256"]], contents).to_numpy()
     tokens = one.token_counts
-    return float(tokens[np.array(is_shared, bool)].sum() / tokens.sum()) if tokens.sum() else None
+    return float(tokens[is_shared].sum() / tokens.sum()) if tokens.sum() else None
 
 
 def shares_by_domain(chosen: Chosen) -> dict[str, float]:
@@ -122,25 +123,36 @@ def _host(name: str) -> str | None:
         return None
 
 
+@dataclass(frozen=True)
+class Places:
+    """A selection without names and hashes: places (D,) among the pool's documents, and tokens
+    (D,)."""
+
+    numbers: np.ndarray
+    token_counts: np.ndarray
+
+    @classmethod
+    def of(cls, chosen: Chosen) -> Places:
+        """Those of a selection, which need a tenth of its memory."""
+        return cls(chosen.numbers, chosen.token_counts)
+
+
 def shares_by_language(
-    pool: ScoredPool, found: Sequence[Compared], model: Path
+    pool: ScoredPool, selections: Mapping[str, Places], model: Path
 ) -> dict[str, dict[str, float]]:
-    """For each method that selects anything its shares of tokens by language, largest first.
+    """Of each selection, by its name, the shares of tokens by language, largest first.
 
     Texts are read once for all of them. Raises PcorrError as `identify_languages`.
     """
-    made = [(one.method, one.chosen) for one in found if one.chosen is not None]
     is_wanted = np.zeros(pool.documents.count, bool)
-    for _, chosen in made:
-        is_wanted[chosen.numbers] = True
+    for one in selections.values():
+        is_wanted[one.numbers] = True
     texts = zip(is_wanted, pool.documents.read(), strict=True)
     lines = (normalise_utf8(text) for wanted, text in texts if wanted)
     languages = np.full(len(is_wanted), "", object)
     languages[is_wanted] = identify_languages(lines, model)
     mixes = {}
-    for method, chosen in made:
-        every = {"": np.ones(len(chosen.numbers), bool)}
-        mixes[method] = language_mix(list(languages[chosen.numbers]), chosen.token_counts, every)[
-            ""
-        ]
+    for name, one in selections.items():
+        every = {"": np.ones(len(one.numbers), bool)}
+        mixes[name] = language_mix(list(languages[one.numbers]), one.token_counts, every)[""]
     return mixes

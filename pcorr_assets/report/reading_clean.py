@@ -49,8 +49,6 @@ def _absence(wh: Warehouse, settings: Settings, inputs: AlignedInputs, target: s
     if not settings.samples[sample].is_text:
         return "The sample is an imported matrix: it has no texts to search."
     if not wh.exists(TABLE, sample, target):
-        if not settings.pools:
-            return "No pool is configured, so nothing was searched for text of the benchmarks."
         return "The chunks have not been searched: materialise clean_estimate, then report."
     now = inputs.made_from[target][MATRIX_HASH]
     if wh.metadata(TABLE, sample, target).get(MATRIX_HASH, now) != now:

@@ -25,7 +25,13 @@ from pcorr_assets.filters.training import find_filter, read_chunks
 from pcorr_assets.lm.cost import Measured
 from pcorr_assets.matrix.layout import read_matrix
 from pcorr_assets.methods.choosing import scored_pool
-from pcorr_assets.methods.comparing import Compared, compare, shares_by_domain, shares_by_language
+from pcorr_assets.methods.comparing import (
+    Compared,
+    Places,
+    compare,
+    shares_by_domain,
+    shares_by_language,
+)
 from pcorr_assets.methods.material import Material, SampleBpb
 from pcorr_assets.methods.table import METHODS
 from pcorr_assets.steps.benchmark_ngrams import local_tasks
@@ -84,32 +90,31 @@ def write_compared(
         selection.decontaminate,
     )
     keys = (pool, target)
-    found: list[Compared] = []
+    costs = {one.llm: one for one in measured}
+    rows: list[dict[str, Any]] = []
+    selections: dict[str, Places] = {}
     with (
         material_of(warehouse, settings, pool, target, read_texts) as (material, notes),
         warehouse.writer(DOCUMENTS, keys) as documents,
     ):
         for one in compare(scored, material, stated.methods, settings.compute.selection):
+            cost = _cost(warehouse, stated.sample, one, material.sample, costs)
+            rows.append({"pool": pool, "target": target, **_row(one), **cost})
             if one.chosen is not None:
                 documents.write(_documents(one, pool, target))
-            found.append(one)
+                selections[one.method] = Places.of(one.chosen)
     languages: Mapping[str, dict[str, float]] = {}
     if selection.language_model is not None:
-        languages = shares_by_language(scored, found, selection.language_model)
-    costs = {one.llm: one for one in measured}
-    rows = [
-        {
-            "pool": pool,
-            "target": target,
-            **_row(one, languages),
-            **_cost(warehouse, stated.sample, one, material.sample, costs),
-        }
-        for one in found
-    ]
+        languages = shares_by_language(scored, selections, selection.language_model)
+    for row in rows:
+        if row["method"] in selections:
+            shares = {"domain": row["shares"], "language": languages.get(row["method"], {})}
+            stated_shares = {name: of for name, of in shares.items() if of}
+            row["shares"] = json.dumps(stated_shares, ensure_ascii=False)
     table = pa.Table.from_pylist(rows, schema=TABLES[TABLE].schema)
     noted = {"notes": json.dumps(notes), FILTER_HASH: material.filter_of_target().sha256}
     written = warehouse.write(TABLE, keys, table, noted)
-    notes += [f"{one.method} is left out: {one.reason}" for one in found if one.reason is not None]
+    notes += [f"{row['method']} is left out: {row['reason']}" for row in rows if row["reason"]]
     return ComparedSelections({TABLE: written, DOCUMENTS: documents.written}, table, notes)
 
 
@@ -166,7 +171,7 @@ def _training_texts(
             missing.append(str(error))
             continue
         if not found:
-            missing.append(f"{name} has no training or few-shot split")
+            missing.append(f"{name} has no split of examples that it is not scored on")
         texts += found
     return list(dict.fromkeys(texts)), missing
 
@@ -203,16 +208,15 @@ def _documents(one: Compared, pool: str, target: str) -> pa.Table:
     return rows.select(TABLES[DOCUMENTS].schema.names)
 
 
-def _row(one: Compared, languages: Mapping[str, dict[str, float]]) -> dict[str, Any]:
+def _row(one: Compared) -> dict[str, Any]:
     row: dict[str, Any] = {"method": one.method, "reason": one.reason}
     if one.chosen is None:
         return row
-    shares = {"domain": shares_by_domain(one.chosen), "language": languages.get(one.method, {})}
     return row | {
         "document_count": one.chosen.summary.document_count,
         "token_count": one.chosen.summary.token_count,
         "overlap": one.overlap,
-        "shares": json.dumps({name: of for name, of in shares.items() if of}, ensure_ascii=False),
+        "shares": shares_by_domain(one.chosen),
         "cpu_seconds": one.cpu_seconds,
     }
 

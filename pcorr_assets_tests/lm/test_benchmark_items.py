@@ -164,6 +164,17 @@ def test_training_text_is_that_of_examples_and_never_what_is_scored(folder: Path
     assert training("both") == [example], "each text once"
     assert training("gap") == ["yes said it."]
     assert training("last_word") == []
+    # Where nothing is named that examples are of, lm-eval takes them from the validation split.
+    without = choice("without", data).replace(
+        "fewshot_split: train", "validation_split: validation"
+    )
+    without = without.replace("train:", "validation:")
+    (folder / "without.yaml").write_text(without)
+    assert training("without") == [example]
+    (folder / "scored.yaml").write_text(
+        without.replace("task: without", "task: scored").replace("test_split: test", "")
+    )
+    assert training("scored") == []
     on_itself = choice("self", data).replace("fewshot_split: train", "fewshot_split: test")
     (folder / "self.yaml").write_text(on_itself)
     assert training("self") == []

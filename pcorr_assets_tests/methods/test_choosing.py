@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from pcorr_assets.errors import PcorrError
@@ -87,6 +88,15 @@ def test_the_budget_is_filled_as_by_brute_force(make_scored: MakeScored) -> None
         PcorrError, match="no such method: best; there are filter, resampled, random"
     ):
         next(compare(world.scored, world.material, ["best"]))
+
+
+def test_scores_of_before_there_were_examples_are_compared(make_scored: MakeScored) -> None:
+    world = make_scored()
+    wanted = world.scored.chosen(np.arange(60.0)).documents
+    for path in world.scored.scored.paths:
+        rows = pq.read_table(path)
+        pq.write_table(rows.drop_columns(["shared_words"]), path)
+    assert world.scored.chosen(np.arange(60.0)).documents == wanted
 
 
 def test_methods_are_compared_and_those_without_material_left_out(make_scored: MakeScored) -> None:

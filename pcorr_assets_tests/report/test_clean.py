@@ -106,7 +106,7 @@ def test_chunks_and_documents_stand_in_the_report(tmp_path: Path, text_facts: Fa
 @pytest.mark.parametrize(
     ("pool", "written", "said"),
     [
-        ({}, False, "No pool is configured, so nothing was searched"),
+        ({}, False, "materialise clean_estimate, then report"),
         ({"format": "jsonl"}, False, "materialise clean_estimate, then report"),
         ({"format": "jsonl"}, True, "searched for an earlier matrix"),
     ],
