@@ -17,12 +17,13 @@ from random import Random
 import pytest
 from scipy import stats
 
+from pcorr_assets.config.texts import NearDuplicates
 from pcorr_assets.demo import train
 from pcorr_assets.demo.train import Schedule, Shape
 from pcorr_assets.errors import PcorrError
 from pcorr_assets_tests.waiting import wait_for
 from scripts.studies.real.__main__ import run
-from scripts.studies.real.composition import compositions, is_english
+from scripts.studies.real.composition import compositions, is_english, near_duplicates
 from scripts.studies.real.deal import PARTS, deal, read_part
 from scripts.studies.real.findings import findings, leads
 from scripts.studies.real.items import CONTEXT_WORDS, order_items, word_items
@@ -194,6 +195,17 @@ if __name__ == "__main__":
     wait_for("the workers to end", lambda: not any(one.exists() for one in workers), 60)
 
 
+def test_near_duplicates_are_counted_once_each() -> None:
+    words = [f"w{number}" for number in range(60)]
+    text, edited = " ".join(words), " ".join([*words[:-1], "other"])
+    other = " ".join(reversed(words))
+    half = " ".join([*words[:30], *(f"x{number}" for number in range(30))])
+    near = NearDuplicates()
+    assert near_duplicates([text, edited, other, half], near) == 1
+    assert near_duplicates([text, text, edited], near) == 2
+    assert near_duplicates([text], near) == near_duplicates(["", ""], near) == 0
+
+
 def test_english_is_told_by_its_words() -> None:
     assert is_english("Set the size of the window, and press the button that is next to it.")
     assert not is_english("Legen Sie die Größe des Fensters fest und drücken Sie den Knopf.")
@@ -220,6 +232,9 @@ def test_the_whole_study_in_small(tmp_path: Path) -> None:
         sizes[one.kind == "code"] += len(one.text.encode())
     assert by_method["filter"].documents == len(own)
     assert by_method["filter"].of_target == pytest.approx(sizes[True] / sum(sizes.values()))
+    kept = read_selection(folder, "code", "filter_not_deduplicated", 1)
+    assert len(kept) > 0
+    assert by_method["filter_not_deduplicated"].alike >= by_method["filter"].alike
     # By hand nothing is selected but the target's own text, of which the pool has enough.
     assert by_method["by_hand"].of_target == 1
     draws = [read_selection(folder, "code", "by_hand", seed) for seed in TINY.proxy_seeds]

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from pcorr_assets.config.texts import NearDuplicates
+from pcorr_assets.filters.shingles import ngram_hashes
 from scripts.studies.real.deal import read_part
 from scripts.studies.real.selections import methods_of, read_selection
 from scripts.studies.real.settings import Target
@@ -30,12 +34,14 @@ _WORD = re.compile(r"[^\W\d_]+")
 class Composition:
     """A method's selection for a target, by bytes: shares of the target's text and of strata.
 
-    `strata` are the largest of them, as language/kind. Random documents are those of one seed.
+    `strata` are the largest of them, as language/kind; `alike` is the share of the documents that
+    are near-duplicates of one before them. Random documents are those of one seed.
     """
 
     method: str
     documents: int
     of_target: float
+    alike: float
     strata: tuple[tuple[str, float], ...]
 
 
@@ -66,14 +72,31 @@ def is_english(text: str) -> bool:
     return sum(word in ENGLISH for word in words) > LEAST_ENGLISH * len(words)
 
 
-def _composition(method: str, documents: Iterable[Document], target: Target) -> Composition:
+def near_duplicates(texts: Sequence[str], settings: NearDuplicates) -> int:
+    """How many texts have at least the stated Jaccard similarity with one before them, exactly."""
+    hashes, starts = ngram_hashes([text.encode() for text in texts], settings.ngram)
+    sets = [set(own.tolist()) for own in np.split(hashes, starts[1:-1])]
+    before: dict[int, list[int]] = {}
+    found = 0
+    for number, own in enumerate(sets):
+        shared = Counter(other for ngram in own for other in before.get(ngram, ()))
+        found += any(
+            both >= settings.jaccard * (len(own) + len(sets[other]) - both)
+            for other, both in shared.items()
+        )
+        for ngram in own:
+            before.setdefault(ngram, []).append(number)
+    return found
+
+
+def _composition(method: str, documents: Sequence[Document], target: Target) -> Composition:
     size: Counter[str] = Counter()
-    own = count = 0
+    own = 0
     for one in documents:
         length = len(one.text.encode())
         size[f"{one.language}/{one.kind}"] += length
         own += length * target.has(one.language, one.kind)
-        count += 1
     total = sum(size.values())
     shares = tuple((name, part / total) for name, part in size.most_common(MOST_STRATA))
-    return Composition(method, count, own / total, shares)
+    alike = near_duplicates([one.text for one in documents], NearDuplicates()) / len(documents)
+    return Composition(method, len(documents), own / total, alike, shares)

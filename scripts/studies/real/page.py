@@ -19,7 +19,7 @@ from scripts.studies.real.findings import Finding, Lead, findings, leads
 from scripts.studies.real.items import ORDER_WORDS
 from scripts.studies.real.plot import draw
 from scripts.studies.real.proxies import trial_tokens
-from scripts.studies.real.selections import BY_HAND, left_out
+from scripts.studies.real.selections import BY_HAND, NOT_DEDUPLICATED, left_out
 from scripts.studies.real.settings import StudySettings
 from scripts.studies.real.zoo import LAYERS, members
 from scripts.studies.version import commit
@@ -129,19 +129,22 @@ held-out text. Errors are the lowest and highest of the LLMs.
 def _selected(folder: Path, settings: StudySettings) -> Iterator[str]:
     yield f"""## What is selected
 
-Shares of bytes: of the target's text, as paths state it, and of the largest languages and kinds.
-`{BY_HAND}` is no method, as it knows the paths: random documents of the target's text. Of it and
-of random documents the first draw is shown; each seed below has its own.
+Shares of bytes: of the target's text, as paths state it, and of the largest languages and kinds;
+and of documents: near-duplicates of another one selected, by exact Jaccard similarity. All leave
+[near-duplicates](selection.md#near-duplicates) out but `{NOT_DEDUPLICATED}`, which is the filter
+where they stay. `{BY_HAND}` is no method, as it knows the paths: random documents of the target's
+text. Of it and of random documents the first draw is shown; each seed below has its own.
 """
     for target in settings.targets:
         lines = [
             f"### {target.name}: {target.words}\n",
-            "| method | documents | of the target | most of it |",
-            "|---|---:|---:|---|",
+            "| method | documents | of the target | near-duplicates | most of it |",
+            "|---|---:|---:|---:|---|",
         ]
         for one in compositions(folder, target, settings.proxy_seeds[0]):
             most = ", ".join(f"{name} {share:.0%}" for name, share in one.strata)
-            lines.append(f"| {one.method} | {one.documents:,} | {one.of_target:.0%} | {most} |")
+            shares = f"{one.of_target:.0%} | {one.alike:.0%}"
+            lines.append(f"| {one.method} | {one.documents:,} | {shares} | {most} |")
         yield "\n".join(lines) + "\n"
 
 

@@ -20,7 +20,7 @@ from pcorr_assets.errors import PcorrError
 from pcorr_assets.filters.groups import groups_of
 from pcorr_assets.filters.pools import list_shards
 from pcorr_assets.methods.choosing import ScoredPool, scored_pool
-from pcorr_assets.methods.table import METHODS
+from pcorr_assets.methods.table import METHODS, OWN
 from pcorr_assets.steps.compared_selections import material_of, write_compared
 from pcorr_assets.warehouse import Warehouse, connect
 from pcorr_assets.warehouse.files import write_text
@@ -31,10 +31,12 @@ from scripts.studies.real.texts import Document
 from scripts.studies.real.world import POOL
 
 RANDOM, BY_HAND = "random", "by_hand"
+# The filter's selection of a pool that keeps near-duplicates.
+NOT_DEDUPLICATED = "filter_not_deduplicated"
 # Drawn anew for each seed. `by_hand` is no method: it is what one selects who knows of each text
 # what it is, documents of the target as luck has them.
 DRAWN = (RANDOM, BY_HAND)
-ORDER = (*METHODS, BY_HAND)
+ORDER = (*METHODS, NOT_DEDUPLICATED, BY_HAND)
 _CHOSEN = """SELECT method, document_id FROM compared_documents WHERE pool = ? AND target = ?
 ORDER BY method, shard, row"""
 _LEFT_OUT = """SELECT method, reason FROM compared_selections
@@ -51,8 +53,8 @@ def select(
 ) -> None:
     """Write what each method selects, and what is drawn for each seed; what is there is kept.
 
-    `chosen` has the ids by method, `random` and `by_hand` by seed, `left_out` why a method has
-    none.
+    `chosen` has the ids by method, and those of the filter without deduplication; `random` and
+    `by_hand` by seed; `left_out` why a method has none.
 
     Raises:
         PcorrError: the pool has too few documents for selections that could differ.
@@ -106,6 +108,10 @@ def _of_methods(wh: Warehouse, settings: Settings, target: str) -> dict[str, Any
         for method, document in connection.execute(_CHOSEN, [POOL, target]).fetchall():
             found["chosen"].setdefault(method, []).append(document)
         found["left_out"] = dict(connection.execute(_LEFT_OUT, [POOL, target]).fetchall())
+    pool = _pool(wh, settings, target, near_duplicates=None)
+    with material_of(wh, settings, POOL, target) as (material, _):
+        chosen = pool.chosen(METHODS[OWN](material, pool.documents)).documents
+    found["chosen"][NOT_DEDUPLICATED] = chosen["document_id"].to_pylist()
     return found
 
 
@@ -123,8 +129,9 @@ def _at_random(
     return pool.chosen(scores).documents["document_id"].to_pylist()
 
 
-def _pool(wh: Warehouse, settings: Settings, target: str) -> ScoredPool:
-    stated = settings.pools[POOL]
+def _pool(wh: Warehouse, settings: Settings, target: str, **changed: object) -> ScoredPool:
+    """The pool as it is configured, but for what is changed."""
+    stated = settings.pools[POOL].model_copy(update=changed)
     decontaminate = settings.selection_for(target).decontaminate
     shards = list_shards(POOL, stated)
     return scored_pool(wh, POOL, stated, target, shards, _groups(wh), decontaminate)

@@ -142,6 +142,8 @@ def _config(settings: StudySettings) -> dict[str, object]:
                 "id_column": "id",
                 "token_budget": settings.token_budget,
                 "format": "jsonl.zst",
+                # Where unfinished translations score high, so does the same English many times.
+                "near_duplicates": {},
                 # Random documents are drawn anew for each seed (`selections`).
                 "methods": [name for name in settings.methods if name != "random"],
             }
