@@ -99,7 +99,7 @@ def _methods_are_compared(
 ) -> None:
     compared = run("compared_selections", {"pool": "crawl", "target": "colour"})
     noted = shown(compared, "compared_selections")
-    assert "colours has no training or few-shot split" in str(noted["notes"])
+    assert "colours has no split of examples" in str(noted["notes"])
     with connect(settings.home) as connection:
         rows = connection.sql(
             """SELECT method, reason IS NULL AS made, overlap, llm_count, gpu_hours,
