@@ -69,8 +69,8 @@ def anchor_words(n: int) -> int:
 def ngrams_of(items: Sequence[Item], n: int) -> Ngrams:
     """The n-grams that are searched of items; each once an item, in the order of the items."""
     texts = [text for item in items for text in (*item.texts, *item.parts)]
-    size = [len(item.texts) + len(item.parts) for item in items]
-    owner = np.repeat(np.arange(len(items)), size)
+    texts_of_item = [len(item.texts) + len(item.parts) for item in items]
+    owner = np.repeat(np.arange(len(items)), texts_of_item)
     words = words_of(texts)
     place, length, text = _searched(words, n)
     anchors = _hash_at(words.hashes, place, anchor_words(n), _ANCHOR)

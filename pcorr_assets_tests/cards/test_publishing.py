@@ -352,7 +352,9 @@ def test_nothing_of_somebody_else_is_replaced(world: Path) -> None:
 
     assert "has a README.md that was not written here" in said_of("---\nlicense: mit\n---\n# Mine")
     assert said_of("---\nlicense: mit\n---\n") == ""
-    assert said_of(found.files["README.md"].decode()) == ""
+    card = found.files["README.md"]
+    assert isinstance(card, bytes)
+    assert said_of(card.decode()) == ""
     (selection_folder(settings.home, POOL, TARGET) / "pool.jsonl.parquet").write_bytes(b"cut")
     with pytest.raises(PcorrError, match="not as it was written"):
         selection_publication(Warehouse(settings.home), settings, POOL, TARGET)
