@@ -82,7 +82,8 @@ def ngrams_of(items: Sequence[Item], n: int) -> Ngrams:
     first = _first_pairs(item, hashes)
     first.sort()
     distinct, inverse = np.unique(hashes[first], return_inverse=True)
-    is_common = _places_of(distinct, items, item, text, hashes) > MOST_ITEMS
+    in_parts = _different_parts(distinct, items, text, hashes)
+    is_common = np.where(in_parts > 0, in_parts, np.bincount(inverse)) > MOST_ITEMS
     kept = first[~is_common[inverse]]
     return Ngrams(
         [items[number].name for number in item[kept].tolist()],
@@ -96,31 +97,30 @@ def ngrams_of(items: Sequence[Item], n: int) -> Ngrams:
 
 
 def _first_pairs(numbers: Places, hashes: Hashes) -> Places:
-    """Where each pair of a number and a hash stands first."""
-    pairs = np.stack([numbers.astype(np.uint64), hashes], 1)
-    return np.unique(pairs, axis=0, return_index=True)[1]
+    """Where each pair of a number and a hash stands first, in the order of the pairs."""
+    order = np.lexsort((hashes, numbers))
+    numbers, hashes = numbers[order], hashes[order]
+    is_new = np.ones(order.size, np.bool_)
+    is_new[1:] = (numbers[1:] != numbers[:-1]) | (hashes[1:] != hashes[:-1])
+    return order[is_new]
 
 
-def _places_of(
-    distinct: Hashes, items: Sequence[Item], item: Places, text: Places, hashes: Hashes
+def _different_parts(
+    distinct: Hashes, items: Sequence[Item], text: Places, hashes: Hashes
 ) -> NDArray[np.int64]:
-    """In how many different parts each n-gram stands; in how many items, if in no part."""
-    number: dict[str, int] = {}
-    of_text = [
-        -1 if place < len(one.texts) else number.setdefault(own, len(number))
-        for one in items
-        for place, own in enumerate((*one.texts, *one.parts))
-    ]
-    part = np.array(of_text, np.int64)[text]
-    in_part = part >= 0
-    in_parts = _counted(distinct, part[in_part], hashes[in_part])
-    return np.where(in_parts > 0, in_parts, _counted(distinct, item, hashes))
-
-
-def _counted(distinct: Hashes, numbers: Places, hashes: Hashes) -> NDArray[np.int64]:
-    """With how many different numbers each of the distinct hashes stands."""
-    at = np.searchsorted(distinct, hashes[_first_pairs(numbers, hashes)])
-    return np.bincount(at, minlength=distinct.size)
+    """In how many different parts of items each n-gram stands."""
+    first: dict[str, int] = {}
+    number = 0
+    for one in items:
+        number += len(one.texts)
+        for part in one.parts:
+            first.setdefault(part, number)
+            number += 1
+    is_new = np.zeros(number, np.bool_)
+    is_new[list(first.values())] = True
+    new = np.flatnonzero(is_new[text])
+    pairs = new[_first_pairs(text[new], hashes[new])]
+    return np.bincount(np.searchsorted(distinct, hashes[pairs]), minlength=distinct.size)
 
 
 def _searched(words: Words, n: int) -> tuple[Places, Places, Places]:
