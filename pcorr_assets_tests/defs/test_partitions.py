@@ -199,3 +199,21 @@ def test_code_version_covers_the_columns_of_the_own_tables(tmp_path: Path) -> No
         for tables in ([], ["estimates"], ["verdicts"], ["estimates", "verdicts"])
     }
     assert len(versions) == 4
+
+
+def test_texts_are_searched_for_benchmarks_without_a_pool(tmp_path: Path) -> None:
+    """Samples with texts are, imported matrices are not: they have none."""
+
+    def keys(definitions: dg.Definitions, asset: str) -> list[str]:
+        found = nodes(definitions).get(dg.AssetKey(asset)).partitions_def
+        assert found is not None
+        return list(found.get_partition_keys())
+
+    mixed = build_definitions(settings_from(MIXED, folder=tmp_path))
+    assert keys(mixed, "benchmark_ngrams") == ["t"]
+    assert keys(mixed, "clean_estimate") == ["pages|t"]
+    assert upstream(mixed, "clean_estimate", "pages|t", "estimate") == {"pages|t"}
+    assert upstream(mixed, "clean_estimate", "pages|t", "benchmark_ngrams") == {"t"}
+    imported = {**MIXED, "samples": {"published": MIXED["samples"]["published"]}}
+    matrices = build_definitions(settings_from(imported, folder=tmp_path))
+    assert keys(matrices, "benchmark_ngrams") == keys(matrices, "clean_estimate") == []
